@@ -1,0 +1,62 @@
+# The project's commands. `make help` lists them; `tools/setup` does the setting up.
+# PYTHON=/path/to/python   the interpreter for a new .venv (default: the newest found, 3.12 or later)
+# LAB_ARGS="--no-browser"  more arguments for JupyterLab
+# TEST_ARGS="-k slope"     more arguments for pytest
+
+BIN := .venv/bin
+LAB_ARGS ?=
+TEST_ARGS ?=
+TEST_WORKERS ?= 2
+AS_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
+
+export PYTHON
+
+.DEFAULT_GOAL := help
+.PHONY: help lab test lint types format docs hooks wheel clean clean-venv setup-lab setup-test
+
+help: ## List the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+
+lab: setup-lab ## Set up and open JupyterLab on the first notebook
+	@echo "geoloom: opening JupyterLab on notebooks/01_first_map.ipynb; its address follows, Ctrl-C ends it"
+	@exec $(BIN)/jupyter lab notebooks/01_first_map.ipynb --log-level=WARN $(AS_ROOT) $(LAB_ARGS)
+
+test: setup-test ## Set up, then run every check and every test
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile $(TEST_ARGS)
+
+lint: setup-test ## Check style and formatting with ruff
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+
+types: setup-test ## Check types with mypy
+	@$(BIN)/mypy
+
+format: setup-test ## Format the code and mend what ruff can mend
+	@$(BIN)/ruff format
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+docs: setup-test ## Write the generated files anew: op reference, settings, image.pyi
+	@$(BIN)/python tools/docs.py
+
+hooks: setup-test ## Check every commit with pre-commit
+	@$(BIN)/pre-commit install
+
+wheel: setup-test ## Build the wheel into dist/
+	@$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+clean: ## Remove caches and build results; keep .venv
+	@rm -rf build dist client_lib/*.egg-info *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/artefacts
+	@find client_lib tile_engine tests tools notebooks hub -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+
+clean-venv: ## Remove .venv
+	@rm -rf .venv
+
+setup-lab:
+	@tools/setup lab
+
+setup-test:
+	@tools/setup test
