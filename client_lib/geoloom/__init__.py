@@ -1,0 +1,1 @@
+"""Geoloom: explore the Earth's image archives from a notebook."""

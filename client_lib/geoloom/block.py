@@ -1,0 +1,88 @@
+"""Block: what an op computes on a grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Pixel values and which of them are valid; invalid pixels hold 0.
+
+    Rows and columns of 1 stand for "the same everywhere" (constants) and broadcast.
+
+    Parameters
+    ----------
+    data
+        (bands, rows, cols).
+    valid
+        bool, (1, rows, cols) for all bands or (bands, rows, cols).
+    """
+
+    data: Array
+    valid: Mask
+
+    @property
+    def bands(self) -> int:
+        """How many bands."""
+        return int(self.data.shape[0])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, cols)."""
+        return int(self.data.shape[1]), int(self.data.shape[2])
+
+    def crop(self, window: tuple[slice, slice]) -> Block:
+        """A view of some rows and columns; a broadcasting block stays as it is."""
+        if self.shape == (1, 1):
+            return self
+        rows, cols = window
+        return Block(self.data[:, rows, cols], self.valid[:, rows, cols])
+
+    def pick(self, bands: tuple[int, ...]) -> Block:
+        """Some bands, in the order given."""
+        if bands == tuple(range(self.bands)):
+            return self
+        index = list(bands)
+        return Block(self.data[index], self.valid if self.valid.shape[0] == 1 else self.valid[index])
+
+    def fill(self, rows: int, cols: int) -> Block:
+        """The block with broadcasting rows and columns written out."""
+        if self.data.shape[1:] == (rows, cols) and self.valid.shape[1:] == (rows, cols):
+            return self
+        return Block(
+            np.ascontiguousarray(np.broadcast_to(self.data, (self.bands, rows, cols))),
+            np.ascontiguousarray(np.broadcast_to(self.valid, (self.valid.shape[0], rows, cols))),
+        )
+
+    @staticmethod
+    def of(data: Array, valid: Mask) -> Block:
+        """A block that keeps the promise: non-finite values become invalid, invalid data 0.
+
+        `data` is changed in place where it is writable, so hand over an array of your own.
+        """
+        if data.ndim == 2:
+            data = data[np.newaxis]
+        if valid.ndim == 2:
+            valid = valid[np.newaxis]
+        if data.dtype.kind == "f":
+            finite = np.isfinite(data)
+            if not finite.all():
+                valid = valid & finite
+        if not valid.all():
+            if not data.flags.writeable:
+                data = data.copy()
+            np.copyto(data, 0, where=~valid)
+        return Block(data, valid)
+
+    @staticmethod
+    def empty(bands: int, rows: int, cols: int, dtype: npt.DTypeLike) -> Block:
+        """A block without one valid pixel."""
+        return Block(np.zeros((bands, rows, cols), dtype), np.zeros((1, rows, cols), np.bool_))

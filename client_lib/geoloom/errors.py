@@ -1,0 +1,224 @@
+"""The exception tree: every error a person can meet, and how it travels.
+
+::
+
+    GeoloomError
+    ├── ChainError (ValueError)         the chain itself is wrong
+    │   ├── ParameterError              a parameter cannot be made canonical or is out of range
+    │   ├── ChainTooLarge               beyond the bounds of nodes, depth or bytes
+    │   ├── CorruptChain                stored text does not hash to its key, or is not canonical
+    │   └── UnknownOp                   an op, or a version of it, that this Geoloom does not have
+    ├── BandError (LookupError)         no such band
+    ├── ImageUseError (TypeError)       a lazy image used as if it were numbers
+    ├── RequestError (ValueError)       a request that makes no sense: tile, zoom, body
+    ├── NotFound (LookupError)          no chain or blob under this key
+    ├── SourceError                     the file behind an image
+    │   ├── SourceNotFound              it is not there
+    │   ├── SourceRefused               outside the allowed sources, or not an allowed format
+    │   ├── SourceUnreadable            damaged, truncated, or not an image
+    │   ├── SourceNotGeoreferenced      it does not say where on Earth it lies
+    │   └── SourceChanged               a pinned source is no longer what it was
+    ├── DemandError                     the view would read or compute too much
+    ├── AccessError                     not allowed
+    │   ├── CapabilityError             the layer's URL is forged, expired or revoked
+    │   └── QuotaExceeded               too many or too large chains of one user
+    └── EngineError                     the engine itself
+        ├── EngineUnreachable           no answer
+        ├── EngineOverloaded            busy: refused after a bounded wait
+        └── EngineFault                 a defect in the engine; carries an incident id
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = [
+    "AccessError",
+    "BandError",
+    "CapabilityError",
+    "ChainError",
+    "ChainTooLarge",
+    "CorruptChain",
+    "DemandError",
+    "EngineError",
+    "EngineFault",
+    "EngineOverloaded",
+    "EngineUnreachable",
+    "GeoloomError",
+    "ImageUseError",
+    "NotFound",
+    "ParameterError",
+    "QuotaExceeded",
+    "RequestError",
+    "SourceChanged",
+    "SourceError",
+    "SourceNotFound",
+    "SourceNotGeoreferenced",
+    "SourceRefused",
+    "SourceUnreadable",
+    "UnknownOp",
+    "from_json",
+]
+
+
+class GeoloomError(Exception):
+    """Base of all errors.
+
+    Parameters
+    ----------
+    message
+        What is wrong and where, in one sentence.
+    hint
+        What to do next, in one sentence.
+    node, op
+        Key and op of the chain's node the error belongs to, if any.
+    incident
+        Identifier under which the engine logged the details, if any.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        node: str | None = None,
+        op: str | None = None,
+        incident: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.node = node
+        self.op = op
+        self.incident = incident
+
+    def __str__(self) -> str:
+        parts = [self.message]
+        if self.hint:
+            parts.append(self.hint)
+        if self.incident:
+            parts.append(f"(incident {self.incident})")
+        return " ".join(parts)
+
+    def to_json(self) -> dict[str, Any]:
+        """The error as the engine's HTTP answers carry it."""
+        return {
+            "error": type(self).__name__,
+            "message": self.message,
+            "node": self.node,
+            "op": self.op,
+            "hint": self.hint,
+            "incident": self.incident,
+        }
+
+
+class ChainError(GeoloomError, ValueError):
+    """The chain itself is wrong."""
+
+
+class ParameterError(ChainError):
+    """A parameter cannot be made canonical or is out of its range."""
+
+
+class ChainTooLarge(ChainError):
+    """The chain has too many nodes, is too deep, or its JSON is too long."""
+
+
+class CorruptChain(ChainError):
+    """A stored chain does not hash to its key, or is not canonical."""
+
+
+class UnknownOp(ChainError):
+    """An op, or a version of an op, that this Geoloom does not have."""
+
+
+class BandError(GeoloomError, LookupError):
+    """No band of that name or number."""
+
+
+class ImageUseError(GeoloomError, TypeError):
+    """A lazy image used as if it were numbers."""
+
+
+class RequestError(GeoloomError, ValueError):
+    """A request that makes no sense."""
+
+
+class NotFound(GeoloomError, LookupError):
+    """No chain or blob is stored under this key."""
+
+
+class SourceError(GeoloomError):
+    """Something about the file behind an image."""
+
+
+class SourceNotFound(SourceError):
+    """The source is not there."""
+
+
+class SourceRefused(SourceError):
+    """The source lies outside the allowed places or is of no allowed format."""
+
+
+class SourceUnreadable(SourceError):
+    """The source is damaged, truncated or not an image."""
+
+
+class SourceNotGeoreferenced(SourceError):
+    """The source does not say where on Earth it lies."""
+
+
+class SourceChanged(SourceError):
+    """A pinned source is no longer what it was."""
+
+
+class DemandError(GeoloomError):
+    """The view would read or compute more than the engine's limits allow."""
+
+
+class AccessError(GeoloomError):
+    """The caller may not do this."""
+
+
+class CapabilityError(AccessError):
+    """The layer's URL is forged, expired or revoked."""
+
+
+class QuotaExceeded(AccessError):
+    """One user's chains or blobs are too many or too large."""
+
+
+class EngineError(GeoloomError):
+    """Something about the engine itself."""
+
+
+class EngineUnreachable(EngineError):
+    """No engine answers."""
+
+
+class EngineOverloaded(EngineError):
+    """The engine is busy and refused the request after a bounded wait."""
+
+
+class EngineFault(EngineError):
+    """A defect in the engine; the incident id finds the details in its log."""
+
+
+def from_json(payload: dict[str, Any]) -> GeoloomError:
+    """The error that `GeoloomError.to_json` described; unknown names become `EngineFault`."""
+    name = str(payload.get("error"))
+    kind = globals().get(name) if name in __all__ else None
+    if not (isinstance(kind, type) and issubclass(kind, GeoloomError)):
+        kind = EngineFault
+
+    def text(field: str) -> str | None:
+        value = payload.get(field)
+        return None if value is None else str(value)
+
+    return kind(
+        text("message") or "The engine answered without a message.",
+        hint=text("hint"),
+        node=text("node"),
+        op=text("op"),
+        incident=text("incident"),
+    )

@@ -1,0 +1,425 @@
+"""Op: the declaration from which method, checks, docs, legend and tests are derived.
+
+An op is a class with typed parameters, a margin, an output and a kernel::
+
+    @op
+    class Slope(Op):
+        '''Steepest slope of a surface (Horn 1981), as gdaldem computes it.'''
+        elevation: Band = band(unit="m", doc="Surface height.")
+        z_factor: float = param(1.0, gt=0, unit="1", doc="Vertical exaggeration.")
+        margin = 1
+        output = Output(bands=1, dtype="float32", unit="degree", range=(0, 90))
+        def kernel(self, elevation, grid): ...
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import re
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any, ClassVar, Literal, overload
+
+import numpy as np
+
+from geoloom.block import Array, Block, Mask
+from geoloom.chain import Chain, Node
+from geoloom.errors import BandError, ParameterError, UnknownOp
+from geoloom.grid import Grid
+from geoloom.param import REQUIRED, BandName, BlobKey, Number, Parameter, frozen, param, plain
+from geoloom.profile import Look, Profile
+
+__all__ = [
+    "REQUIRED",
+    "Band",
+    "BandName",
+    "BlobKey",
+    "Image",
+    "Images",
+    "Input",
+    "Look",
+    "Number",
+    "Op",
+    "Output",
+    "Parameter",
+    "Profile",
+    "SubChain",
+    "band",
+    "decode",
+    "image",
+    "images",
+    "op",
+    "param",
+    "profiles",
+    "registry",
+    "sub_chain",
+]
+
+Band = Block
+"""Annotation of an input of exactly one band; the kernel gets a `Block`."""
+Image = Block
+"""Annotation of an input of any number of bands."""
+Images = tuple[Block, ...]
+"""Annotation of any number of inputs; only as the last input."""
+SubChain = Chain
+"""Annotation of a sub-chain that is evaluated once per item."""
+
+InputKind = Literal["band", "image", "images", "sub_chain"]
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A declared input; see `band`, `image`, `images` and `sub_chain`."""
+
+    name: str
+    kind: InputKind
+    doc: str
+    unit: str | None = None
+    default: Any = REQUIRED
+
+
+def band(*, doc: str, unit: str | None = None) -> Any:
+    """Declare an input of exactly one band."""
+    return Input("", "band", doc, unit)
+
+
+def image(*, doc: str, unit: str | None = None, default: Any = REQUIRED) -> Any:
+    """Declare an input of any number of bands. Numbers become constants."""
+    return Input("", "image", doc, unit, default)
+
+
+def images(*, doc: str, unit: str | None = None) -> Any:
+    """Declare any number of further inputs (the method takes them as ``*name``)."""
+    return Input("", "images", doc, unit)
+
+
+def sub_chain(*, doc: str) -> Any:
+    """Declare the sub-chain that the op evaluates once per item."""
+    return Input("", "sub_chain", doc)
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What an op gives.
+
+    Parameters
+    ----------
+    bands
+        A number, or ``"same"``: as many as the inputs have (1 combines with any number).
+    dtype
+        numpy's name, or ``"same"`` as the first input.
+    unit, range
+        Of the values; ``unit="same"`` keeps the first input's.
+    """
+
+    bands: int | Literal["same"] = "same"
+    dtype: str = "float32"
+    unit: str | None = None
+    range: tuple[float, float] | None = None
+
+
+class Op:
+    """Base of all ops. Instances hold normalised parameters and are immutable."""
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    inputs: ClassVar[tuple[Input, ...]]
+    parameters: ClassVar[tuple[Parameter, ...]]
+    output: ClassVar[Output] = Output()
+    margin: Any = 0
+    """Pixels needed around the grid: a number, or a method ``margin(self, grid)`` giving one."""
+    source: ClassVar[bool] = False
+    """Whether its pixels come from a reader."""
+    bandwise: ClassVar[bool] = False
+    """Whether output band i depends on band i (or the only band) of each input alone."""
+    symbol: ClassVar[str | None] = None
+    """The Python operator it stands for, such as ``+``."""
+    function: ClassVar[bool] = False
+    """Whether ``gl.name(image)`` exists beside ``image.name()``."""
+    method: ClassVar[bool] = True
+    """Whether Image gets a method of its name."""
+
+    def __init__(self, **values: Any) -> None:
+        unknown = set(values) - {one.name for one in self.parameters}
+        if unknown:
+            known = ", ".join(one.name for one in self.parameters) or "none"
+            raise ParameterError(
+                f"{self.name}() has no parameter {sorted(unknown)[0]!r}.", hint=f"Its parameters are: {known}."
+            )
+        for declared in self.parameters:
+            value = values.get(declared.name, declared.default)
+            if value is REQUIRED:
+                raise ParameterError(f"{self.name}() needs {declared.name}: {declared.doc}")
+            self.__dict__[declared.name] = declared.normalise(value, self.name)
+        self.check()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError("ops are immutable")
+
+    def __repr__(self) -> str:
+        return f"{self.name}({', '.join(f'{k}={v!r}' for k, v in self.__dict__.items())})"
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.__dict__ == other.__dict__
+
+    def __hash__(self) -> int:
+        return hash((type(self), tuple(self.__dict__.items())))
+
+    def check(self) -> None:
+        """Check parameters against each other; raises ParameterError."""
+
+    def params(self) -> dict[str, Any]:
+        """The parameters as the node's JSON holds them."""
+        return {one.name: plain(self.__dict__[one.name]) for one in self.parameters}
+
+    def chain(self, *inputs: Chain, each: Chain | None = None) -> Chain:
+        """The chain of this op over other chains."""
+        return Chain.extend(self.name, self.version, self.params(), inputs, each)
+
+    def margin_on(self, grid: Grid) -> int:
+        """Pixels this op needs around `grid`."""
+        return int(self.margin(grid)) if callable(self.margin) else int(self.margin)
+
+    def sampling(self, asked: str | None) -> str | None:
+        """The resampling its inputs are read with, given what was asked of itself."""
+        return asked
+
+    def profile(self, *inputs: Profile) -> Profile:
+        """What the result is, given what the inputs are; raises BandError, ParameterError."""
+        names = self._names(inputs)
+        first = inputs[0] if inputs else None
+        dtype, unit = self.output.dtype, self.output.unit
+        if first is not None and dtype == "same":
+            dtype = first.dtype
+        if first is not None and unit == "same":
+            unit = first.unit
+        return Profile(names, dtype, unit=unit, range=self.output.range)
+
+    def _names(self, inputs: tuple[Profile, ...]) -> tuple[str, ...]:
+        if self.output.bands == "same":
+            return combined_names(self.name, *inputs)
+        if self.output.bands == 1:
+            return (self.name,)
+        return tuple(f"{self.name}_{i + 1}" for i in range(self.output.bands))
+
+    def restrict(self, bands: tuple[int, ...]) -> Op:
+        """For a bandwise op: the op that computes only these output bands."""
+        return self
+
+    def routes(self, bands: tuple[int, ...], inputs: tuple[Profile, ...]) -> list[tuple[int, int]] | None:
+        """For an op that only rearranges bands: (input, band) of each output band asked for."""
+        return None
+
+    kernel: Any
+    """The pure array function ``kernel(self, *blocks, grid)``: computes the result on `grid` from
+    blocks on ``grid.expand(margin)``. It returns a `Block`, or an array, which stands for a block
+    that is valid where all inputs are, over the whole margin."""
+
+    def compute(self, blocks: tuple[Block, ...], grid: Grid) -> Block:
+        """Run the kernel and keep the promises of a `Block`. What the evaluator calls."""
+        result = self.kernel(*blocks, grid=grid)
+        if isinstance(result, Block):
+            return result
+        valid = blocks[0].valid
+        for block in blocks[1:]:
+            valid = valid & block.valid
+        margin = self.margin_on(grid)
+        if margin and valid.shape[1:] != (1, 1):
+            valid = eroded(valid, margin)
+        data = result[np.newaxis] if result.ndim == 2 else result
+        if valid.shape[0] not in (1, data.shape[0]):
+            valid = valid.all(axis=0, keepdims=True)
+        return Block.of(data, valid)
+
+    @classmethod
+    def signature(cls) -> inspect.Signature:
+        """Signature of the Image method: inputs but the first, then parameters."""
+        kinds = inspect.Parameter
+        found = [kinds("self", kinds.POSITIONAL_OR_KEYWORD)]
+        variadic = False
+        for one in cls.inputs[1:]:
+            variadic = variadic or one.kind == "images"
+            kind = kinds.VAR_POSITIONAL if one.kind == "images" else kinds.POSITIONAL_OR_KEYWORD
+            default = kinds.empty if one.default is REQUIRED else one.default
+            found.append(kinds(one.name, kind, default=default))
+        for declared in cls.parameters:
+            if declared.variadic:
+                variadic = True
+                found.append(kinds(declared.name, kinds.VAR_POSITIONAL))
+                continue
+            kind = kinds.KEYWORD_ONLY if variadic else kinds.POSITIONAL_OR_KEYWORD
+            default = kinds.empty if declared.required else declared.default
+            found.append(kinds(declared.name, kind, default=default))
+        return inspect.Signature(found)
+
+    @classmethod
+    def reference(cls) -> str:
+        """The docstring of method and reference: summary, inputs, parameters, result."""
+        lines = [inspect.cleandoc(cls.__doc__ or ""), "", "Parameters", "----------"]
+        for one in cls.inputs[1:]:
+            lines += [one.name, f"    {one.doc}" + (f" Unit: {one.unit}." if one.unit else "")]
+        for declared in cls.parameters:
+            default = "" if declared.required else f", default {declared.default!r}"
+            unit = f" Unit: {declared.unit}." if declared.unit else ""
+            lines += [f"{declared.name} : {declared.describe_type()}{default}", f"    {declared.doc}{unit}"]
+        if len(cls.inputs) < 2 and not cls.parameters:
+            del lines[-2:]
+        return "\n".join(lines).rstrip()
+
+
+def combined_names(op_name: str, *inputs: Profile) -> tuple[str, ...]:
+    """Band names of images combined band by band; one band combines with any number."""
+    many = [one for one in inputs if one.bands != 1]
+    if any(one.bands != many[0].bands for one in many[1:]):
+        counts = " and ".join(str(one.bands) for one in inputs)
+        raise BandError(
+            f"{op_name}: images of {counts} bands cannot be combined.",
+            hint="Choose bands so that both have as many, or one has a single band.",
+        )
+    if many:
+        return many[0].names
+    named = [one for one in inputs if one.constant is None]
+    return (named or list(inputs))[0].names
+
+
+def eroded(valid: Mask, margin: int) -> Mask:
+    """Valid only where all pixels up to `margin` away are; the result is smaller by the margin."""
+    size = 2 * margin + 1
+    rows, cols = valid.shape[1] - 2 * margin, valid.shape[2] - 2 * margin
+    if valid.all():
+        return np.ones((valid.shape[0], rows, cols), np.bool_)
+    invalid = np.zeros((valid.shape[0], valid.shape[1] + 1, valid.shape[2] + 1), np.int32)
+    np.cumsum(np.cumsum(~valid, axis=1, dtype=np.int32), axis=2, out=invalid[:, 1:, 1:])
+    count = invalid[:, size:, size:] - invalid[:, :-size, size:] - invalid[:, size:, :-size]
+    count += invalid[:, :-size, :-size]
+    found: Mask = count == 0
+    return found
+
+
+_REGISTRY: dict[str, dict[int, type[Op]]] = {}
+
+
+@overload
+def op[T: Op](cls: type[T]) -> type[T]: ...
+@overload
+def op[T: Op](*, name: str) -> Callable[[type[T]], type[T]]: ...
+def op[T: Op](cls: type[T] | None = None, *, name: str | None = None) -> Any:
+    """Declare a class as an op: reads its fields and registers it.
+
+    The name is the class's in snake_case unless given (for names that Python reserves).
+    """
+
+    def declare(cls: type[T]) -> type[T]:
+        cls.name = name or re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
+        hints = typing.get_type_hints(cls)
+        inputs, parameters = [], []
+        for field, value in list(vars(cls).items()):
+            if isinstance(value, Input):
+                inputs.append(replace(value, name=field))
+                delattr(cls, field)
+            elif isinstance(value, Parameter):
+                declared = replace(value, name=field, hint=hints[field])
+                if not declared.required:
+                    declared = replace(declared, default=declared.normalise(declared.default, cls.name))
+                parameters.append(declared)
+                delattr(cls, field)
+        cls.inputs, cls.parameters = tuple(inputs), tuple(parameters)
+        versions = _REGISTRY.setdefault(cls.name, {})
+        known = versions.get(cls.version)
+        if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise TypeError(f"two ops are called {cls.name!r} version {cls.version}")
+        versions[cls.version] = cls
+        return cls
+
+    return declare if cls is None else declare(cls)
+
+
+@cache
+def _load_all() -> None:
+    package = importlib.import_module("geoloom.ops")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"geoloom.ops.{module.name}")
+
+
+def registry() -> Mapping[str, type[Op]]:
+    """The newest version of every op, by name, in alphabetical order."""
+    _load_all()
+    return {name: _REGISTRY[name][max(_REGISTRY[name])] for name in sorted(_REGISTRY)}
+
+
+def decode(node: Node) -> Op:
+    """The op of a node, its parameters checked as strictly as in the notebook.
+
+    Raises
+    ------
+    UnknownOp
+        No such op or version here.
+    ParameterError
+        Parameters that are not in canonical form, or a wrong number of inputs.
+    """
+    _load_all()
+    versions = _REGISTRY.get(node.op)
+    if versions is None:
+        raise UnknownOp(f"There is no op {node.op!r}.", hint="A newer Geoloom may have it.", node=node.key)
+    cls = versions.get(node.v)
+    if cls is None:
+        known = ", ".join(str(v) for v in sorted(versions))
+        raise UnknownOp(
+            f"The op {node.op} has no version {node.v} here (it has: {known}).",
+            hint="Build the chain again, or update the engine.",
+            node=node.key,
+            op=node.op,
+        )
+    try:
+        found = cls(**{name: frozen(value) for name, value in node.params.items()})
+    except ParameterError as error:
+        error.node, error.op = node.key, node.op
+        raise
+    if found.params() != dict(node.params) or _types(found.params()) != _types(dict(node.params)):
+        raise ParameterError(
+            f"The parameters of {node.op} are not in canonical form.", node=node.key, op=node.op
+        )
+    _check_inputs(cls, node)
+    return found
+
+
+def profiles(chain: Chain, of_source: Callable[[Op], Profile]) -> dict[str, Profile]:
+    """The profile of every node of a chain, by key; `of_source` knows those of its sources."""
+    found: dict[str, Profile] = {}
+    for node in chain.topological():
+        decoded = decode(node)
+        try:
+            if decoded.source:
+                found[node.key] = of_source(decoded)
+            else:
+                found[node.key] = decoded.profile(*(found[key] for key in node.inputs))
+        except (BandError, ParameterError) as error:
+            error.node, error.op = error.node or node.key, error.op or node.op
+            raise
+    return found
+
+
+def _check_inputs(cls: type[Op], node: Node) -> None:
+    plain_inputs = [one for one in cls.inputs if one.kind != "sub_chain"]
+    many = any(one.kind == "images" for one in plain_inputs)
+    least = sum(one.kind != "images" for one in plain_inputs)
+    count = len(node.inputs)
+    if count < least or (count > least and not many):
+        raise ParameterError(
+            f"{node.op} takes {least}{' or more' if many else ''} inputs, not {count}.", node=node.key, op=node.op
+        )
+    if (node.each is not None) != any(one.kind == "sub_chain" for one in cls.inputs):
+        raise ParameterError(f"{node.op} has a sub-chain too many or too few.", node=node.key, op=node.op)
+
+
+def _types(value: Any) -> Any:
+    """The nested types of a JSON value: tells 1 from 1.0 and from True."""
+    if isinstance(value, dict):
+        return {key: _types(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_types(item) for item in value]
+    return type(value)
