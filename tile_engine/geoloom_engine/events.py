@@ -1,0 +1,203 @@
+"""What happened to a session's tiles, told once: a capped stream per session in Redis.
+
+Browsers cannot see why an image failed, so the engine writes each failed or refused tile (and what
+user functions print) into ``geoloom:log:{session}``; the session's kernel reads along by long
+poll. Repetitions within a while are counted, not repeated. All workers share the streams.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import re
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import redis.asyncio
+from redis.exceptions import RedisError
+
+from geoloom.errors import EngineOverloaded, EngineUnreachable, GeoloomError, RequestError
+
+log = logging.getLogger(__name__)
+
+KEPT = 500
+"""Events kept of a session."""
+
+QUIET = {"error": 600, "refused": 2, "print": 0}
+"""Seconds for which equal events are counted and not repeated."""
+
+START = "0-0"
+_ID = re.compile(r"\d{1,19}(-\d{1,19})?")
+
+Kind = Literal["error", "refused", "print"]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing to tell a session.
+
+    Parameters
+    ----------
+    kind
+        ``error``, ``refused`` (come back later) or ``print``.
+    key
+        The chain's key.
+    payload
+        Of the error: `GeoloomError.to_json`; of a print: its text as ``message``.
+    tile
+        (z, x, y), if it concerns a tile.
+    """
+
+    kind: Kind
+    key: str
+    payload: dict[str, Any]
+    tile: tuple[int, int, int] | None = None
+
+    @staticmethod
+    def of(error: GeoloomError, key: str, tile: tuple[int, int, int] | None = None) -> Event:
+        """The event of an error: busy engines refuse, all others fail."""
+        kind: Kind = "refused" if isinstance(error, EngineOverloaded | EngineUnreachable) else "error"
+        return Event(kind, key, error.to_json(), tile)
+
+    @property
+    def digest(self) -> str:
+        """Equal for events that need to be told only once."""
+        same = [self.kind, self.key, *(self.payload.get(name) for name in ("error", "node", "message"))]
+        return hashlib.sha256(json.dumps(same).encode()).hexdigest()[:24]
+
+
+class EventLog:
+    """Writes and follows the streams; used from one event loop.
+
+    Parameters
+    ----------
+    url
+        The Redis server.
+    ttl
+        Seconds a session's idle stream is kept.
+    timeout
+        Seconds to wait for the server.
+    """
+
+    def __init__(self, url: str, ttl: float, timeout: float) -> None:
+        self._redis = redis.asyncio.Redis.from_url(
+            url, socket_timeout=timeout, socket_connect_timeout=timeout
+        )
+        # Blocking reads wait longer than the ordinary timeout, each on a connection of its own.
+        self._followers = redis.asyncio.Redis.from_url(
+            url, socket_timeout=None, socket_connect_timeout=timeout
+        )
+        self._ttl = max(1, int(ttl))
+        self._held: deque[tuple[str, Event]] = deque(maxlen=KEPT)
+        self._writing: set[asyncio.Task[None]] = set()
+
+    def tell(self, session: str, event: Event) -> None:
+        """Write an event without waiting; while Redis is away it is held back, in this process."""
+        self._held.append((session, event))
+        if len(self._writing) < 8:
+            task = asyncio.get_running_loop().create_task(self._flush())
+            self._writing.add(task)
+            task.add_done_callback(self._writing.discard)
+
+    async def follow(self, session: str, after: str, timeout: float) -> dict[str, Any]:
+        """Events after an id: at once if there are any, else as soon as one comes.
+
+        Returns
+        -------
+        dict
+            ``events`` and ``last``, the id to go on from.
+
+        Raises
+        ------
+        RequestError
+            The id is none.
+        EngineUnreachable
+            Redis is away.
+        """
+        if not _ID.fullmatch(after):
+            raise RequestError(f"{after!r} is not the id of an event.", hint="Leave it out to start afresh.")
+        await self._flush()
+        name = _stream(session)
+        try:
+            async with asyncio.timeout(timeout + 5):
+                found = await self._followers.xread(
+                    {name: after}, count=KEPT, block=max(1, int(timeout * 1000))
+                )
+        except (RedisError, OSError, TimeoutError) as error:
+            raise EngineUnreachable(f"The event store does not answer: {error}.") from None
+        entries = _entries(found)
+        events = [
+            {**json.loads(fields[b"event"]), "id": identity.decode(), "count": 1}
+            for identity, fields in entries
+        ]
+        await self._count(session, entries, events)
+        return {"events": events, "last": events[-1]["id"] if events else after}
+
+    async def close(self) -> None:
+        """Write what is held back, if possible, and close the connections."""
+        await self._flush()
+        await self._redis.aclose()
+        await self._followers.aclose()
+
+    async def _count(
+        self, session: str, entries: list[tuple[bytes, dict[bytes, bytes]]], events: list[dict[str, Any]]
+    ) -> None:
+        if not events:
+            return
+        names = [_seen(session, fields[b"digest"].decode()) for _, fields in entries]
+        try:
+            counts = await self._redis.mget(names)
+        except (RedisError, OSError):
+            return
+        for event, count in zip(events, counts, strict=True):
+            event["count"] = max(1, int(count or 1))
+
+    async def _flush(self) -> None:
+        while self._held:
+            session, event = self._held.popleft()
+            try:
+                await self._write(session, event)
+            except (RedisError, OSError) as error:
+                log.warning("an event is held back: %s", error)
+                self._held.appendleft((session, event))
+                return
+
+    async def _write(self, session: str, event: Event) -> None:
+        quiet, digest = QUIET[event.kind], event.digest
+        if quiet:
+            pipe = self._redis.pipeline(transaction=False)
+            seen = _seen(session, digest)
+            pipe.incr(seen)
+            pipe.expire(seen, quiet, nx=True)
+            if (await pipe.execute())[0] > 1:
+                return
+        told = {
+            **event.payload,
+            "type": event.kind,
+            "key": event.key,
+            "tile": None if event.tile is None else list(event.tile),
+        }
+        pipe = self._redis.pipeline(transaction=False)
+        stream = _stream(session)
+        pipe.xadd(stream, {"event": json.dumps(told), "digest": digest}, maxlen=KEPT, approximate=True)
+        pipe.expire(stream, self._ttl)
+        await pipe.execute()
+
+
+def _stream(session: str) -> str:
+    return f"geoloom:log:{session}"
+
+
+def _seen(session: str, digest: str) -> str:
+    return f"geoloom:seen:{session}:{digest}"
+
+
+def _entries(found: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
+    """The one stream's entries: RESP2 answers a list of pairs, RESP3 a dict of lists."""
+    if not found:
+        return []
+    entries = next(iter(found.values()))[0] if isinstance(found, dict) else found[0][1]
+    return list(entries)

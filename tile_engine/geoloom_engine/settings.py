@@ -1,0 +1,239 @@
+"""What an operator can set: environment variables and options become one frozen `Settings`.
+
+``python -m geoloom_engine.settings`` prints the reference table of ``docs/settings.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import Field, dataclass, field, fields
+from typing import Any
+
+PREFIX = "GEOLOOM_"
+
+CLIENT_VARIABLES = frozenset({"GEOLOOM_ENGINE_URL", "GEOLOOM_TILES_URL", "GEOLOOM_HOME"})
+"""Variables of the client library, which often stand in the same environment."""
+
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+Parser = Callable[[str], Any]
+
+
+def text(value: str) -> str:
+    """Any text; blanks at its ends do not count."""
+    return value.strip()
+
+
+def names(value: str) -> tuple[str, ...]:
+    """Names separated by commas."""
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def whole(low: int, high: int) -> Parser:
+    """A parser of whole numbers from `low` to `high`."""
+
+    def parse(value: str) -> int:
+        try:
+            number = int(value)
+        except ValueError:
+            raise ValueError(f"{value!r} is not a whole number") from None
+        if not low <= number <= high:
+            raise ValueError(f"{number} is not between {low} and {high}")
+        return number
+
+    return parse
+
+
+def one_of(*choices: str) -> Parser:
+    """A parser of a fixed choice of words."""
+
+    def parse(value: str) -> str:
+        word = value.strip().lower()
+        if word not in choices:
+            raise ValueError(f"{value!r} is none of {', '.join(choices)}")
+        return word
+
+    return parse
+
+
+def seconds(value: str) -> float:
+    """A span of time: a number of seconds, or with s, m, h or d after it."""
+    match = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*([smhd]?)\s*", value.lower())
+    if not match:
+        raise ValueError(f"{value!r} is not a time such as 30, 5m, 12h or 30d")
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
+
+
+def size(value: str) -> int:
+    """A number of bytes, or with kB, MB or GB after it (powers of 1024)."""
+    match = re.fullmatch(r"\s*(\d{1,12}(?:\.\d{1,9})?)\s*([kmg]?)i?b?\s*", value.lower())
+    if not match:
+        raise ValueError(f"{value!r} is not a size such as 512MB")
+    return int(float(match[1]) * {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}[match[2]])
+
+
+def setting(default: str | None, parse: Parser, doc: str) -> Any:
+    """A field of `Settings`: the default as an operator would write it, its parser, its meaning."""
+    value = None if default is None else parse(default)
+    return field(default=value, metadata={"written": default, "parse": parse, "doc": doc})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything an engine can be told; see the fields' documentation for units."""
+
+    host: str = setting("127.0.0.1", text, "Address to listen on.")
+    port: int = setting("8080", whole(0, 65535), "Port to listen on; 0 takes a free one and prints it.")
+    workers: int = setting("0", whole(0, 256), "Processes; 0 starts as many as there are cores.")
+    redis_url: str = setting(
+        "redis://127.0.0.1:6379/0",
+        text,
+        "Redis or Valkey with chains, blobs and events: redis://, rediss:// or unix://.",
+    )
+    tile_redis_url: str | None = setting(
+        None, text, "Server of the tile cache, by default that of the chains; empty for no such cache."
+    )
+    token: str = setting("", text, "Session secret; clients send it as 'Authorization: Bearer …'.")
+    signing_key: str = setting(
+        "",
+        text,
+        "Secrets that sign layer URLs, separated by commas: the first signs, all verify (rotation). "
+        "By default a new random one at each start.",
+    )
+    nonce: str = setting("", text, "Name by which this engine is recognised in /healthz; by default random.")
+    sources: tuple[str, ...] = setting(
+        "", names, "Folders and URL prefixes it may read, separated by commas; empty allows none."
+    )
+    allowed_hosts: tuple[str, ...] = setting(
+        "",
+        names,
+        "Further values of the Host header to answer to, separated by commas; '.example.org' stands "
+        "for all below it, '*' for any. Loopback names are always answered.",
+    )
+    allowed_origins: tuple[str, ...] = setting(
+        "", names, "Origins of web pages that may call, separated by commas; loopback ones always may."
+    )
+    block_cache: int = setting("512MB", size, "Decoded source blocks kept in memory, per process.")
+    node_cache: int = setting("128MB", size, "Computed intermediate blocks kept in memory, per process.")
+    tile_cache: int = setting("32MB", size, "Encoded tiles kept in memory, per process.")
+    gdal_cache: int = setting("32MB", size, "GDAL's own block cache, per process.")
+    open_sources: int = setting("256", whole(1, 65536), "Source files kept open, per process.")
+    source_recheck: float = setting("10s", seconds, "How long a source's fingerprint counts as fresh.")
+    cache_epoch: str = setting("0", text, "Part of every data version: change it to forget all cached tiles.")
+    tile_ttl: float = setting("7d", seconds, "How long the tile cache keeps an unused tile.")
+    chain_ttl: float = setting("30d", seconds, "How long an unsaved, unused chain or blob is kept.")
+    capability_ttl: float = setting("12h", seconds, "How long a layer's URL is valid.")
+    event_ttl: float = setting("1d", seconds, "How long the events of an idle session are kept.")
+    max_source_pixels: int = setting(
+        "64000000", whole(1, 10**12), "Source pixels one request may read; beyond, it is refused with a reason."
+    )
+    max_margin: int = setting("512", whole(0, 4096), "Margin in pixels that one op may ask for.")
+    max_blob: int = setting("32MB", size, "Largest blob.")
+    queue_length: int = setting("256", whole(1, 100_000), "Requests that may wait for computation, per process.")
+    queue_timeout: float = setting("10s", seconds, "How long a request may wait for computation.")
+    tile_timeout: float = setting("30s", seconds, "How long the computation of one answer may take.")
+    drain_timeout: float = setting("10s", seconds, "How long a stopping engine finishes what it has begun.")
+    io_threads: int = setting("8", whole(1, 256), "Threads that wait for stores and remote sources, per process.")
+    log_level: str = setting("info", one_of("debug", "info", "warning", "error"), "Least level to log.")
+    log_format: str = setting("text", one_of("text", "json"), "One line of text, or of JSON, per entry.")
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can connect."""
+        return self.host in LOOPBACK
+
+    @property
+    def tile_store(self) -> str | None:
+        """URL of the tile cache's server, or None for none."""
+        return self.redis_url if self.tile_redis_url is None else self.tile_redis_url or None
+
+
+def load(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
+    """Settings from options, else environment variables, else defaults.
+
+    Raises
+    ------
+    ValueError
+        A value that does not parse, or settings that do not go together; one sentence.
+    """
+    options = vars(_parser().parse_args(list(arguments)))
+    values: dict[str, Any] = {}
+    for item in fields(Settings):
+        for place, found in (
+            (option(item), options[item.name]),
+            (variable(item), environment.get(variable(item))),
+        ):
+            if found is not None:
+                try:
+                    values[item.name] = item.metadata["parse"](found)
+                except ValueError as error:
+                    raise ValueError(f"{place}: {error}.") from None
+                break
+    settings = Settings(**values)
+    if not settings.loopback and not settings.token:
+        raise ValueError(
+            f"Listening on {settings.host} reaches beyond this machine and needs a secret: "
+            "set GEOLOOM_TOKEN, or listen on 127.0.0.1."
+        )
+    return settings
+
+
+def unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """A warning for each GEOLOOM_… variable that means nothing, with the nearest known name."""
+    known = {variable(item) for item in fields(Settings)} | CLIENT_VARIABLES
+    warnings = []
+    for name in sorted(environment):
+        if name.startswith(PREFIX) and name not in known:
+            near = difflib.get_close_matches(name, known, 1, 0.6)
+            meant = f" Did you mean {near[0]}?" if near else ""
+            warnings.append(f"The environment variable {name} is not a setting.{meant}")
+    return warnings
+
+
+def variable(item: Field[Any]) -> str:
+    """The environment variable of a field."""
+    return PREFIX + item.name.upper()
+
+
+def option(item: Field[Any]) -> str:
+    """The command line option of a field."""
+    return "--" + item.name.replace("_", "-")
+
+
+def markdown() -> str:
+    """The reference page of all settings."""
+    lines = [
+        "# Settings of the engine",
+        "",
+        "Each is an option of `geoloom-engine` and an environment variable; the option wins. Secrets belong",
+        "into the environment: other users of a machine can read options. This page is generated by",
+        "`python -m geoloom_engine.settings`.",
+        "",
+        "| variable | option | default | meaning |",
+        "|---|---|---|---|",
+    ]
+    for item in fields(Settings):
+        default = f"`{item.metadata['written']}`" if item.metadata["written"] else ""
+        lines.append(f"| `{variable(item)}` | `{option(item)}` | {default} | {item.metadata['doc']} |")
+    return "\n".join(lines) + "\n"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="geoloom-engine",
+        description="Serves tiles of Geoloom chains.",
+        allow_abbrev=False,
+    )
+    for item in fields(Settings):
+        written = item.metadata["written"]
+        default = f" Default: {written}." if written else ""
+        meaning = f"{item.metadata['doc']}{default} [{variable(item)}]"
+        parser.add_argument(option(item), dest=item.name, metavar="VALUE", help=meaning.replace("%", "%%"))
+    return parser
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")
