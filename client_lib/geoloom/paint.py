@@ -34,6 +34,10 @@ class Paintable(Protocol):
         """The palette's colours as ``"#rrggbbaa"``."""
 
     @property
+    def labels(self) -> tuple[tuple[str, str], ...]:
+        """(label, colour) of each class; empty for ramps."""
+
+    @property
     def opacity(self) -> float:
         """0 (not seen) to 1."""
 
@@ -65,17 +69,15 @@ def rgba(data: npt.NDArray[Any], valid: Mask, look: Paintable) -> Bytes:
     shape = np.broadcast_shapes(data.shape[1:], seen.shape)
     out: Bytes = np.empty((4, *shape), np.uint8)
     if look.kind == "palette":
-        colours = table(look.lut, look.opacity)
-        for band in range(4):
-            np.copyto(out[band], colours[band][data[0]])
+        # One gather of four bytes costs a fifth of four gathers of one.
+        pixels = np.take(_entries(look.lut, look.opacity), data[0], mode="clip")
+        out[...] = pixels.view(np.uint8).reshape(*data.shape[1:], 4).transpose(2, 0, 1)
     else:
         out[:3] = data[:3]
-        if look.kind == "rgba":
-            out[3] = scaled_alpha(look.opacity)[data[3]]
-        else:
-            out[3] = scaled_alpha(look.opacity)[255]
+        alphas = scaled_alpha(look.opacity)
+        out[3] = alphas[data[3]] if look.kind == "rgba" else alphas[255]
     if not seen.all():
-        np.copyto(out, 0, where=~seen)
+        out *= seen
     return out
 
 
@@ -136,6 +138,12 @@ def table(lut: tuple[str, ...], opacity: float = 1.0) -> Bytes:
     colours[3] = scaled_alpha(opacity)[colours[3]]
     colours.setflags(write=False)
     return colours
+
+
+@lru_cache(maxsize=256)
+def _entries(lut: tuple[str, ...], opacity: float) -> npt.NDArray[np.uint32]:
+    """The table with the four bytes of a colour in one number, (256,)."""
+    return np.ascontiguousarray(table(lut, opacity).T).view(np.uint32)[:, 0]
 
 
 @lru_cache(maxsize=256)

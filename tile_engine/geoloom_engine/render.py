@@ -47,6 +47,7 @@ class _Plain:
     kind: str
     lut: tuple[str, ...] = ()
     opacity: float = 1.0
+    labels: tuple[tuple[str, str], ...] = ()
 
 
 _BLACK_WHITE = _Plain("palette", ("#000000ff", "#ffffffff"))
@@ -79,13 +80,13 @@ def png(block: Block, look: Paintable | None) -> bytes:
     count = int(np.count_nonzero(seen))
     if count == 0 or look.opacity <= 0:
         return transparent(cols, rows)
-    holes = seen if count < seen.size else None
+    shown = seen if count < seen.size else None  # None: every pixel
     if look.kind == "palette":
-        return _palette(block, look, holes)
+        return _palette(block, look, shown)
     if look.kind == "grey":
-        return _grey(block.data[0], look.opacity, holes, count)
+        return _grey(block.data[0], look.opacity, shown, count)
     if look.kind == "rgb" and look.opacity >= 1:
-        return _rgb(block.data, holes, count)
+        return _rgb(block.data, shown, count)
     return _rgba(rgba(block.data, block.valid, look))
 
 
@@ -110,19 +111,33 @@ def _without_look(block: Block) -> tuple[Block, Paintable]:
     return block, plain
 
 
-def _palette(block: Block, look: Paintable, holes: Mask | None) -> bytes:
+def _palette(block: Block, look: Paintable, shown: Mask | None) -> bytes:
     size = len(look.lut)
     colours = table(look.lut, look.opacity)
     index = block.data[0]
-    if size == 256 and holes is not None:
-        return _rgba(rgba(block.data, block.valid, look))
-    if size < 256 and int(index.max()) >= size:
-        index = np.minimum(index, np.uint8(size))
-    if holes is not None:
-        index = np.where(holes, index, np.uint8(size))
+    if size < 256:
+        mark = size
+        if int(index.max()) >= size:
+            index = np.minimum(index, np.uint8(size))
+    elif shown is not None:
+        free = np.flatnonzero(np.bincount(index[shown], minlength=256) == 0)
+        if not free.size:
+            return _rgba(rgba(block.data, block.valid, look))
+        mark = int(free[-1])
+        colours = colours.copy()
+        colours[:, mark] = 0
+    if shown is not None:
+        index = _marked(index, shown, mark)
     used = min(size + 1, 256)
-    kind = _FILTER_NONE if getattr(look, "labels", ()) or size <= 16 else _FILTER_SUB
+    kind = _FILTER_NONE if look.labels or size <= 16 else _FILTER_SUB
     return _indexed(index, colours[:, :used], kind)
+
+
+def _marked(values: Bytes, shown: Mask, mark: int) -> Bytes:
+    """`mark` where a pixel is invalid; products are ten times faster than `numpy.where`."""
+    marked: Bytes = values * shown
+    marked += ~shown * np.uint8(mark)
+    return marked
 
 
 def _indexed(index: Bytes, colours: Bytes, kind: int) -> bytes:
@@ -137,17 +152,17 @@ def _transparency(alpha: Bytes) -> bytes:
     return _chunk(b"tRNS", alpha[: clear[-1] + 1].tobytes()) if clear.size else b""
 
 
-def _grey(grey: Bytes, opacity: float, holes: Mask | None, count: int) -> bytes:
+def _grey(grey: Bytes, opacity: float, shown: Mask | None, count: int) -> bytes:
     mark: int | None = None
-    if holes is not None:
-        grey = grey * holes
+    if shown is not None:
+        grey = grey * shown
         if int(np.count_nonzero(grey)) == count:
             mark = 0
         elif int(grey.max()) < 255:
             mark = 255
-            grey = np.where(holes, grey, np.uint8(mark))
+            grey = _marked(grey, shown, mark)
         else:
-            alpha: Bytes = holes * scaled_alpha(opacity)[255]
+            alpha: Bytes = shown * scaled_alpha(opacity)[255]
             return _direct(_GREY_ALPHA, (grey, alpha))
     if opacity < 1:
         colours: Bytes = np.empty((4, 256), np.uint8)
@@ -159,15 +174,15 @@ def _grey(grey: Bytes, opacity: float, holes: Mask | None, count: int) -> bytes:
     return _direct(_GREY, (grey,), b"" if mark is None else struct.pack(">H", mark))
 
 
-def _rgb(data: Bytes, holes: Mask | None, count: int) -> bytes:
-    if holes is None:
+def _rgb(data: Bytes, shown: Mask | None, count: int) -> bytes:
+    if shown is None:
         return _direct(_RGB, tuple(data))
-    data = data * holes
+    data = data * shown
     lit = data[0] | data[1]
     lit |= data[2]
     if int(np.count_nonzero(lit)) == count:
         return _direct(_RGB, tuple(data), bytes(6))
-    alpha: Bytes = holes * np.uint8(255)
+    alpha: Bytes = shown * np.uint8(255)
     return _direct(_RGBA, (*data, alpha))
 
 

@@ -1,0 +1,115 @@
+"""Tiles that say in words why they are not the picture asked for.
+
+Both are calm cards: half transparent, with a thin border, so that the neighbours and the base map
+stay visible and the place of each tile is clear.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from geoloom.block import Block
+from geoloom.colour import lut
+from geoloom.profile import Look
+from geoloom_engine.lettering import font, plain, wrap
+from geoloom_engine.render import png
+
+__all__ = ["error_tile", "reason_tile"]
+
+_INK, _MUTED, _PAPER = 0, 90, 254
+
+
+@dataclass(frozen=True, slots=True)
+class _Tone:
+    """Colours of a card: from ink over border to paper, as one ramp."""
+
+    title: str
+    ramp: tuple[str, str, str]
+
+
+_ERROR = _Tone("This tile could not be drawn", ("#45160cff", "#b06c58ff", "#fff4eedc"))
+_REASON = _Tone("Not drawn", ("#17283fff", "#7389a6ff", "#f1f6fcdc"))
+
+
+def error_tile(message: str, size: int = 256, hint: str | None = None, incident: str | None = None) -> bytes:
+    """A tile that shows what went wrong.
+
+    Parameters
+    ----------
+    message, hint
+        What is wrong, and what to do; made harmless and shortened to what fits.
+    size
+        Width and height in pixels; letters grow with it.
+    incident
+        Identifier under which the engine logged the details.
+
+    Returns
+    -------
+    A PNG, a few kilobytes.
+    """
+    return _card(_ERROR, plain(message), size, plain(hint or ""), plain(incident or "", 40))
+
+
+def reason_tile(message: str, size: int = 256, hint: str | None = None) -> bytes:
+    """A tile that says why the engine will not draw it, which is nobody's mistake.
+
+    Parameters are those of `error_tile`.
+    """
+    return _card(_REASON, plain(message), size, plain(hint or ""), "")
+
+
+@lru_cache(maxsize=128)
+def _card(tone: _Tone, message: str, size: int, hint: str, incident: str) -> bytes:
+    unit = size / 256
+    inset, padding = 5 * unit, 12 * unit
+    width, bottom = size - 2 * (inset + padding), size - inset - padding
+    card = Image.new("L", (size, size), _PAPER)
+    shape = Image.new("1", (size, size), 0)
+    box = (inset, inset, size - 1 - inset, size - 1 - inset)
+    ImageDraw.Draw(shape).rounded_rectangle(box, radius=8 * unit, fill=1)
+    pen = ImageDraw.Draw(card)
+    pen.rounded_rectangle(box, radius=8 * unit, outline=_MUTED, width=max(1, round(unit)))
+    if incident:
+        small = font(10 * unit)
+        bottom -= 14 * unit
+        pen.text((inset + padding, bottom + 2 * unit), f"incident {incident}", _MUTED, font=small)
+    top = inset + padding - 2 * unit
+    pen.text((inset + padding, top), tone.title, _MUTED, font=font(11 * unit))
+    top += 19 * unit
+    for letters, lines in _texts(message, hint, width, bottom - top, unit):
+        lettering = font(letters * unit)
+        for line in lines:
+            pen.text((inset + padding, top), line, _INK, font=lettering)
+            top += _step(letters) * unit
+        top += 6 * unit
+    look = Look("palette", lut=lut(tone.ramp))
+    data = np.asarray(card)[np.newaxis]
+    valid = np.array(shape, dtype=np.bool_)[np.newaxis]
+    return png(Block(data, valid), look)
+
+
+def _step(letters: int) -> int:
+    """Height of a line of letters."""
+    return letters + 4
+
+
+def _texts(message: str, hint: str, width: float, height: float, unit: float) -> list[tuple[int, list[str]]]:
+    """Message and hint as (letter height, lines): the largest letters that show all, else a cut."""
+    sizes = (14, 13, 12, 11)
+    for letters in sizes:
+        smaller = max(11, letters - 1)
+        gap = 6 if hint else 0
+        room = int(height / unit) - gap
+        first = wrap(message, font(letters * unit), width, 99)
+        second = wrap(hint, font(smaller * unit), width, 99) if hint else []
+        if len(first) * _step(letters) + len(second) * _step(smaller) <= room:
+            return [(letters, first), (smaller, second)]
+    lines = room // _step(letters)
+    for_hint = min(len(second), max(2, lines - len(first)), lines // 2)
+    first = wrap(message, font(letters * unit), width, lines - for_hint)
+    second = wrap(hint, font(letters * unit), width, for_hint) if hint else []
+    return [(letters, first), (letters, second)]
