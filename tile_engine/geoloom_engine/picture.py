@@ -31,8 +31,8 @@ class _Tone:
     ramp: tuple[str, str, str]
 
 
-_ERROR = _Tone("This tile could not be drawn", ("#45160cff", "#b06c58ff", "#fff4eedc"))
-_REASON = _Tone("Not drawn", ("#17283fff", "#7389a6ff", "#f1f6fcdc"))
+_ERROR = _Tone("This tile could not be drawn", ("#45160cff", "#b06c58ff", "#fff4eecc"))
+_REASON = _Tone("Not drawn", ("#17283fff", "#7389a6ff", "#f1f6fccc"))
 
 
 def error_tile(message: str, size: int = 256, hint: str | None = None, incident: str | None = None) -> bytes:
