@@ -15,7 +15,8 @@ STARTS = (ROOT, ROOT / "client_lib" / "geoloom", ROOT / "tile_engine" / "geoloom
 
 PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
-NAMED_FILE = re.compile(r"`([\w./-]+\.(?:py|pyi|cfg|toml|md|ipynb|sh|yaml)|[\w.-]+(?:/[\w.-]+)*/)`")
+# A file with one of these endings anywhere, or a folder in backticks.
+NAMED_FILE = re.compile(r"[\w./-]*\w\.(?:pyi?|cfg|toml|md|ipynb|yaml)\b|(?<=`)[\w./-]+/(?=`)")
 MAKE_TARGET = re.compile(r"`make ([a-z-]+)")
 
 each_document = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

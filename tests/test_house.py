@@ -31,7 +31,7 @@ STOREYS: tuple[frozenset[str], ...] = (
     frozenset({"ops", "selection", "harness", "engine_client", "local", "store"}),
     frozenset({"image"}),
     frozenset(),
-    frozenset({"map", "layers", "inspector", "panel", "interact", "gui"}),
+    frozenset({"map", "layers", "basemaps", "inspector", "panel", "watch", "interact", "gui"}),
 )
 UNNAMED = 6
 WIDGETS = 7
