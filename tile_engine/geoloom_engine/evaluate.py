@@ -1,0 +1,139 @@
+"""Evaluate: a plan and the pixels it asked for become one block. No tornado, no Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from geoloom.block import Block
+from geoloom.chain import Chain
+from geoloom.errors import EngineFault, GeoloomError, SourceChanged
+from geoloom.grid import Grid
+from geoloom_engine.plan import Compute, Gather, Part, Plan, Planner, Read, Step
+from geoloom_engine.readers import SourcePool
+from geoloom_engine.warp import warp
+
+RETRIES = 3
+"""How often `run` plans anew when a source changes under its hands."""
+
+
+def fetch(plan: Plan, pool: SourcePool) -> dict[int, Block]:
+    """Read and warp the pixels of every Read step, by step.
+
+    Raises
+    ------
+    SourceChanged
+        If a file is no longer the one the plan was made for.
+    SourceError
+        With node and op of the read that failed.
+    """
+    blocks: dict[int, Block] = {}
+    for index in plan.reads:
+        step = plan.steps[index]
+        assert isinstance(step, Read)
+        try:
+            source = pool.open(step.href)
+            if source.info.fingerprint != plan.sources[step.href].fingerprint:
+                raise SourceChanged(f"{step.href} changed while it was being read.", hint="Ask again.")
+            blocks[index] = warp(source, plan.grids[index], step.bands, step.resampling, plan.limits)
+        except GeoloomError as error:
+            error.node, error.op = step.key, "open"
+            raise
+    return blocks
+
+
+def evaluate(plan: Plan, blocks: Mapping[int, Block]) -> Block:
+    """Compute the root's block on the plan's grid.
+
+    Parameters
+    ----------
+    plan
+        What to compute.
+    blocks
+        Of every Read step, on that step's grid: (bands of the step, rows, cols).
+
+    Returns
+    -------
+    Block
+        (bands of the root, rows, cols) on ``plan.grid``.
+    """
+    results: list[Block | None] = [None] * len(plan.steps)
+    readers = _last_readers(plan.steps)
+    for index, (step, grid) in enumerate(zip(plan.steps, plan.grids, strict=True)):
+        if isinstance(step, Read):
+            result = blocks[index]
+        elif isinstance(step, Gather):
+            result = _gather(plan, step, grid, results)
+        else:
+            result = _compute(plan, step, grid, results)
+        results[index] = result
+        for done in readers.get(index, ()):
+            results[done] = None
+    root = results[-1]
+    assert root is not None
+    return root.crop(plan.grid.window_in(plan.grids[-1])).fill(plan.grid.rows, plan.grid.cols)
+
+
+def run(planner: Planner, chain: Chain, grid: Grid) -> tuple[Block, Plan]:
+    """Plan, fetch and evaluate; plans anew when a source changed in between."""
+    for attempt in range(RETRIES):
+        plan = planner.plan(chain, grid)
+        try:
+            blocks = fetch(plan, planner.pool)
+        except SourceChanged:
+            if attempt == RETRIES - 1:
+                raise
+            continue
+        return evaluate(plan, blocks), plan
+    raise AssertionError("unreachable")
+
+
+def _part(plan: Plan, part: Part, grid: Grid, results: list[Block | None]) -> Block:
+    block = results[part.step]
+    assert block is not None
+    return block.crop(grid.window_in(plan.grids[part.step])).pick(part.bands)
+
+
+def _compute(plan: Plan, step: Compute, grid: Grid, results: list[Block | None]) -> Block:
+    try:
+        around = grid.expand(step.op.margin_on(grid))
+        block = step.op.compute(tuple(_part(plan, part, around, results) for part in step.inputs), grid)
+    except GeoloomError as error:
+        error.node, error.op = error.node or step.key, error.op or step.op.name
+        raise
+    if block.data.dtype != step.dtype:
+        raise EngineFault(
+            f"{step.op.name} gave {block.data.dtype} where {step.dtype} was declared.",
+            node=step.key,
+            op=step.op.name,
+        )
+    return block
+
+
+def _gather(plan: Plan, step: Gather, grid: Grid, results: list[Block | None]) -> Block:
+    parts = [_part(plan, part, grid, results) for part in step.parts]
+    if len(parts) == 1:
+        return Block(parts[0].data.astype(step.dtype, copy=False), parts[0].valid)
+    rows, cols = grid.shape
+    parts = [part.fill(rows, cols) for part in parts]
+    data = np.concatenate([part.data for part in parts], axis=0, dtype=step.dtype, casting="unsafe")
+    if all(part.valid.shape[0] == 1 and part.valid is parts[0].valid for part in parts):
+        return Block(data, parts[0].valid)
+    valid = np.concatenate(
+        [np.broadcast_to(part.valid, (part.bands, rows, cols)) for part in parts], axis=0
+    )
+    return Block(data, valid)
+
+
+def _last_readers(steps: tuple[Step, ...]) -> dict[int, list[int]]:
+    """By step: the earlier steps that no later one reads, so their memory can go."""
+    last: dict[int, int] = {}
+    for index, step in enumerate(steps):
+        if not isinstance(step, Read):
+            for part in step.parts if isinstance(step, Gather) else step.inputs:
+                last[part.step] = index
+    found: dict[int, list[int]] = {}
+    for done, reader in last.items():
+        found.setdefault(reader, []).append(done)
+    return found

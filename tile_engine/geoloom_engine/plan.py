@@ -1,0 +1,469 @@
+"""Plan: what an evaluation will read and compute. Demand flows from the root down.
+
+A chain is prepared once (`_Recipe`): for every node, the bands that are needed of it and the
+resampling asked for from above give at most one step per (node, resampling). A plan adds the
+grid: each step's margin is the largest any of its readers needs. Nothing here reads a pixel.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+from geoloom.chain import Chain, canonical, key_of
+from geoloom.errors import DemandError, GeoloomError, ParameterError, SourceChanged
+from geoloom.grid import MAX_ZOOM, Bounds, Grid, Lattice
+from geoloom.op import Op, Profile, decode, profiles
+from geoloom.ops.open import Open
+from geoloom_engine.readers import SourceInfo, SourcePool
+from geoloom_engine.warp import Limits, ReadPlan, demand
+
+MAX_MARGIN = 512
+RECIPES = 512
+"""Prepared chains kept by one planner."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some bands of an earlier step, by their positions in what it gives."""
+
+    step: int
+    bands: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Pixels of one source: the bands (by position in the file) and the resampling."""
+
+    key: str
+    href: str
+    bands: tuple[int, ...]
+    resampling: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gather:
+    """Bands put together from other steps, without a kernel."""
+
+    key: str
+    parts: tuple[Part, ...]
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """An op's kernel over its inputs."""
+
+    key: str
+    op: Op
+    inputs: tuple[Part, ...]
+    dtype: str
+
+
+Step = Read | Gather | Compute
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A chain on a grid, ready to be fetched and evaluated.
+
+    Parameters
+    ----------
+    grid
+        What is asked for.
+    steps
+        In the order of evaluation; the last is the root.
+    grids
+        Of each step: `grid` and the margin its readers need.
+    reads
+        What each Read step will read, by step.
+    sources
+        By href, as they were when the plan was made.
+    profile
+        Of the root.
+    data
+        The data version the plan was made with.
+    """
+
+    grid: Grid
+    steps: tuple[Step, ...]
+    grids: tuple[Grid, ...]
+    reads: dict[int, ReadPlan]
+    sources: dict[str, SourceInfo]
+    profile: Profile
+    data: str
+    limits: Limits
+
+    @property
+    def pixels(self) -> int:
+        """Source pixels to read."""
+        return sum(read.pixels for read in self.reads.values())
+
+    @property
+    def bytes(self) -> int:
+        """Estimated bytes of source to read, uncompressed."""
+        return sum(read.bytes for read in self.reads.values())
+
+    @property
+    def cost(self) -> int:
+        """Pixels read and computed over all steps: the unit of the engine's budgets."""
+        computed = sum(
+            grid.rows * grid.cols
+            for step, grid in zip(self.steps, self.grids, strict=True)
+            if isinstance(step, Compute)
+        )
+        return self.pixels + computed
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan in words and numbers, for ``/explain``."""
+        steps: list[dict[str, Any]] = []
+        for index, (step, grid) in enumerate(zip(self.steps, self.grids, strict=True)):
+            margin = (grid.cols - self.grid.cols) // 2
+            entry: dict[str, Any] = {"node": step.key, "rows": grid.rows, "cols": grid.cols, "margin": margin}
+            if isinstance(step, Read):
+                info = self.sources[step.href]
+                entry |= {
+                    "op": "read",
+                    "href": step.href,
+                    "bands": [info.bands[i].name for i in step.bands],
+                    "resampling": step.resampling,
+                    **self.reads[index].to_json(),
+                }
+            elif isinstance(step, Compute):
+                entry |= {"op": step.op.name, "params": step.op.params(), "dtype": step.dtype}
+            else:
+                entry |= {"op": "gather", "dtype": step.dtype}
+            steps.append(entry)
+        return {
+            "steps": steps,
+            "reads": len(self.reads),
+            "pixels": self.pixels,
+            "bytes": self.bytes,
+            "cost": self.cost,
+            "bands": list(self.profile.names),
+            "dtype": self.profile.dtype,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a chain gives and where, without evaluating it.
+
+    Parameters
+    ----------
+    profile
+        Of the root.
+    bounds
+        In degrees, of all sources together; None for a chain without sources.
+    zooms
+        The lowest zoom the engine's limits allow, and the zoom of the finest source's pixels.
+    resolution
+        Ground metres of the finest source's pixels.
+    sources
+        By href.
+    """
+
+    profile: Profile
+    bounds: Bounds | None
+    zooms: tuple[int, int]
+    resolution: float | None
+    sources: dict[str, SourceInfo]
+
+    def to_json(self) -> dict[str, Any]:
+        """The description as ``/info`` answers it."""
+        look, bounds = self.profile.look, self.bounds
+        return {
+            "bands": list(self.profile.names),
+            "dtype": self.profile.dtype,
+            "unit": self.profile.unit,
+            "range": None if self.profile.range is None else list(self.profile.range),
+            "look": None if look is None else look.kind,
+            "bounds": None if bounds is None else [bounds.west, bounds.south, bounds.east, bounds.north],
+            "zooms": list(self.zooms),
+            "resolution_m": self.resolution,
+            "sources": [info.to_json() for info in self.sources.values()],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Recipe:
+    """A prepared chain: its steps without a grid."""
+
+    steps: tuple[Step, ...]
+    profile: Profile
+    sources: dict[str, SourceInfo]
+    data: str
+
+
+class Planner:
+    """Makes plans. Thread-safe.
+
+    Parameters
+    ----------
+    pool
+        Opens sources.
+    limits
+        What a plan may demand.
+    epoch
+        Changes every data version, to empty all caches at once.
+    """
+
+    def __init__(self, pool: SourcePool, limits: Limits, epoch: str = "") -> None:
+        self.pool = pool
+        self.limits = limits
+        self.epoch = epoch
+        self._recipes: OrderedDict[tuple[str, str], _Recipe] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def data_version(self, chain: Chain) -> str:
+        """Hash over the fingerprints of the chain's sources and the epoch.
+
+        Raises
+        ------
+        SourceError
+            If a source is gone, refused or, when pinned, changed.
+        """
+        found = []
+        for node in chain.nodes.values():
+            if node.op == Open.name:
+                href = str(node.params["href"])
+                fingerprint = self._fingerprint(href, node.params.get("fingerprint"), node.key)
+                found.append([href, fingerprint])
+        return key_of(canonical([self.epoch, sorted(found)]))[:16]
+
+    def describe(self, chain: Chain) -> Description:
+        """Bands, dtype, look, bounds and zooms of a chain; raises what is wrong with it."""
+        recipe = self._recipe(chain)
+        infos = list(recipe.sources.values())
+        if not infos:
+            return Description(recipe.profile, None, (0, MAX_ZOOM), None, {})
+        finest = min(info.ground_resolution for info in infos)
+        lowest = max(_lowest_zoom(info, self.limits) for info in infos)
+        highest = min(max(math.ceil(_zoom_of(finest)), 0), MAX_ZOOM)
+        bounds = _union([info.bounds for info in infos])
+        return Description(recipe.profile, bounds, (min(lowest, highest), highest), finest, recipe.sources)
+
+    def plan(self, chain: Chain, grid: Grid) -> Plan:
+        """What evaluating `chain` on `grid` will read and compute.
+
+        Raises
+        ------
+        DemandError
+            If that is more than the limits allow, before anything is read.
+        """
+        recipe = self._recipe(chain)
+        grids = _grids(recipe.steps, grid)
+        reads: dict[int, ReadPlan] = {}
+        for index, (step, around) in enumerate(zip(recipe.steps, grids, strict=True)):
+            if isinstance(step, Read):
+                info = recipe.sources[step.href]
+                try:
+                    reads[index] = demand(info, around, step.bands, step.resampling, self.limits)
+                except GeoloomError as error:
+                    error.node, error.op = step.key, Open.name
+                    raise
+        return Plan(
+            grid, recipe.steps, grids, reads, recipe.sources, recipe.profile, recipe.data, self.limits
+        )
+
+    def _fingerprint(self, href: str, pinned: str | None, key: str) -> str:
+        try:
+            found = self.pool.fingerprint(href)
+        except GeoloomError as error:
+            error.node, error.op = key, Open.name
+            raise
+        if pinned is not None and pinned != found:
+            raise SourceChanged(
+                f"{href} has changed since the image was pinned.",
+                hint="Open it again, and pin it if the new content is what you want.",
+                node=key,
+                op=Open.name,
+            )
+        return found
+
+    def _recipe(self, chain: Chain) -> _Recipe:
+        wanted = (chain.root, self.data_version(chain))
+        with self._lock:
+            found = self._recipes.get(wanted)
+            if found is not None:
+                self._recipes.move_to_end(wanted)
+                return found
+        recipe = self._prepare(chain, wanted[1])
+        with self._lock:
+            self._recipes[wanted] = recipe
+            while len(self._recipes) > RECIPES:
+                self._recipes.popitem(last=False)
+        return recipe
+
+    def _prepare(self, chain: Chain, data: str) -> _Recipe:
+        sources: dict[str, SourceInfo] = {}
+
+        def of_source(op: Op) -> Profile:
+            if not isinstance(op, Open):
+                raise ParameterError(
+                    f"{op.name}() stands for the item of a collection and has no pixels of its own.",
+                    hint="Use it inside collection.map(…).",
+                )
+            sources[op.href] = self.pool.open(op.href).info
+            return Profile.of_source(sources[op.href].to_json())
+
+        ops = {node.key: decode(node) for node in chain.topological()}
+        known = profiles(chain, of_source)
+        steps = _Steps(chain, ops, known, sources).build()
+        return _Recipe(steps, known[chain.root], sources, data)
+
+
+class _Steps:
+    """Turns a chain into steps: which bands are wanted of each node flows down, then steps up."""
+
+    def __init__(
+        self, chain: Chain, ops: dict[str, Op], known: dict[str, Profile], sources: dict[str, SourceInfo]
+    ) -> None:
+        self.chain, self.ops, self.known, self.sources = chain, ops, known, sources
+        self.wanted: dict[str, dict[str | None, set[int]]] = {key: {} for key in ops}
+        self.given: dict[tuple[str, str | None], tuple[int, tuple[int, ...]]] = {}
+        self.steps: list[Step] = []
+
+    def build(self) -> tuple[Step, ...]:
+        """All steps; the root's is last and gives all its bands."""
+        order = self.chain.topological()
+        root = self.chain.root
+        everything = tuple(range(self.known[root].bands))
+        self._want(root, None, everything)
+        for node in reversed(order):
+            for asked, bands in self.wanted[node.key].items():
+                for key, below, needed in self._needs(node.key, asked, tuple(sorted(bands))):
+                    self._want(key, below, needed)
+        for node in order:
+            for asked, bands in self.wanted[node.key].items():
+                self.given[node.key, asked] = self._step(node.key, asked, tuple(sorted(bands)))
+        part = self._part(root, None, everything)
+        if part.step != len(self.steps) - 1 or part.bands != everything:
+            self.steps.append(Gather(root, (part,), self.known[root].dtype))
+        return tuple(self.steps)
+
+    def _want(self, key: str, asked: str | None, bands: tuple[int, ...]) -> None:
+        self.wanted[key].setdefault(asked, set()).update(bands)
+
+    def _inputs(self, key: str) -> tuple[Profile, ...]:
+        return tuple(self.known[one] for one in self.chain.nodes[key].inputs)
+
+    def _needs(
+        self, key: str, asked: str | None, bands: tuple[int, ...]
+    ) -> list[tuple[str, str | None, tuple[int, ...]]]:
+        """(input, resampling, bands) that `bands` of a node need."""
+        op, inputs = self.ops[key], self.chain.nodes[key].inputs
+        below = op.sampling(asked)
+        if op.source:
+            return []
+        routes = op.routes(bands, self._inputs(key))
+        if routes is not None:
+            return [(inputs[which], below, (band,)) for which, band in routes]
+        return [
+            (one, below, bands if op.bandwise and self.known[one].bands > 1 else self._all(one)) for one in inputs
+        ]
+
+    def _all(self, key: str) -> tuple[int, ...]:
+        return tuple(range(self.known[key].bands))
+
+    def _part(self, key: str, asked: str | None, bands: tuple[int, ...]) -> Part:
+        step, given = self.given[key, asked]
+        return Part(step, tuple(given.index(band) for band in bands))
+
+    def _step(self, key: str, asked: str | None, bands: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
+        """The step that gives `bands` of a node, and which bands it gives."""
+        op, dtype = self.ops[key], self.known[key].dtype
+        if isinstance(op, Open):
+            resampling = asked or self.sources[op.href].resampling
+            return self._add(Read(key, op.href, bands, resampling)), bands
+        inputs = self._inputs(key)
+        below = op.sampling(asked)
+        routes = op.routes(bands, inputs)
+        if routes is not None:
+            return self._gather(key, below, routes, bands)
+        parts = tuple(
+            self._part(one, below, needed)
+            for (one, _, needed) in self._needs(key, asked, bands)
+        )
+        if op.bandwise:
+            narrowed = op if bands == self._all(key) else op.restrict(bands)
+            return self._add(Compute(key, narrowed, parts, dtype)), bands
+        return self._add(Compute(key, op, parts, dtype)), self._all(key)
+
+    def _gather(
+        self, key: str, below: str | None, routes: list[tuple[int, int]], bands: tuple[int, ...]
+    ) -> tuple[int, tuple[int, ...]]:
+        inputs, dtype = self.chain.nodes[key].inputs, self.known[key].dtype
+        parts: list[Part] = []
+        for which, band in routes:
+            part = self._part(inputs[which], below, (band,))
+            if parts and parts[-1].step == part.step:
+                parts[-1] = Part(part.step, parts[-1].bands + part.bands)
+            else:
+                parts.append(part)
+        first = parts[0]
+        same = len(parts) == 1 and self.known[inputs[routes[0][0]]].dtype == dtype
+        if same and len(set(first.bands)) == len(first.bands):
+            positions = dict(zip(first.bands, bands, strict=True))
+            count = max(positions) + 1
+            # The step below may give more bands than are wanted here: those get no name.
+            return first.step, tuple(positions.get(i, -1 - i) for i in range(count))
+        return self._add(Gather(key, tuple(parts), dtype)), bands
+
+    def _add(self, step: Step) -> int:
+        self.steps.append(step)
+        return len(self.steps) - 1
+
+
+def _grids(steps: tuple[Step, ...], grid: Grid) -> tuple[Grid, ...]:
+    """The grid of each step: the largest any of its readers needs."""
+    margins = [0] * len(steps)
+    for index in range(len(steps) - 1, -1, -1):
+        step = steps[index]
+        if isinstance(step, Read):
+            continue
+        needed = margins[index]
+        if isinstance(step, Compute):
+            needed += step.op.margin_on(grid.expand(margins[index]))
+            if needed > MAX_MARGIN:
+                raise DemandError(
+                    f"{step.op.name} needs {needed} pixels around each tile here; at most {MAX_MARGIN} are read.",
+                    hint="Zoom out, or use a smaller radius.",
+                    node=step.key,
+                    op=step.op.name,
+                )
+        for part in step.parts if isinstance(step, Gather) else step.inputs:
+            margins[part.step] = max(margins[part.step], needed)
+    return tuple(grid.expand(margin) for margin in margins)
+
+
+def _zoom_of(resolution: float) -> float:
+    """The zoom whose pixels measure `resolution` metres at the equator."""
+    return math.log2(Lattice.web_mercator(0).dx / max(resolution, 1e-6))
+
+
+def _lowest_zoom(info: SourceInfo, limits: Limits) -> int:
+    """The lowest zoom at which a tile's window of a source stays within the limits."""
+    width, height = info.overviews[-1] if info.overviews else (info.width, info.height)
+    if width * height <= limits.source_pixels:
+        return 0
+    coarsest = info.ground_resolution * info.width / width
+    reach = math.sqrt(limits.source_pixels) / 256
+    return max(0, math.ceil(_zoom_of(coarsest * reach)))
+
+
+def _union(boxes: list[Bounds]) -> Bounds:
+    """The bounds of all boxes in degrees; crosses the antimeridian if that is shorter."""
+    south, north = min(box.south for box in boxes), max(box.north for box in boxes)
+    plain = [part for box in boxes for part in box.parts()]
+    west, east = min(part.west for part in plain), max(part.east for part in plain)
+    if all(box.west <= box.east for box in boxes):
+        return Bounds(west, south, east, north)
+    turned = [(box.west % 360, box.east % 360) for box in boxes]
+    west, east = min(one[0] for one in turned), max(one[1] for one in turned)
+    if east - west >= 360 or any(one[1] < one[0] for one in turned):
+        return Bounds(-180.0, south, 180.0, north)
+    return Bounds((west + 180) % 360 - 180, south, (east + 180) % 360 - 180, north)
