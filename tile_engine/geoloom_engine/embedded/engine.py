@@ -1,0 +1,158 @@
+"""The embedded engine: its settings, its port, and how kernels are told where it is."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+import zlib
+from pathlib import Path
+
+from geoloom_engine.embedded.child import Child, StartError
+
+MOST_WORKERS = 4
+SOURCES = "/,http://,https://,s3://,gs://"
+
+log = logging.getLogger("geoloom.embedded")
+
+
+class Engine(Child):
+    """The tile engine and its workers."""
+
+    name = "the engine"
+
+    def __init__(
+        self, runtime: Path, data: Path, claim: int, successor: list[str], redis_url: str | None
+    ) -> None:
+        super().__init__()
+        self.runtime, self.data, self.claim, self.successor = runtime, data, claim, successor
+        self.token, self.nonce = secrets.token_urlsafe(32), secrets.token_hex(16)
+        self.port = _read_port(data / "port")
+        self.lifeline = -1
+        self.added = {
+            "GEOLOOM_TOKEN": self.token,
+            "GEOLOOM_NONCE": self.nonce,
+            "GEOLOOM_SIGNING_KEY": _signing_key(data / "signing.key"),
+        }
+        defaults = {
+            "GEOLOOM_SOURCES": SOURCES,
+            "GEOLOOM_WORKERS": str(min(os.cpu_count() or 1, MOST_WORKERS)),
+            "GEOLOOM_DRAIN_TIMEOUT": "3s",
+        }
+        if redis_url is not None:
+            defaults["GEOLOOM_REDIS_URL"] = redis_url
+        self.added |= {name: value for name, value in defaults.items() if name not in os.environ}
+
+    def launch(self) -> subprocess.Popen[bytes]:
+        """Start the engine on its usual port, or on another if somebody else has taken that."""
+        self.port = _choose_port(self.port)
+        (self.data / "port").write_text(f"{self.port}\n")
+        reading, self.lifeline = os.pipe()
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "geoloom_engine.embedded.lifeline",
+            str(reading),
+            str(self.claim),
+        ]
+        command += [",".join(self.added), *self.successor, "--", "geoloom_engine"]
+        command += ["--host", "127.0.0.1", "--port", str(self.port)]
+        try:
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                env=os.environ | self.added,
+                pass_fds=(reading, self.claim),
+                process_group=0,
+            )
+        finally:
+            os.close(reading)
+
+    def works(self) -> bool:
+        """Whether it answers with its nonce; then kernels are told where it is."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/healthz", timeout=1.0) as answer:
+                nonce = json.loads(answer.read(10_000)).get("engine")
+        except (OSError, ValueError, AttributeError):
+            return False
+        if nonce != self.nonce:
+            return False
+        self._announce()
+        return True
+
+    def failed(self) -> None:
+        """Only a port that was taken meanwhile is a reason to try again at once."""
+        if _free(self.port):
+            raise StartError("The engine does not start")
+
+    def end(self) -> None:
+        """End it; only then the lifeline, so that it does not take over as supervisor."""
+        super().end()
+        if self.lifeline >= 0:
+            os.close(self.lifeline)
+            self.lifeline = -1
+
+    def _announce(self) -> None:
+        url = f"http://127.0.0.1:{self.port}"
+        found = {"url": url, "token": self.token, "pid": os.getpid(), "nonce": self.nonce}
+        draft = self.runtime / "engine.json.new"
+        draft.unlink(missing_ok=True)
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(found, file)
+        draft.replace(self.runtime / "engine.json")
+
+
+def _signing_key(path: Path) -> str:
+    """The user's key for layer URLs, made on first use."""
+    with contextlib.suppress(OSError):
+        key = path.read_text().strip()
+        if len(key) >= 64:
+            return key
+    path.unlink(missing_ok=True)
+    key = secrets.token_hex(32)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(key + "\n")
+    return key
+
+
+def _read_port(path: Path) -> int:
+    """The port used last; at first one that depends on user and environment, below the ephemeral ones."""
+    with contextlib.suppress(OSError, ValueError):
+        port = int(path.read_text())
+        if 1024 <= port <= 65535:
+            return port
+    return 20_000 + zlib.crc32(f"{os.getuid()} {sys.prefix}".encode()) % 10_000
+
+
+def _choose_port(usual: int) -> int:
+    """`usual` if it is or soon becomes free, else the next free one."""
+    deadline = time.monotonic() + 3.0
+    while time.monotonic() < deadline:
+        if _free(usual):
+            return usual
+        time.sleep(0.02)
+    for port in range(usual + 1, min(usual + 200, 65_536)):
+        if _free(port):
+            log.warning("Port %d is taken by another program; using %d. Reload open maps", usual, port)
+            return port
+    raise StartError(f"No port is free after {usual}")
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+            probe.listen(1)
+        except OSError:
+            return False
+    return True
