@@ -46,6 +46,7 @@ hooks: setup-test ## Check every commit with pre-commit
 	@$(BIN)/pre-commit install
 
 wheel: setup-test ## Build the wheel into dist/
+	@rm -rf build
 	@$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean: ## Remove caches and build results; keep .venv

@@ -179,15 +179,29 @@ def test_pyproject_holds_only_the_build_system() -> None:
     assert list(tomllib.loads((ROOT / "pyproject.toml").read_text())) == ["build-system"]
 
 
-def test_setup_cfg_lists_every_package() -> None:
-    setup = configparser.ConfigParser()
-    setup.read(ROOT / "setup.cfg")
+@pytest.fixture
+def setup() -> configparser.ConfigParser:
+    """The packaging's declarations."""
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg")
+    return parser
+
+
+def test_setup_cfg_lists_every_package(setup: configparser.ConfigParser) -> None:
     there = {
         ".".join(path.parent.relative_to(root.parent).parts)
         for root in (CLIENT, ENGINE)
         for path in root.rglob("__init__.py")
     }
     assert set(setup["options"]["packages"].split()) == there
+
+
+def test_wheel_takes_every_data_file(setup: configparser.ConfigParser) -> None:
+    patterns = [pattern.strip() for pattern in setup["options.package_data"]["*"].split(",")]
+    packages = {path.parent for path in SOURCES}
+    taken = {path for package in packages for pattern in patterns for path in package.glob(pattern)}
+    there = {path for path in committed_files() if path.is_relative_to(CLIENT) or path.is_relative_to(ENGINE)}
+    assert {path for path in there - taken if path.suffix != ".py"} == set()
 
 
 def test_every_folder_with_modules_is_a_package() -> None:
