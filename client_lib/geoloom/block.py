@@ -16,7 +16,7 @@ Mask = npt.NDArray[np.bool_]
 class Block:
     """Pixel values and which of them are valid; invalid pixels hold 0.
 
-    Rows and columns of 1 stand for "the same everywhere" (constants) and broadcast.
+    A shape of (1, 1) stands for "the same everywhere" (constants) and broadcasts.
 
     Parameters
     ----------
@@ -40,11 +40,11 @@ class Block:
         return int(self.data.shape[1]), int(self.data.shape[2])
 
     def crop(self, window: tuple[slice, slice]) -> Block:
-        """A view of some rows and columns; a broadcasting block stays as it is."""
-        if self.shape == (1, 1):
-            return self
+        """A view of some rows and columns; what is the same everywhere stays as it is."""
         rows, cols = window
-        return Block(self.data[:, rows, cols], self.valid[:, rows, cols])
+        data = self.data if self.shape == (1, 1) else self.data[:, rows, cols]
+        valid = self.valid if self.valid.shape[1:] == (1, 1) else self.valid[:, rows, cols]
+        return Block(data, valid)
 
     def pick(self, bands: tuple[int, ...]) -> Block:
         """Some bands, in the order given."""
@@ -77,6 +77,9 @@ class Block:
             if not finite.all():
                 valid = valid & finite
         if not valid.all():
+            if data.shape[1:] != valid.shape[1:]:
+                shape = np.broadcast_shapes(data.shape, valid.shape)
+                data = np.broadcast_to(data, (data.shape[0], *shape[1:]))
             if not data.flags.writeable:
                 data = data.copy()
             np.copyto(data, 0, where=~valid)

@@ -30,7 +30,7 @@ MAX_NODES = 2000
 MAX_DEPTH = 500
 MAX_BYTES = 1 << 20
 MAX_NESTING = 32
-"""Lists within lists in one node's parameters."""
+"""Lists within lists in one parameter."""
 
 _KEY = re.compile(r"[0-9a-f]{32}")
 _OP_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -46,9 +46,7 @@ def canonical(value: Any) -> bytes:
         For NaN, infinity, lone surrogates and anything JSON does not know.
     """
     try:
-        text = json.dumps(
-            value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-        )
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
         return text.encode("utf-8")
     except (ValueError, TypeError, RecursionError) as error:
         raise ParameterError(f"This value cannot be written as canonical JSON: {error}.") from None
@@ -73,11 +71,17 @@ class Node:
     op, v
         Name and version of the op.
     params
-        Normalised parameters, defaults written out: plain JSON values.
+        Normalised parameters, defaults written out: plain JSON values. Lists are kept as tuples,
+        so that a node stays what its key says.
     inputs
         Keys of the nodes it reads.
     each
         Key of the sub-chain that is evaluated once per item, if any.
+
+    Raises
+    ------
+    ParameterError
+        If the parameters are not plain and canonical.
     """
 
     op: str
@@ -89,13 +93,21 @@ class Node:
     size: int = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "params", MappingProxyType(dict(self.params)))
+        params = {
+            name: _plain(value, f"{self.op}({_short(name)[1:-1]}=…)") for name, value in self.params.items()
+        }
+        if not all(type(name) is str for name in params):
+            raise ParameterError(f"A parameter of {self.op} has a name that is not text.")
+        object.__setattr__(self, "params", MappingProxyType(params))
         content = canonical(self.to_dict())
         object.__setattr__(self, "key", key_of(content))
         object.__setattr__(self, "size", len(content))
 
     def __hash__(self) -> int:
         return hash(self.key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Node) and self.key == other.key
 
     @property
     def children(self) -> tuple[str, ...]:
@@ -145,9 +157,7 @@ class Chain:
         ChainTooLarge
             Beyond `MAX_NODES`, `MAX_DEPTH` or `MAX_BYTES`.
         """
-        node = Node(
-            op, v, params, tuple(chain.root for chain in inputs), None if each is None else each.root
-        )
+        node = Node(op, v, params, tuple(chain.root for chain in inputs), None if each is None else each.root)
         below = inputs if each is None else (*inputs, each)
         nodes: dict[str, Node] = {}
         for chain in below:
@@ -200,7 +210,7 @@ class Chain:
         payload = _parse(raw)
         root, entries = _envelope(payload)
         if key is not None and root != key:
-            raise CorruptChain(f"The chain stored under {key} has the root {root}.")
+            raise CorruptChain(f"The chain stored under {key!r} has the root {root}.")
         nodes = {name: _verified(name, entry) for name, entry in entries.items()}
         for node in nodes.values():
             for child in node.children:
@@ -244,9 +254,12 @@ def _parse(raw: bytes) -> Any:
 def _envelope(payload: Any) -> tuple[str, dict[str, Any]]:
     if not isinstance(payload, dict) or set(payload) != {"geoloom", "nodes", "root"}:
         raise CorruptChain('A chain is an object of "geoloom", "nodes" and "root".')
-    if payload["geoloom"] != FORMAT or isinstance(payload["geoloom"], bool):
+    version = payload["geoloom"]
+    if not isinstance(version, int) or isinstance(version, bool):
+        raise CorruptChain("The chain's format is not a whole number.")
+    if version != FORMAT:
         raise CorruptChain(
-            f"The chain's format {payload['geoloom']!r} is not known here.",
+            f"The chain's format {_short(version)} is not known here.",
             hint=f"This Geoloom reads format {FORMAT}; a newer one may be needed.",
         )
     root, entries = payload["root"], payload["nodes"]
@@ -258,6 +271,8 @@ def _envelope(payload: Any) -> tuple[str, dict[str, Any]]:
 
 def _verified(name: str, entry: Any) -> Node:
     """The node of one entry, if it is well formed and hashes to its name."""
+    if not is_key(name):
+        raise CorruptChain(f"A node is named {_short(name)}, which is not a key.")
     fields = set(entry) if isinstance(entry, dict) else set()
     if fields - {"each"} != _NODE_FIELDS:
         raise CorruptChain(f'Node {name} is not an object of "op", "v", "params", "inputs".')
@@ -272,7 +287,6 @@ def _verified(name: str, entry: Any) -> Node:
         raise CorruptChain(f"Node {name} has inputs that are not keys.")
     if "each" in entry and not is_key(each):
         raise CorruptChain(f"Node {name} has a sub-chain that is not a key.")
-    _check_plain(params, f"node {name}")
     try:
         node = Node(op, v, params, tuple(inputs), each)
     except ParameterError as error:
@@ -282,19 +296,25 @@ def _verified(name: str, entry: Any) -> Node:
     return node
 
 
-def _check_plain(value: Any, where: str, level: int = 0) -> None:
-    """Refuse what canonical parameters never hold: deep nesting, −0.0, overflowing floats."""
-    if level > MAX_NESTING:
-        raise CorruptChain(f"The parameters of {where} are nested too deeply.")
-    if isinstance(value, float):
+def _plain(value: Any, path: str, level: int = 0) -> Any:
+    """The value with tuples for lists; refuses what canonical parameters never hold."""
+    if value is None or type(value) in (bool, int, str):
+        return value
+    if type(value) is float:
         if not math.isfinite(value) or (value == 0 and math.copysign(1, value) < 0):
-            raise CorruptChain(f"The number {value!r} in {where} is not canonical.")
-    elif isinstance(value, dict):
-        for item in value.values():
-            _check_plain(item, where, level + 1)
-    elif isinstance(value, list):
-        for item in value:
-            _check_plain(item, where, level + 1)
+            raise ParameterError(f"{path} holds the number {value!r}, which is not canonical.")
+        return value
+    if level == MAX_NESTING:
+        raise ParameterError(f"{path} is nested too deeply.")
+    if type(value) in (list, tuple):
+        return tuple([_plain(item, path, level + 1) for item in value])
+    raise ParameterError(f"{path} holds a {type(value).__name__}, which no parameter can be.")
+
+
+def _short(value: object) -> str:
+    """A value for a message: ASCII, and never long."""
+    text = ascii(value)
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _below(root: str, nodes: Mapping[str, Node]) -> Iterator[str]:

@@ -8,6 +8,7 @@ eastwards (x), rows grow southwards (−y).
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -62,8 +63,12 @@ class Tile:
     y: int
 
     def __post_init__(self) -> None:
-        if not 0 <= self.z <= MAX_ZOOM:
-            raise RequestError(f"Zoom {self.z} does not exist.", hint=f"Use 0 to {MAX_ZOOM}.")
+        for name in ("z", "x", "y"):
+            try:
+                object.__setattr__(self, name, operator.index(getattr(self, name)))
+            except TypeError:
+                raise RequestError(f"A tile's {name} must be a whole number.") from None
+        _check_zoom(self.z)
         last = (1 << self.z) - 1
         for axis, value in (("column", self.x), ("row", self.y)):
             if not 0 <= value <= last:
@@ -92,6 +97,9 @@ class Tile:
     @staticmethod
     def at(lon: float, lat: float, z: int) -> Tile:
         """The tile that holds a point given in degrees; latitudes are clipped to the map's edge."""
+        _check_zoom(z)
+        if not (math.isfinite(lon) and math.isfinite(lat)):
+            raise RequestError(f"There is no place at longitude {lon}, latitude {lat}.")
         n = 1 << z
         row, col = math.floor(_mercator_row(lat) * n), math.floor((lon + 180.0) / 360.0 * n)
         return Tile(z, col % n, min(max(row, 0), n - 1))
@@ -187,7 +195,8 @@ class Grid:
         lattice = self.lattice
         y = lattice.y0 - (self.row + np.arange(self.rows) + 0.5) * lattice.dy
         if lattice.unit == "mercator":
-            return np.degrees(np.arctan(np.sinh(y / EARTH_RADIUS)))
+            latitudes: npt.NDArray[np.float64] = np.degrees(np.arctan(np.sinh(y / EARTH_RADIUS)))
+            return latitudes
         if lattice.unit == "degree":
             return y
         raise ValueError("the rows of a projected lattice have no one latitude")
@@ -207,6 +216,11 @@ class Grid:
             return lattice.dx * shrink, lattice.dy * shrink
         degree = math.radians(1.0) * EARTH_RADIUS
         return lattice.dx * degree * shrink, ones * (lattice.dy * degree)
+
+
+def _check_zoom(z: int) -> None:
+    if not 0 <= z <= MAX_ZOOM:
+        raise RequestError(f"Zoom {z} does not exist.", hint=f"Use 0 to {MAX_ZOOM}.")
 
 
 def mercator_latitude(y: float) -> float:

@@ -5,10 +5,12 @@ An op is a class with typed parameters, a margin, an output and a kernel::
     @op
     class Slope(Op):
         '''Steepest slope of a surface (Horn 1981), as gdaldem computes it.'''
+
         elevation: Band = band(unit="m", doc="Surface height.")
         z_factor: float = param(1.0, gt=0, unit="1", doc="Vertical exaggeration.")
         margin = 1
         output = Output(bands=1, dtype="float32", unit="degree", range=(0, 90))
+
         def kernel(self, elevation, grid): ...
 """
 
@@ -21,13 +23,13 @@ import re
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, ClassVar, Literal, overload
 
 import numpy as np
 
-from geoloom.block import Array, Block, Mask
-from geoloom.chain import Chain, Node
+from geoloom.block import Block, Mask
+from geoloom.chain import Chain, Node, canonical
 from geoloom.errors import BandError, ParameterError, UnknownOp
 from geoloom.grid import Grid
 from geoloom.param import REQUIRED, BandName, BlobKey, Number, Parameter, frozen, param, plain
@@ -130,6 +132,8 @@ class Op:
     inputs: ClassVar[tuple[Input, ...]]
     parameters: ClassVar[tuple[Parameter, ...]]
     output: ClassVar[Output] = Output()
+    ufunc: ClassVar[str | None] = None
+    """The numpy function it stands for, so that ``numpy.sqrt(image)`` builds it."""
     margin: Any = 0
     """Pixels needed around the grid: a number, or a method ``margin(self, grid)`` giving one."""
     source: ClassVar[bool] = False
@@ -142,13 +146,16 @@ class Op:
     """Whether ``gl.name(image)`` exists beside ``image.name()``."""
     method: ClassVar[bool] = True
     """Whether Image gets a method of its name."""
+    typed: ClassVar[bool] = False
+    """Whether the kernel takes a ``dtype``; set by `op`."""
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(self, /, **values: Any) -> None:
         unknown = set(values) - {one.name for one in self.parameters}
         if unknown:
             known = ", ".join(one.name for one in self.parameters) or "none"
             raise ParameterError(
-                f"{self.name}() has no parameter {sorted(unknown)[0]!r}.", hint=f"Its parameters are: {known}."
+                f"{self.name}() has no parameter {min(unknown)[:60]!a}.",
+                hint=f"Its parameters are: {known}.",
             )
         for declared in self.parameters:
             value = values.get(declared.name, declared.default)
@@ -164,7 +171,7 @@ class Op:
         return f"{self.name}({', '.join(f'{k}={v!r}' for k, v in self.__dict__.items())})"
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.__dict__ == other.__dict__
+        return type(self) is type(other) and canonical(self.params()) == canonical(other.params())
 
     def __hash__(self) -> int:
         return hash((type(self), tuple(self.__dict__.items())))
@@ -190,6 +197,7 @@ class Op:
 
     def profile(self, *inputs: Profile) -> Profile:
         """What the result is, given what the inputs are; raises BandError, ParameterError."""
+        self.check_bands(inputs)
         names = self._names(inputs)
         first = inputs[0] if inputs else None
         dtype, unit = self.output.dtype, self.output.unit
@@ -198,6 +206,33 @@ class Op:
         if first is not None and unit == "same":
             unit = first.unit
         return Profile(names, dtype, unit=unit, range=self.output.range)
+
+    def described(self, *inputs: Profile) -> Profile:
+        """`profile`, after a check that inputs declared as one band are one.
+
+        Raises
+        ------
+        BandError
+            Naming the bands there are.
+        """
+        for declared, given in zip(self.inputs, inputs, strict=False):
+            if declared.kind == "band" and given.bands != 1:
+                raise BandError(
+                    f"{self.name} needs one band as {declared.name}; the image has {given.bands}: "
+                    f"{', '.join(given.names)}.",
+                    hint=f'Choose one, such as image["{given.names[0]}"].',
+                )
+        return self.profile(*inputs)
+
+    def check_bands(self, inputs: tuple[Profile, ...]) -> None:
+        """Refuse an image of several bands where the op takes one; raises BandError."""
+        for declared, given in zip(self.inputs, inputs, strict=False):
+            if declared.kind == "band" and given.bands != 1:
+                raise BandError(
+                    f"{self.name} takes one band, but {declared.name} has {given.bands}: "
+                    f"{', '.join(given.names)}.",
+                    hint="Choose one, such as image[name].",
+                )
 
     def _names(self, inputs: tuple[Profile, ...]) -> tuple[str, ...]:
         if self.output.bands == "same":
@@ -214,20 +249,55 @@ class Op:
         """For an op that only rearranges bands: (input, band) of each output band asked for."""
         return None
 
+    def reads(self, bands: tuple[int, ...], inputs: tuple[Profile, ...]) -> list[tuple[int, ...]]:
+        """The bands of each input that these output bands need; the kernel gets just these.
+
+        A bandwise op needs the same bands, any other all of them unless it says which.
+        """
+        if not self.bandwise:
+            return [tuple(range(one.bands)) for one in inputs]
+        return [(0,) if one.bands == 1 else bands for one in inputs]
+
+    def working_dtype(self, *inputs: Profile) -> str:
+        """The dtype in which to compute; only kernels that take a ``dtype`` are told."""
+        return self.profile(*inputs).dtype
+
     kernel: Any
     """The pure array function ``kernel(self, *blocks, grid)``: computes the result on `grid` from
     blocks on ``grid.expand(margin)``. It returns a `Block`, or an array, which stands for a block
-    that is valid where all inputs are, over the whole margin."""
+    that is valid where all inputs are, over the whole margin. With a parameter ``dtype`` it is also
+    told the `working_dtype`, which blocks alone do not show: numbers adapt to images."""
 
-    def compute(self, blocks: tuple[Block, ...], grid: Grid) -> Block:
-        """Run the kernel and keep the promises of a `Block`. What the evaluator calls."""
-        result = self.kernel(*blocks, grid=grid)
+    def compute(
+        self, blocks: tuple[Block, ...], grid: Grid, inputs: tuple[Profile, ...] | None = None
+    ) -> Block:
+        """Run the kernel and keep the promises of a `Block`. What the evaluator calls.
+
+        Parameters
+        ----------
+        blocks
+            The inputs on ``grid.expand(margin)``, with the bands that `reads` names.
+        grid
+            Where to compute.
+        inputs
+            The inputs' profiles. Without them they are guessed from the blocks, a block of
+            (1, 1, 1) being taken for a number.
+        """
+        if self.typed:
+            found = _working_dtype(self, inputs or tuple(_guessed(block) for block in blocks))
+            result = self.kernel(*blocks, grid=grid, dtype=found)
+        else:
+            margin = self.margin_on(grid)
+        if margin:
+            around = grid.expand(margin)
+            blocks = tuple(block.fill(around.rows, around.cols) for block in blocks)
+        with np.errstate(all="ignore"):  # what overflows or divides by zero becomes invalid
+            result = self.kernel(*blocks, grid=grid)
         if isinstance(result, Block):
             return result
         valid = blocks[0].valid
         for block in blocks[1:]:
             valid = valid & block.valid
-        margin = self.margin_on(grid)
         if margin and valid.shape[1:] != (1, 1):
             valid = eroded(valid, margin)
         data = result[np.newaxis] if result.ndim == 2 else result
@@ -243,9 +313,11 @@ class Op:
         variadic = False
         for one in cls.inputs[1:]:
             variadic = variadic or one.kind == "images"
-            kind = kinds.VAR_POSITIONAL if one.kind == "images" else kinds.POSITIONAL_OR_KEYWORD
+            if one.kind == "images":
+                found.append(kinds(one.name, kinds.VAR_POSITIONAL))
+                continue
             default = kinds.empty if one.default is REQUIRED else one.default
-            found.append(kinds(one.name, kind, default=default))
+            found.append(kinds(one.name, kinds.POSITIONAL_OR_KEYWORD, default=default))
         for declared in cls.parameters:
             if declared.variadic:
                 variadic = True
@@ -286,6 +358,17 @@ def combined_names(op_name: str, *inputs: Profile) -> tuple[str, ...]:
     return (named or list(inputs))[0].names
 
 
+@lru_cache(maxsize=4096)
+def _working_dtype(one: Op, inputs: tuple[Profile, ...]) -> np.dtype[Any]:
+    return np.dtype(one.working_dtype(*inputs))
+
+
+def _guessed(block: Block) -> Profile:
+    number = block.data.item() if block.data.shape == (1, 1, 1) else None
+    names = tuple(f"b{i + 1}" for i in range(block.bands))
+    return Profile(names, str(block.data.dtype), constant=number)
+
+
 def eroded(valid: Mask, margin: int) -> Mask:
     """Valid only where all pixels up to `margin` away are; the result is smaller by the margin."""
     size = 2 * margin + 1
@@ -317,16 +400,20 @@ def op[T: Op](cls: type[T] | None = None, *, name: str | None = None) -> Any:
         cls.name = name or re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
         hints = typing.get_type_hints(cls)
         inputs, parameters = [], []
-        for field, value in list(vars(cls).items()):
+        for field, value in [entry for base in reversed(cls.__mro__) for entry in vars(base).items()]:
             if isinstance(value, Input):
                 inputs.append(replace(value, name=field))
-                delattr(cls, field)
             elif isinstance(value, Parameter):
                 declared = replace(value, name=field, hint=hints[field])
                 if not declared.required:
                     declared = replace(declared, default=declared.normalise(declared.default, cls.name))
                 parameters.append(declared)
+            else:
+                continue
+            if field in vars(cls):
                 delattr(cls, field)
+        kernel = getattr(cls, "kernel", None)
+        cls.typed = kernel is not None and "dtype" in inspect.signature(kernel).parameters
         cls.inputs, cls.parameters = tuple(inputs), tuple(parameters)
         versions = _REGISTRY.setdefault(cls.name, {})
         known = versions.get(cls.version)
@@ -379,9 +466,12 @@ def decode(node: Node) -> Op:
     except ParameterError as error:
         error.node, error.op = node.key, node.op
         raise
-    if found.params() != dict(node.params) or _types(found.params()) != _types(dict(node.params)):
+    if canonical(found.params()) != canonical(dict(node.params)):
         raise ParameterError(
-            f"The parameters of {node.op} are not in canonical form.", node=node.key, op=node.op
+            f"The parameters of {node.op} are not in canonical form.",
+            hint="Build the chain again with this Geoloom.",
+            node=node.key,
+            op=node.op,
         )
     _check_inputs(cls, node)
     return found
@@ -396,7 +486,7 @@ def profiles(chain: Chain, of_source: Callable[[Op], Profile]) -> dict[str, Prof
             if decoded.source:
                 found[node.key] = of_source(decoded)
             else:
-                found[node.key] = decoded.profile(*(found[key] for key in node.inputs))
+                found[node.key] = decoded.described(*(found[key] for key in node.inputs))
         except (BandError, ParameterError) as error:
             error.node, error.op = error.node or node.key, error.op or node.op
             raise
@@ -410,16 +500,9 @@ def _check_inputs(cls: type[Op], node: Node) -> None:
     count = len(node.inputs)
     if count < least or (count > least and not many):
         raise ParameterError(
-            f"{node.op} takes {least}{' or more' if many else ''} inputs, not {count}.", node=node.key, op=node.op
+            f"{node.op} takes {least}{' or more' if many else ''} inputs, not {count}.",
+            node=node.key,
+            op=node.op,
         )
     if (node.each is not None) != any(one.kind == "sub_chain" for one in cls.inputs):
         raise ParameterError(f"{node.op} has a sub-chain too many or too few.", node=node.key, op=node.op)
-
-
-def _types(value: Any) -> Any:
-    """The nested types of a JSON value: tells 1 from 1.0 and from True."""
-    if isinstance(value, dict):
-        return {key: _types(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_types(item) for item in value]
-    return type(value)

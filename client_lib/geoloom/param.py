@@ -8,14 +8,16 @@ int), ``str``, `BandName`, `BlobKey`, ``Literal[…]``, ``X | None``, ``tuple[X,
 from __future__ import annotations
 
 import datetime
+import itertools
 import math
+import operator
 import os
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any, Literal, NewType, Union, get_args, get_origin
 
-from geoloom.chain import is_key
+from geoloom.chain import MAX_BYTES, is_key
 from geoloom.errors import ParameterError
 
 Number = Union[int, float]  # noqa: UP007 - told apart from `int | float | None` by identity
@@ -66,20 +68,22 @@ class Parameter:
         if self.coerce is not None:
             value = self.coerce(value)
         result = _normalise(self.hint, value, path)
-        for number in result if isinstance(result, tuple) else (result,):
-            self._check(number, path)
+        self._check(result, path)
         if isinstance(result, tuple) and len(result) < self.min_length:
             raise ParameterError(f"{path} needs at least {self.min_length} values, got {len(result)}.")
         return result
 
     def _check(self, value: Any, path: str) -> None:
+        if isinstance(value, tuple):
+            for i, item in enumerate(value):
+                self._check(item, f"{path}[{i}]")
         if isinstance(value, bool) or not isinstance(value, int | float):
             return
         for limit, holds, words in (
-            (self.gt, lambda a, b: a > b, "greater than"),
-            (self.ge, lambda a, b: a >= b, "at least"),
-            (self.lt, lambda a, b: a < b, "less than"),
-            (self.le, lambda a, b: a <= b, "at most"),
+            (self.gt, operator.gt, "greater than"),
+            (self.ge, operator.ge, "at least"),
+            (self.lt, operator.lt, "less than"),
+            (self.le, operator.le, "at most"),
         ):
             if limit is not None and not holds(value, limit):
                 raise ParameterError(f"{path} must be {words} {limit:g}, got {value!r}.")
@@ -167,7 +171,8 @@ def _normalise(hint: Any, value: Any, path: str) -> Any:
             raise _wrong(path, "the key of a blob", value)
         return value
     if origin is Literal:
-        if value not in arguments or type(value) not in {type(one) for one in arguments}:
+        value = _scalar(value)
+        if not any(type(value) is type(one) and value == one for one in arguments):
             choices = ", ".join(repr(one) for one in arguments)
             raise ParameterError(f"{path} must be one of {choices}; got {_shown(value)}.")
         return value
@@ -184,9 +189,9 @@ def _normalise(hint: Any, value: Any, path: str) -> Any:
 def _tuple(arguments: tuple[Any, ...], value: Any, path: str) -> tuple[Any, ...]:
     if hasattr(value, "tolist"):
         value = value.tolist()
-    if isinstance(value, str | bytes | Mapping) or not hasattr(value, "__iter__"):
+    if isinstance(value, str | bytes | Mapping | Set) or not hasattr(value, "__iter__"):
         raise _wrong(path, "a list", value)
-    items = list(value)
+    items = list(itertools.islice(value, MAX_BYTES))
     if len(arguments) == 2 and arguments[1] is Ellipsis:
         hints = [arguments[0]] * len(items)
     else:
@@ -194,12 +199,13 @@ def _tuple(arguments: tuple[Any, ...], value: Any, path: str) -> tuple[Any, ...]
         if len(hints) != len(items):
             raise ParameterError(f"{path} needs {len(hints)} values, got {len(items)}.")
     return tuple(
-        _normalise(hint, item, f"{path}[{i}]") for i, (hint, item) in enumerate(zip(hints, items, strict=True))
+        _normalise(hint, item, f"{path}[{i}]")
+        for i, (hint, item) in enumerate(zip(hints, items, strict=True))
     )
 
 
 def _scalar(value: Any) -> Any:
-    """numpy scalars and arrays of one number as Python numbers."""
+    """Numpy scalars and arrays of one number as Python numbers."""
     if hasattr(value, "item") and getattr(value, "shape", None) == ():
         return value.item()
     return value
@@ -211,7 +217,7 @@ def _int(value: Any, path: str, wanted: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise _wrong(path, wanted, value)
     if not -(2**63) <= value < 2**64:
-        raise ParameterError(f"{path}: {value} does not fit into 64 bits.")
+        raise ParameterError(f"{path}: {_shown(value)} does not fit into 64 bits.")
     return value
 
 
@@ -228,6 +234,7 @@ def _float(value: Any, path: str) -> float:
 
 
 def _text(value: Any, path: str) -> str:
+    value = _scalar(value)
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
     if isinstance(value, datetime.date | datetime.datetime):
@@ -238,7 +245,7 @@ def _text(value: Any, path: str) -> str:
         value.encode("utf-8")
     except UnicodeEncodeError:
         raise ParameterError(f"{path} holds characters that are not valid Unicode.") from None
-    return str(value)
+    return str.__str__(value)
 
 
 def _wrong(path: str, wanted: str, value: Any) -> ParameterError:
@@ -246,8 +253,12 @@ def _wrong(path: str, wanted: str, value: Any) -> ParameterError:
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
-    return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '…'}"
+    name = type(value).__name__
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - a foreign repr; also integers too long to print
+        return f"a value of type {name}"
+    return f"{name} {text if len(text) <= 60 else text[:57] + '…'}"
 
 
 def _type_words(hint: Any) -> str:

@@ -104,9 +104,7 @@ class Profile:
         if palette and info["dtype"] == "uint8":
             lut = tuple("#{:02x}{:02x}{:02x}{:02x}".format(*entry) for entry in palette[:256])
             names = bands[0].get("categories") or ()
-            labels = tuple(
-                (name, colour) for name, colour in zip(names, lut, strict=False) if name
-            )
+            labels = tuple((name, colour) for name, colour in zip(names, lut, strict=False) if name)
             look = Look("palette", lut=lut, labels=labels, name=bands[0]["name"])
         return Profile(
             tuple(band["name"] for band in bands),
