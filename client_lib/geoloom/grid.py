@@ -193,7 +193,7 @@ class Grid:
     def latitudes(self) -> npt.NDArray[np.float64]:
         """Latitude of each row's centre in degrees, (rows,); not for projected lattices."""
         lattice = self.lattice
-        y = lattice.y0 - (self.row + np.arange(self.rows) + 0.5) * lattice.dy
+        y = lattice.y0 - (self.row + np.arange(self.rows, dtype=np.float64) + 0.5) * lattice.dy
         if lattice.unit == "mercator":
             latitudes: npt.NDArray[np.float64] = np.degrees(np.arctan(np.sinh(y / EARTH_RADIUS)))
             return latitudes

@@ -125,15 +125,14 @@ def dtype_of_number(value: int | float) -> str:
 
 
 def common_dtype(*profiles: Profile) -> str:
-    """The dtype that holds the values of all images: for `where`, `stack`, `minimum`…
+    """The dtype that holds the values of all images: for `where`, `stack`, `minimum` and their like.
 
     Numbers adapt to images: 0 beside a uint8 image stays uint8, 0.5 makes it float32.
     """
     images = [one for one in profiles if one.constant is None]
     dtypes = [np.dtype(one.dtype) for one in images]
-    for one in profiles:
-        if one.constant is not None:
-            dtypes.append(_narrowest(one.constant) if images else np.dtype(dtype_of_number(one.constant)))
+    numbers = [one.constant for one in profiles if one.constant is not None]
+    dtypes += [_narrowest(one) if images else np.dtype(dtype_of_number(one)) for one in numbers]
     if any(one.kind == "f" for one in dtypes):
         return "float64" if any(one == np.float64 for one in dtypes) else "float32"
     found = np.result_type(*dtypes)
