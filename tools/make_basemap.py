@@ -52,8 +52,12 @@ def outlines(topology: dict[str, Any]) -> dict[str, np.ndarray]:
         for ring in rings_of(country):
             for arc in ring:
                 uses[arc if arc >= 0 else ~arc] += 1
+    places = [np.cumsum(arc, axis=0) for arc in arcs]
     polygons = [
-        polygon for part in topology["objects"]["land"]["geometries"] for polygon in polygons_of(part)
+        [polygon[0], *(hole for hole in polygon[1:] if has_area(hole, places))]
+        for part in topology["objects"]["land"]["geometries"]
+        for polygon in polygons_of(part)
+        if has_area(polygon[0], places)
     ]
     rings = [ring for polygon in polygons for ring in polygon]
     borders = np.flatnonzero(uses > 1)
@@ -75,6 +79,12 @@ def outlines(topology: dict[str, Any]) -> dict[str, np.ndarray]:
         "scale": np.array(topology["transform"]["scale"]),
         "translate": np.array(topology["transform"]["translate"]),
     }
+
+
+def has_area(ring: list[int], places: list[np.ndarray]) -> bool:
+    """Whether quantising left anything of an island."""
+    points = np.concatenate([places[arc] if arc >= 0 else places[~arc] for arc in ring])
+    return len(np.unique(points, axis=0)) >= 3
 
 
 def polygons_of(part: dict[str, Any]) -> list[list[list[int]]]:

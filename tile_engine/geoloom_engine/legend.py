@@ -82,7 +82,7 @@ def legend_png(content: dict[str, Any], pixel_ratio: int = 1) -> bytes:
     return png(Block(data, np.ones((1, *data.shape[1:]), np.bool_)), None)
 
 
-def ticks(low: float, high: float, most: int = 5) -> list[float]:
+def ticks(low: float, high: float, most: int = 6) -> list[float]:
     """Round values (1, 2 or 5 times a power of ten apart) between two limits, and the limits."""
     span = high - low
     if not (math.isfinite(span) and span != 0):

@@ -1,0 +1,139 @@
+"""The base map that works offline: land, borders and names, drawn quietly so that data stand out."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+from PIL import Image, ImageDraw
+
+from geoloom.block import Block
+from geoloom.errors import RequestError
+from geoloom.grid import Tile
+from geoloom_engine.atlas import ATTRIBUTION, Cell, cell
+from geoloom_engine.lettering import font
+from geoloom_engine.placenames import Name, names_on
+from geoloom_engine.render import png
+
+__all__ = ["ATTRIBUTION", "basemap_tile"]
+
+_SEA, _LAND = (214, 224, 231), (244, 242, 237)
+_COAST, _BORDER, _GRATICULE = (170, 186, 197), (205, 195, 183), (202, 214, 222)
+_COUNTRY_INK, _CITY_INK, _DOT = (142, 134, 124), (104, 99, 93), (150, 142, 132)
+_TILE = 256
+_SHARPNESS = 4
+"""Each pixel is the mean of this many squared (half as many at double pixel ratio)."""
+
+
+@lru_cache(maxsize=512)
+def basemap_tile(z: int, x: int, y: int, pixel_ratio: int = 1) -> bytes:
+    """A tile of the base map as PNG.
+
+    Parameters
+    ----------
+    z, x, y
+        Of the XYZ scheme, up to zoom 30 (the outlines are those of 1:10 million).
+    pixel_ratio
+        1 for 256 × 256 pixels, 2 for 512 × 512 of the same map.
+
+    Raises
+    ------
+    RequestError
+        If there is no such tile or pixel ratio.
+    """
+    Tile(z, x, y)
+    if pixel_ratio not in (1, 2):
+        raise RequestError(f"Pixel ratio {pixel_ratio} is not served.", hint="Use 1 or 2.")
+    fineness = _SHARPNESS // pixel_ratio
+    sheet = _outlines(z, x, y, pixel_ratio * fineness)
+    sheet = sheet.reduce(fineness)
+    _write_names(sheet, names_on(z, x, y), x * _TILE, y * _TILE, pixel_ratio)
+    data = np.ascontiguousarray(np.asarray(sheet).transpose(2, 0, 1))
+    return png(Block(data, np.ones((1, *data.shape[1:]), np.bool_)), None)
+
+
+def _outlines(z: int, x: int, y: int, unit: int) -> Image.Image:
+    """Everything but the names, at `unit` times 256 pixels."""
+    size = _TILE * unit
+    sheet = Image.new("RGB", (size, size), _SEA)
+    pen = ImageDraw.Draw(sheet)
+    _draw_graticule(pen, z, x, y, size)
+    content: Cell = cell(z, x, y)
+    exteriors = shapely.get_exterior_ring(content.land)
+    for land, exterior in zip(content.land, exteriors, strict=True):
+        pen.polygon(_flat(_pixels(exterior, z, x, y, size)), fill=_LAND)
+        for hole in shapely.get_rings(land)[1:]:
+            pen.polygon(_flat(_pixels(hole, z, x, y, size)), fill=_SEA)
+    for land in content.land:
+        for ring in shapely.get_rings(land):
+            for run in _without_edges(ring):
+                pen.line(_flat(_pixels(run, z, x, y, size)), fill=_COAST, width=unit)
+    for border in content.borders:
+        pen.line(_flat(_pixels(border, z, x, y, size)), fill=_BORDER, width=max(1, round(1.2 * unit)))
+    return sheet
+
+
+def _pixels(shape: object, z: int, x: int, y: int, size: int) -> npt.NDArray[np.int64]:
+    """Points of a line in whole fine pixels of the tile, (points, 2).
+
+    They are rounded down on the world's sheet of fine pixels, then moved: so a point has the same
+    place in each tile that shows it, and no seam shows.
+    """
+    points = shapely.get_coordinates(shape)
+    world = float(size) * 2.0**z
+    pixels: npt.NDArray[np.int64] = np.floor(points * world).astype(np.int64) - (np.array([x, y]) * size)
+    return pixels
+
+
+def _flat(points: npt.NDArray[np.int64]) -> list[int]:
+    flat: list[int] = points.ravel().tolist()
+    return flat
+
+
+def _without_edges(ring: object) -> list[object]:
+    """The runs of a coast between the places where it follows the map's edge, ±180°."""
+    points = shapely.get_coordinates(ring)
+    edge = (points[:, 0] <= 1e-9) | (points[:, 0] >= 1 - 1e-9)
+    along = edge[1:] & edge[:-1]
+    if not along.any():
+        return [ring]
+    runs = np.split(points, np.flatnonzero(along) + 1)
+    return [shapely.linestrings(run) for run in runs if len(run) > 1]
+
+
+def _draw_graticule(pen: ImageDraw.ImageDraw, z: int, x: int, y: int, size: int) -> None:
+    """Meridians and parallels on the sea, one pixel wide."""
+    if z > 6:
+        return
+    step = (30, 30, 20, 10, 10, 5, 2)[z]
+    width = size // _TILE
+    world = float(size) * 2.0**z
+    for degree in range(-180, 181, step):
+        left = round((degree / 360 + 0.5) * world) - x * size - width // 2
+        pen.rectangle((left, 0, left + width - 1, size), fill=_GRATICULE)
+    for degree in range(-90 + 90 % step, 90, step):
+        sine = np.sin(np.radians(degree))
+        if abs(degree) < 86:
+            top = round((0.5 - np.arctanh(sine) / (2 * np.pi)) * world) - y * size - width // 2
+            pen.rectangle((0, top, size, top + width - 1), fill=_GRATICULE)
+
+
+def _write_names(sheet: Image.Image, names: list[Name], left: int, top: int, ratio: int) -> None:
+    pen = ImageDraw.Draw(sheet)
+    for name in names:
+        x, y = (name.x - left) * ratio, (name.y - top) * ratio
+        lettering = font(name.size * ratio)
+        if name.city:
+            dot = (x - 2 * ratio, y - 2 * ratio, x + 2 * ratio, y + 2 * ratio)
+            pen.ellipse(dot, fill=_DOT, outline=_LAND)
+        pen.text(
+            (x + 6 * ratio if name.city else x, y),
+            name.text,
+            _CITY_INK if name.city else _COUNTRY_INK,
+            font=lettering,
+            anchor="lm" if name.city else "mm",
+            stroke_width=2 * ratio if name.city else 1 * ratio,
+            stroke_fill=_LAND,
+        )
