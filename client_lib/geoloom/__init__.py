@@ -1,1 +1,78 @@
-"""Geoloom: explore the Earth's image archives from a notebook."""
+"""Geoloom: explore the Earth's image archives from a notebook as if they were on your desk.
+
+::
+
+    import geoloom as gl
+
+    image = gl.open("scene.tif")
+    ndvi = image.normalized_difference("B4", "B3")
+    m = gl.Map(center=(40.8, -112.7), zoom=10)
+    m.add_layer(ndvi.scale(-0.2, 1).colormap("rdylgn"), name="NDVI")
+
+Names are loaded when they are first used, so that the import itself is quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from geoloom._version import __version__
+
+if TYPE_CHECKING:
+    from geoloom.engine_client import engine
+    from geoloom.image import Image
+    from geoloom.interact import interact
+    from geoloom.map import Map
+    from geoloom.opening import diff, from_json, load, open  # noqa: A004
+
+_HOMES = {
+    "Image": "image",
+    "Map": "map",
+    "diff": "opening",
+    "engine": "engine_client",
+    "from_json": "opening",
+    "interact": "interact",
+    "load": "opening",
+    "open": "opening",
+}
+"""Public names and the modules they live in. Functions of ops (gl.sqrt, gl.where…) come from the registry."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(importlib.import_module(f"geoloom.{_HOMES[name]}"), name)
+    else:
+        value = _function(name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    from geoloom.op import registry
+
+    return sorted({*globals(), *_HOMES, *(name for name, cls in registry().items() if cls.function)})
+
+
+def _function(name: str) -> Any:
+    """The function of an op that has one, such as ``gl.sqrt``."""
+    from geoloom.image import function
+    from geoloom.op import registry
+
+    cls = None if name.startswith("_") else registry().get(name)
+    if cls is None or not cls.function:
+        raise AttributeError(f"module 'geoloom' has no attribute {name!r}")
+    return function(cls)
+
+
+__all__ = [
+    "Image",
+    "Map",
+    "__version__",
+    "diff",
+    "engine",
+    "from_json",
+    "interact",
+    "load",
+    "open",
+]

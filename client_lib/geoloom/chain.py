@@ -109,6 +109,10 @@ class Node:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Node) and self.key == other.key
 
+    def __str__(self) -> str:
+        shown = (f"{name}={value!r}" for name, value in self.params.items() if value is not None)
+        return f"{self.op}({', '.join(shown)})"
+
     @property
     def children(self) -> tuple[str, ...]:
         """Keys of all nodes this one names: its inputs and the root of its sub-chain."""

@@ -56,6 +56,11 @@ class Parameter:
         """Whether it has no default."""
         return self.default is REQUIRED
 
+    @property
+    def names_band(self) -> bool:
+        """Whether it names one band or several of the op's first input."""
+        return self.hint is BandName or BandName in get_args(self.hint)
+
     def normalise(self, value: Any, op: str) -> Any:
         """The canonical value: plain JSON with tuples for lists.
 

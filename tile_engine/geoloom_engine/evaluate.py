@@ -98,7 +98,8 @@ def _part(plan: Plan, part: Part, grid: Grid, results: list[Block | None]) -> Bl
 def _compute(plan: Plan, step: Compute, grid: Grid, results: list[Block | None]) -> Block:
     try:
         around = grid.expand(step.op.margin_on(grid))
-        block = step.op.compute(tuple(_part(plan, part, around, results) for part in step.inputs), grid)
+        blocks = tuple(_part(plan, part, around, results) for part in step.inputs)
+        block = step.op.compute(blocks, grid, step.profiles)
     except GeoloomError as error:
         error.node, error.op = error.node or step.key, error.op or step.op.name
         raise
@@ -120,9 +121,7 @@ def _gather(plan: Plan, step: Gather, grid: Grid, results: list[Block | None]) -
     data = np.concatenate([part.data for part in parts], axis=0, dtype=step.dtype, casting="unsafe")
     if all(part.valid.shape[0] == 1 and part.valid is parts[0].valid for part in parts):
         return Block(data, parts[0].valid)
-    valid = np.concatenate(
-        [np.broadcast_to(part.valid, (part.bands, rows, cols)) for part in parts], axis=0
-    )
+    valid = np.concatenate([np.broadcast_to(part.valid, (part.bands, rows, cols)) for part in parts], axis=0)
     return Block(data, valid)
 
 

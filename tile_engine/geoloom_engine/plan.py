@@ -55,11 +55,12 @@ class Gather:
 
 @dataclass(frozen=True, slots=True)
 class Compute:
-    """An op's kernel over its inputs."""
+    """An op's kernel over its inputs, whose profiles settle the dtype it computes in."""
 
     key: str
     op: Op
     inputs: tuple[Part, ...]
+    profiles: tuple[Profile, ...]
     dtype: str
 
 
@@ -362,9 +363,8 @@ class _Steps:
         routes = op.routes(bands, self._inputs(key))
         if routes is not None:
             return [(inputs[which], below, (band,)) for which, band in routes]
-        return [
-            (one, below, bands if op.bandwise and self.known[one].bands > 1 else self._all(one)) for one in inputs
-        ]
+        reads = op.reads(bands if op.bandwise else self._all(key), self._inputs(key))
+        return [(one, below, needed) for one, needed in zip(inputs, reads, strict=True)]
 
     def _all(self, key: str) -> tuple[int, ...]:
         return tuple(range(self.known[key].bands))
@@ -384,14 +384,11 @@ class _Steps:
         routes = op.routes(bands, inputs)
         if routes is not None:
             return self._gather(key, below, routes, bands)
-        parts = tuple(
-            self._part(one, below, needed)
-            for (one, _, needed) in self._needs(key, asked, bands)
-        )
+        parts = tuple(self._part(*needed) for needed in self._needs(key, asked, bands))
         if op.bandwise:
             narrowed = op if bands == self._all(key) else op.restrict(bands)
-            return self._add(Compute(key, narrowed, parts, dtype)), bands
-        return self._add(Compute(key, op, parts, dtype)), self._all(key)
+            return self._add(Compute(key, narrowed, parts, inputs, dtype)), bands
+        return self._add(Compute(key, op, parts, inputs, dtype)), self._all(key)
 
     def _gather(
         self, key: str, below: str | None, routes: list[tuple[int, int]], bands: tuple[int, ...]

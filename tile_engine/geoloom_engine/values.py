@@ -94,9 +94,7 @@ def statistics(
         )
     block, plan = run(planner, chain, grid)
     valid = np.broadcast_to(block.valid, block.data.shape)
-    bands = {
-        name: _summary(block.data[i][valid[i]]) for i, name in enumerate(plan.profile.names)
-    }
+    bands = {name: _summary(block.data[i][valid[i]]) for i, name in enumerate(plan.profile.names)}
     return {"bands": bands, "zoom": zoom, "grid": [grid.rows, grid.cols]}
 
 
@@ -147,7 +145,8 @@ def _cover(bounds: Bounds, zoom: int) -> Grid:
 def _summary(values: Array) -> dict[str, Any]:
     if values.size == 0:
         return {"count": 0, "min": None, "max": None, "mean": None, "std": None} | {
-            "percentiles": {}, "histogram": {"edges": [], "counts": []}
+            "percentiles": {},
+            "histogram": {"edges": [], "counts": []},
         }
     numbers = values.astype(np.float64)
     counts, edges = np.histogram(numbers, bins=HISTOGRAM_BINS)
@@ -158,7 +157,8 @@ def _summary(values: Array) -> dict[str, Any]:
         "mean": float(numbers.mean()),
         "std": float(numbers.std()),
         "percentiles": {
-            str(p): float(value) for p, value in zip(PERCENTILES, np.percentile(numbers, PERCENTILES), strict=True)
+            str(p): float(value)
+            for p, value in zip(PERCENTILES, np.percentile(numbers, PERCENTILES), strict=True)
         },
         "histogram": {"edges": edges.tolist(), "counts": counts.tolist()},
     }

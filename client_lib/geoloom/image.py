@@ -1,0 +1,426 @@
+"""Image: the lazy handle on one node of a chain. Its methods come from the op registry.
+
+Nothing here computes a pixel: operators and methods build the chain, and only `tile`, `point`,
+`statistics`, `explain`, `save` and `pin` ask the engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from geoloom.chain import Chain
+from geoloom.errors import BandError, ImageUseError, ParameterError
+from geoloom.op import Op, Profile, registry
+from geoloom.ops.constant import Constant
+from geoloom.ops.open import Open
+
+if TYPE_CHECKING:
+    from geoloom.engine_client import EngineClient
+
+Sources = Mapping[str, Mapping[str, Any]]
+"""What the engine said of each source, by href."""
+
+_NO_NUMBERS = "Show it on a map, or ask for numbers: image.point(lon, lat), image.statistics()."
+
+
+class Image:
+    """A lazy image: named bands of a chain. Immutable; every method returns a new one.
+
+    Parameters
+    ----------
+    chain
+        What to compute.
+    profile
+        What it gives: band names, dtype, unit, look.
+    sources
+        What the engine said of the files it reads, by href.
+    """
+
+    __slots__ = ("_profile", "_sources", "chain")
+    __array_priority__ = 1000
+
+    def __init__(self, chain: Chain, profile: Profile, sources: Sources) -> None:
+        self.chain = chain
+        self._profile = profile
+        self._sources = sources
+
+    # What it is; none of this contacts the engine.
+
+    @property
+    def key(self) -> str:
+        """The chain's key: equal chains have equal keys, everywhere."""
+        return self.chain.root
+
+    @property
+    def profile(self) -> Profile:
+        """Band names, dtype, unit, range and look."""
+        return self._profile
+
+    @property
+    def band_names(self) -> tuple[str, ...]:
+        """Names of the bands."""
+        return self._profile.names
+
+    @property
+    def dtype(self) -> str:
+        """The bands' dtype, by its name in numpy."""
+        return self._profile.dtype
+
+    @property
+    def unit(self) -> str | None:
+        """Unit of the values, if known."""
+        return self._profile.unit
+
+    @property
+    def sources(self) -> Sources:
+        """What the engine said of the files it reads, by href."""
+        return self._sources
+
+    @property
+    def crs(self) -> str | None:
+        """Coordinate reference system of the finest source."""
+        finest = self._finest()
+        return None if finest is None else str(finest["crs"])
+
+    @property
+    def resolution(self) -> tuple[float, float] | None:
+        """Pixel width and height of the finest source, in units of `crs`."""
+        finest = self._finest()
+        return None if finest is None else (finest["resolution"][0], finest["resolution"][1])
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float] | None:
+        """West, south, east, north in degrees; west > east crosses the antimeridian."""
+        boxes = [source["bounds"] for source in self._sources.values()]
+        if not boxes:
+            return None
+        south, north = min(box[1] for box in boxes), max(box[3] for box in boxes)
+        if any(box[0] > box[2] for box in boxes):
+            boxes = [(box[0] % 360, box[1], box[2] % 360, box[3]) for box in boxes]
+        west, east = min(box[0] for box in boxes), max(box[2] for box in boxes)
+        turned = [(degrees + 180) % 360 - 180 if degrees > 180 else degrees for degrees in (west, east)]
+        return turned[0], south, turned[1], north
+
+    def _finest(self) -> Mapping[str, Any] | None:
+        return min(self._sources.values(), key=lambda one: one["ground_resolution"], default=None)
+
+    def to_json(self) -> str:
+        """The chain's canonical JSON."""
+        return self.chain.to_json().decode("utf-8")
+
+    def equals(self, other: Image) -> bool:
+        """Whether both are the same chain; ``==`` compares pixel by pixel."""
+        return isinstance(other, Image) and self.chain == other.chain
+
+    def steps(self) -> list[str]:
+        """The chain's steps in words, sources first."""
+        return [str(node) for node in self.chain.topological()]
+
+    def __repr__(self) -> str:
+        bands = ", ".join(self.band_names)
+        return f"<Image [{bands}] {self.dtype}, {len(self.chain.nodes)} steps, key {self.key[:8]}…>"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            ("bands", ", ".join(self.band_names)),
+            ("dtype", self.dtype + (f", {self.unit}" if self.unit else "")),
+            ("CRS", self.crs or "none: the same everywhere"),
+            ("source", ", ".join(self._sources) or "none"),
+            ("steps", " → ".join(self.steps()[-6:])),
+            ("key", self.key),
+        ]
+        cells = "".join(
+            f"<tr><th style='text-align:left'>{name}</th><td style='text-align:left'>{escape(value)}</td></tr>"
+            for name, value in rows
+        )
+        return f"<table class='geoloom-image'><caption>Image</caption>{cells}</table>"
+
+    def __dir__(self) -> list[str]:
+        return sorted(
+            name for name in object.__dir__(self) if not name.startswith("_") or name.startswith("__")
+        )
+
+    # Building chains.
+
+    def apply(self, op: Op, *inputs: Image) -> Image:
+        """The image of an op over this image and others.
+
+        Raises
+        ------
+        BandError, ParameterError
+            If the op cannot be applied to bands like these.
+        ChainTooLarge
+            Beyond the bounds of a chain.
+        """
+        return build(op, self, *inputs)
+
+    def bands(self, *names: str | int) -> Image:
+        """Some bands, in the order given, by name or number (from 0)."""
+        select = registry()["select"]
+        return self.apply(select(bands=[band_name(self._profile, name) for name in names]))
+
+    def __getitem__(self, which: str | int | slice | list[str | int] | tuple[str | int, ...]) -> Image:
+        if isinstance(which, slice):
+            return self.bands(*self.band_names[which])
+        if isinstance(which, list | tuple):
+            return self.bands(*which)
+        return self.bands(which)
+
+    # What it is not.
+
+    def __bool__(self) -> bool:
+        raise ImageUseError(
+            "An image is neither true nor false: its pixels are not computed yet.",
+            hint="Combine conditions with & | ~, choose pixels with image.mask(condition) or gl.where(…).",
+        )
+
+    def __iter__(self) -> Any:
+        raise ImageUseError(
+            "An image cannot be iterated.", hint="Bands are image[0], image['name'] or image.bands(…)."
+        )
+
+    def __len__(self) -> int:
+        raise ImageUseError("An image has no length.", hint="The number of bands is len(image.band_names).")
+
+    def __contains__(self, item: object) -> bool:
+        raise ImageUseError("An image cannot be searched.", hint="Compare pixels: image.isin(3, 8).")
+
+    def __float__(self) -> float:
+        raise ImageUseError("An image is not one number.", hint=_NO_NUMBERS)
+
+    def __int__(self) -> int:
+        raise ImageUseError("An image is not one number.", hint=_NO_NUMBERS)
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        raise ImageUseError("An image holds no pixels until a map asks for them.", hint=_NO_NUMBERS)
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        op = _UFUNCS.get(ufunc.__name__)
+        if op is None or method != "__call__" or kwargs:
+            known = ", ".join(sorted(_UFUNCS))
+            raise ImageUseError(
+                f"numpy.{ufunc.__name__}{'' if method == '__call__' else '.' + method} cannot build a chain.",
+                hint=f"These numpy functions can: {known}.",
+            )
+        return build(op(), *inputs)
+
+    def __array_function__(self, func: Any, kinds: Any, args: Any, kwargs: Any) -> Any:
+        name = func.__name__
+        ops = registry()
+        if name in ("where", "clip") and name in ops and not kwargs:
+            return call(ops[name], *args)
+        raise ImageUseError(f"numpy.{name} needs all pixels, and an image holds none yet.", hint=_NO_NUMBERS)
+
+    # What asks the engine.
+
+    def save(self) -> str:
+        """Keep the chain for good under its key, which is returned; `geoloom.load` brings it back."""
+        client = connected()
+        client.register(self.chain)
+        client.save(self.key)
+        return self.key
+
+    def pin(self) -> Image:
+        """The same image of exactly today's files: if one changes, tiles say so instead of changing."""
+        client = connected()
+        replaced: dict[str, Chain] = {}
+        for node in self.chain.topological():
+            params = dict(node.params)
+            if node.op == Open.name:
+                params["fingerprint"] = client.info(params["href"])["fingerprint"]
+            each = None if node.each is None else replaced[node.each]
+            inputs = tuple(replaced[key] for key in node.inputs)
+            replaced[node.key] = Chain.extend(node.op, node.v, params, inputs, each)
+        return Image(replaced[self.key], self._profile, self._sources)
+
+    def tile(self, z: int, x: int, y: int, pixel_ratio: int = 1) -> bytes:
+        """One tile as the map gets it: PNG bytes of 256 × `pixel_ratio` pixels a side."""
+        return connected().tile(self.chain, z, x, y, pixel_ratio)
+
+    def point(self, lon: float, lat: float, zoom: int | None = None) -> dict[str, float | None]:
+        """Values at a point in degrees, by band; None where invalid.
+
+        Parameters
+        ----------
+        zoom
+            Of the map; without it the finest source's own pixel.
+        """
+        client = connected()
+        client.register(self.chain)
+        return dict(client.point(self.key, lon, lat, zoom)["values"])
+
+    def statistics(self, bbox: tuple[float, float, float, float] | None = None) -> dict[str, dict[str, Any]]:
+        """Count, min, max, mean, std, percentiles and histogram of each band.
+
+        Computed on at most 512 × 512 pixels, as the map would show the area.
+
+        Parameters
+        ----------
+        bbox
+            West, south, east, north in degrees; without it all of the sources' extent.
+        """
+        client = connected()
+        client.register(self.chain)
+        return dict(client.statistics(self.key, bbox)["bands"])
+
+    def explain(self, zoom: int | None = None) -> dict[str, Any]:
+        """What a tile in the middle of the image would read and compute: steps, pixels, bytes, cost."""
+        client = connected()
+        client.register(self.chain)
+        return dict(client.explain(self.key, zoom))
+
+
+def build(op: Op, *inputs: Any) -> Image:
+    """The image of an op over images and numbers; at least one must be an image."""
+    images = [_image(op.name, one) for one in inputs]
+    profile = op.described(*(one.profile for one in images))
+    sources: dict[str, Mapping[str, Any]] = {}
+    for one in images:
+        sources.update(one.sources)
+    return Image(op.chain(*(one.chain for one in images)), profile, sources)
+
+
+def call(cls: type[Op], *args: Any, **kwargs: Any) -> Image:
+    """Call an op as its method is called: the first image, other inputs, then parameters.
+
+    Raises
+    ------
+    ParameterError
+        If the arguments do not fit the op's signature.
+    """
+    signature = cls.signature()
+    try:
+        bound = signature.bind(*args, **kwargs)
+    except TypeError as error:
+        shown = str(signature).replace("(self, ", "(").replace("(self)", "()")
+        raise ParameterError(f"{cls.name}: {error}.", hint=f"It is called as {cls.name}{shown}.") from None
+    bound.apply_defaults()
+    values = bound.arguments
+    inputs = [values.pop("self")] if cls.inputs else []
+    for declared in cls.inputs[1:]:
+        given = values.pop(declared.name)
+        inputs.extend(given if declared.kind == "images" else [given])
+    images = [_image(cls.name, one) for one in inputs]
+    for declared in cls.parameters:
+        if images and declared.names_band:
+            value = values[declared.name]
+            several = isinstance(value, list | tuple)
+            names = [band_name(images[0].profile, one) for one in (value if several else [value])]
+            values[declared.name] = names if several else names[0]
+    return build(cls(**values), *images)
+
+
+def band_name(profile: Profile, which: Any) -> str:
+    """A band's name, from its name or number (from 0, negative from the end); raises BandError."""
+    if isinstance(which, str):
+        return profile.names[profile.index(which)]
+    if hasattr(which, "__index__") and not isinstance(which, bool | Image):
+        number = which.__index__()
+        if -profile.bands <= number < profile.bands:
+            return profile.names[number]
+        raise BandError(
+            f"There is no band number {number}.",
+            hint=f"The {profile.bands} bands are: {', '.join(profile.names)}; numbers count from 0.",
+        )
+    raise BandError(f"A band is named by text or number, not by {type(which).__name__}.")
+
+
+def _image(name: str, value: Any) -> Image:
+    if isinstance(value, Image):
+        return value
+    if hasattr(value, "item") and getattr(value, "shape", None) == ():
+        value = value.item()
+    if isinstance(value, bool):
+        value = int(value)
+    if isinstance(value, int | float):
+        op = Constant(value=value)
+        return Image(op.chain(), op.profile(), {})
+    shown = type(value).__name__
+    raise ImageUseError(
+        f"{name} combines images and numbers, not {shown}.",
+        hint="Arrays have no place on Earth; make them a GeoTIFF and gl.open it."
+        if shown in ("ndarray", "DataArray")
+        else None,
+    )
+
+
+def connected() -> EngineClient:
+    """The engine's client; imported when first needed, which keeps building chains light."""
+    from geoloom.engine_client import connect
+
+    return connect()
+
+
+_SYMBOLS = {
+    "+": "add",
+    "-": "sub",
+    "*": "mul",
+    "/": "truediv",
+    "//": "floordiv",
+    "%": "mod",
+    "**": "pow",
+    "&": "and",
+    "|": "or",
+    "^": "xor",
+    "<<": "lshift",
+    ">>": "rshift",
+    "==": "eq",
+    "!=": "ne",
+    "<": "lt",
+    "<=": "le",
+    ">": "gt",
+    ">=": "ge",
+}
+_UNARY = {"-": "neg", "~": "invert", "abs": "abs"}
+_COMPARISONS = {"==", "!=", "<", "<=", ">", ">="}
+_UFUNCS: dict[str, type[Op]] = {}
+
+
+def function(cls: type[Op]) -> Callable[..., Image]:
+    """The function of an op: all inputs first, then parameters."""
+
+    def called(*args: Any, **kwargs: Any) -> Image:
+        return call(cls, *args, **kwargs)
+
+    called.__name__ = cls.name
+    called.__qualname__ = f"Image.{cls.name}"
+    called.__doc__ = cls.reference()
+    called.__signature__ = cls.signature().replace(return_annotation="Image")  # type: ignore[attr-defined]
+    return called
+
+
+def operators(cls: type[Op]) -> tuple[str, ...]:
+    """The special methods that an op's symbol stands for: ``__add__`` and ``__radd__`` for ``+``."""
+    if cls.symbol is None:
+        return ()
+    if len(cls.inputs) == 1:
+        return (f"__{_UNARY[cls.symbol]}__",)
+    name = _SYMBOLS[cls.symbol]
+    return (f"__{name}__",) if cls.symbol in _COMPARISONS else (f"__{name}__", f"__r{name}__")
+
+
+def _operator(cls: type[Op], name: str) -> Callable[..., Any]:
+    if name.removeprefix("__r").removesuffix("__") in _SYMBOLS.values():
+        return lambda self, other: build(cls(), other, self)
+    if len(cls.inputs) == 1:
+        return lambda self: build(cls(), self)
+    return lambda self, other: NotImplemented if other is None else build(cls(), self, other)
+
+
+def _attach(cls: type[Op]) -> None:
+    """Give Image the method, the operators and the numpy function of an op."""
+    if cls.method and cls.inputs and not hasattr(Image, cls.name):
+        setattr(Image, cls.name, function(cls))
+    if cls.ufunc:
+        _UFUNCS[cls.ufunc] = cls
+    for name in operators(cls):
+        setattr(Image, name, _operator(cls, name))
+
+
+for _cls in registry().values():
+    _attach(_cls)

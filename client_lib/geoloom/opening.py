@@ -1,0 +1,80 @@
+"""Where images come from: a file or URL, a stored chain, a chain's JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from geoloom.chain import Chain
+from geoloom.errors import ParameterError
+from geoloom.image import Image, connected
+from geoloom.op import Op, Profile, profiles
+from geoloom.ops.open import Open
+
+
+def open(href: Any) -> Image:  # noqa: A001 - the public name, as gl.open
+    """A file or URL as an image; the engine looks at it now, but reads no pixels.
+
+    Parameters
+    ----------
+    href
+        Path of a GeoTIFF (relative ones are taken from the current folder), or a URL.
+
+    Raises
+    ------
+    SourceError
+        If the file is missing, refused, damaged or not georeferenced.
+    """
+    op = Open(href=_absolute(href))
+    info = connected().info(op.href)
+    return Image(op.chain(), Profile.of_source(info), {op.href: info})
+
+
+def load(key: str) -> Image:
+    """The image of a stored chain.
+
+    Raises
+    ------
+    NotFound
+        If no chain is stored under this key.
+    """
+    return from_chain(connected().chain(key))
+
+
+def from_json(text: str | bytes) -> Image:
+    """The image of a chain's JSON, as `Image.to_json` gave it; raises CorruptChain."""
+    return from_chain(Chain.from_json(text))
+
+
+def from_chain(chain: Chain) -> Image:
+    """The image of a chain; asks the engine what its sources hold."""
+    client = connected()
+    sources: dict[str, Mapping[str, Any]] = {}
+
+    def of_source(op: Op) -> Profile:
+        if not isinstance(op, Open):
+            raise ParameterError(f"{op.name}() has no meaning outside a collection's map.")
+        sources[op.href] = client.info(op.href)
+        return Profile.of_source(sources[op.href])
+
+    return Image(chain, profiles(chain, of_source)[chain.root], sources)
+
+
+def diff(a: Image, b: Image) -> str:
+    """What differs between two chains, a step a line: ``-`` only in a, ``+`` only in b."""
+    first, second = a.chain.nodes, b.chain.nodes
+
+    def lines(sign: str, nodes: Any, others: Any) -> list[str]:
+        return [f"{sign} {node.op}({node.words()})" for node in nodes.topological() if node.key not in others]
+
+    found = lines("-", a.chain, second) + lines("+", b.chain, first)
+    return "\n".join(found) or "The chains are equal."
+
+
+def _absolute(href: Any) -> Any:
+    if isinstance(href, Path) or (isinstance(href, str) and "://" not in href and not href.startswith("/")):
+        text = str(href)
+        if text and "\0" not in text and "\n" not in text:
+            return str(Path(text).expanduser().absolute())
+    return href
