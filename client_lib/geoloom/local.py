@@ -17,7 +17,6 @@ What lives longer (saved chains, port, signing key) is in the *data folder*.
 from __future__ import annotations
 
 import atexit
-import hashlib
 import http.client
 import importlib.util
 import json
@@ -28,28 +27,22 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from geoloom._version import __version__
+from geoloom import runtime_folder
 from geoloom.errors import EngineUnreachable
 
-if os.name == "posix":
-    import fcntl
-
-__all__ = ["Endpoint", "data_folder", "ensure", "release", "runtime_folder"]
+__all__ = ["Endpoint", "ensure", "release"]
 
 START_SECONDS = 20.0
 """How long `ensure` waits for the engine."""
 
 FRESH_SECONDS = 3.0
 """How long a verified endpoint is returned without looking again."""
-
-SOCKET_PATH_BYTES = 100
-"""Longest path of a Unix socket that every system takes (macOS: 104 with the final zero)."""
 
 LOG_BYTES = 1_000_000
 """Size beyond which the log is set aside when an engine starts."""
@@ -85,7 +78,6 @@ class _Lease:
 
     def __init__(self) -> None:
         self.guard = threading.Lock()
-        self.descriptors: set[int] = set()
         self.path: Path | None = None
         self.descriptor = -1
         self.endpoint: Endpoint | None = None
@@ -93,27 +85,27 @@ class _Lease:
 
     def take(self, folder: Path) -> None:
         """Hold a lease in `folder`; call with the folder's lock held."""
+        leases = folder / "leases"
+        leases.mkdir(mode=0o700, exist_ok=True)
         if (
             self.path is not None
-            and self.path.parent.parent == folder
-            and _same_file(self.path, self.descriptor)
+            and self.path.parent == leases
+            and runtime_folder.still_there(self.path, self.descriptor)
         ):
             return
         self.drop()
-        leases = folder / "leases"
-        leases.mkdir(mode=0o700, exist_ok=True)
+        for lease in leases.iterdir():
+            if not runtime_folder.held(lease):
+                lease.unlink()
         path = leases / f"{os.getpid()}-{secrets.token_hex(4)}"
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        self.descriptors.add(descriptor)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        self.path, self.descriptor = path, descriptor
+        self.descriptor = runtime_folder.hold(path, time.monotonic() + 1.0)
+        self.path = path
 
     def drop(self) -> None:
         """Give the lease up."""
         if self.path is not None:
             self.path.unlink(missing_ok=True)
-            self.descriptors.discard(self.descriptor)
-            os.close(self.descriptor)
+            runtime_folder.let_go(self.descriptor)
         self.path, self.descriptor, self.endpoint = None, -1, None
 
 
@@ -163,47 +155,15 @@ def release() -> None:
             return
         folder = _lease.path.parent.parent
         _lease.drop()
-        if (folder / "lock").exists() and not _held(folder / "supervisor"):
-            with _locked(time.monotonic() + 1.0) as folder:
+        if (folder / "lock").exists() and not runtime_folder.held(folder / "supervisor"):
+            with suppress(EngineUnreachable), _locked(time.monotonic() + 1.0) as folder:
                 _sweep(folder)
-
-
-def runtime_folder(environ: Mapping[str, str] | None = None) -> Path:
-    """The folder in which the kernels of this user, environment and version meet; not created here.
-
-    Below ``$XDG_RUNTIME_DIR`` where that is the user's and short enough for a socket, else in /tmp.
-    """
-    environ = os.environ if environ is None else environ
-    name = hashlib.sha256(f"{sys.prefix}\0{__version__}".encode()).hexdigest()[:8]
-    base = Path(environ.get("XDG_RUNTIME_DIR") or "/nowhere")
-    folder = base / f"geoloom-{name}"
-    if len(os.fsencode(folder / "valkey.sock")) <= SOCKET_PATH_BYTES and base.is_dir():
-        status = base.stat()
-        if status.st_uid == os.getuid() and not status.st_mode & 0o022:
-            return folder
-    return Path("/tmp") / f"geoloom-{os.getuid()}-{name}"  # noqa: S108
-
-
-def data_folder(environ: Mapping[str, str] | None = None) -> Path:
-    """The folder of this user and environment for saved chains, port and signing key; not created here.
-
-    It does not depend on the version: an update of Geoloom keeps what was saved.
-    """
-    environ = os.environ if environ is None else environ
-    home = Path(environ.get("HOME") or Path.home())
-    if environ.get("XDG_DATA_HOME"):
-        base = Path(environ["XDG_DATA_HOME"])
-    elif sys.platform == "darwin":
-        base = home / "Library" / "Application Support"
-    else:
-        base = home / ".local" / "share"
-    return base / "geoloom" / hashlib.sha256(sys.prefix.encode()).hexdigest()[:8]
 
 
 def _find_or_start(folder: Path, deadline: float) -> Endpoint:
     started = False
     while True:
-        if _held(folder / "supervisor"):
+        if runtime_folder.held(folder / "supervisor"):
             endpoint = _read_endpoint(folder)
             if endpoint is not None and _answers(endpoint):
                 return endpoint
@@ -230,7 +190,7 @@ def _start(folder: Path) -> None:
         log.replace(folder / "engine.log.1")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(PRIVATE_PREFIXES)}
     command = [sys.executable, "-P", "-m", "geoloom_engine.embedded"]
-    command += ["--runtime", str(folder), "--data", str(data_folder())]
+    command += ["--runtime", str(folder), "--data", str(runtime_folder.data_folder())]
     if "GEOLOOM_LINGER" in environment:
         command += ["--linger", environment.pop("GEOLOOM_LINGER")]
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -256,102 +216,25 @@ def _start(folder: Path) -> None:
         process.wait()
 
 
-@contextmanager
-def _locked(deadline: float) -> Iterator[Path]:
-    """Hold the lock of the runtime folder, which is created if it is missing."""
-    if os.name != "posix":
-        raise EngineUnreachable(
-            "The embedded engine runs on Linux and macOS.",
-            hint="On Windows use WSL 2, "
-            "or set GEOLOOM_ENGINE_URL and GEOLOOM_TOKEN to use an engine elsewhere.",
-        )
-    folder = runtime_folder()
-    while True:
-        _make_private(folder)
-        try:
-            descriptor = os.open(
-                folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
-            )
-        except FileNotFoundError:
-            continue
-        _lease.descriptors.add(descriptor)
-        try:
-            while True:
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > deadline:
-                        raise _unreachable(
-                            "is still being started or ended by another process", folder
-                        ) from None
-                    time.sleep(0.02)
-            # An ending engine removes the folder, its lock included: then this lock guards nothing.
-            if _same_file(folder / "lock", descriptor):
-                yield folder
-                return
-        finally:
-            _lease.descriptors.discard(descriptor)
-            os.close(descriptor)
-
-
-def _make_private(folder: Path) -> None:
-    """Create the runtime folder, or check that nobody else can write into it."""
-    try:
-        folder.mkdir(mode=0o700)
-    except FileExistsError:
-        pass
-    except OSError as error:
-        raise EngineUnreachable(f"The folder {folder} cannot be created: {error.strerror}.") from error
-    try:
-        status = folder.lstat()
-    except FileNotFoundError:
-        return
-    if folder.is_symlink():
-        wrong = "is a symbolic link"
-    elif not folder.is_dir():
-        wrong = "is not a folder"
-    elif status.st_uid != os.getuid():
-        wrong = f"belongs to another user (id {status.st_uid})"
-    elif status.st_mode & 0o077:
-        wrong = f"is open to other users (mode {status.st_mode & 0o777:o})"
-    else:
-        return
-    raise EngineUnreachable(
-        f"The folder {folder}, where the embedded engine keeps its secret, {wrong}.",
-        hint="Remove it, or set XDG_RUNTIME_DIR to a private folder.",
-    )
-
-
 def _sweep(folder: Path) -> None:
     """Remove what a killed supervisor left, if nobody uses it; call with the folder's lock held."""
     leases = folder / "leases"
-    if _held(folder / "supervisor") or (leases.is_dir() and any(_held(lease) for lease in leases.iterdir())):
+    if runtime_folder.held(folder / "supervisor") or (
+        leases.is_dir() and any(runtime_folder.held(lease) for lease in leases.iterdir())
+    ):
         return
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _held(path: Path) -> bool:
-    """Whether a living process holds an advisory lock on the file."""
+@contextmanager
+def _locked(deadline: float) -> Iterator[Path]:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
-
-
-def _same_file(path: Path, descriptor: int) -> bool:
-    """Whether `path` still names the open file."""
-    try:
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
-    except OSError:
-        return False
+        with runtime_folder.locked(deadline) as folder:
+            yield folder
+    except TimeoutError:
+        raise _unreachable(
+            "is still being started or ended by another process", runtime_folder.runtime_folder()
+        ) from None
 
 
 def _read_endpoint(folder: Path) -> Endpoint | None:
@@ -388,10 +271,8 @@ def _unreachable(what: str, folder: Path) -> EngineUnreachable:
 
 
 def _forget() -> None:
-    """In a forked child: let go of the parent's lease and locks, which would outlive the parent here."""
+    """In a forked child: the lease is the parent's."""
     global _lease
-    for descriptor in _lease.descriptors:
-        os.close(descriptor)
     _lease = _Lease()
 
 
