@@ -28,7 +28,7 @@ STOREYS: tuple[frozenset[str], ...] = (
     frozenset({"grid", "block", "colour"}),
     frozenset({"chain"}),
     frozenset({"param", "profile", "paint", "op"}),
-    frozenset({"ops", "selection", "harness", "engine_client", "local", "store"}),
+    frozenset({"ops", "selection", "harness", "runtime_folder", "engine_client", "local", "store"}),
     frozenset({"image"}),
     frozenset(),
     frozenset({"map", "layers", "basemaps", "inspector", "panel", "watch", "interact", "gui"}),
@@ -222,7 +222,8 @@ def test_installed_version_is_the_written_one() -> None:
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_module_is_small_and_named_for_what_it_holds(path: Path) -> None:
     assert path.stem not in MEANINGLESS_NAMES
-    assert len(path.read_text().splitlines()) <= MAX_LINES
+    lines = path.read_text().count("\n")
+    assert lines <= MAX_LINES
 
 
 def wanted_tests(path: Path) -> set[str]:
