@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from geoloom.chain import Chain
 from geoloom.errors import BandError, ImageUseError, ParameterError
+from geoloom.lazy import NO_NUMBERS, Lazy
 from geoloom.op import Op, Profile, registry
 from geoloom.ops.constant import Constant
 from geoloom.ops.open import Open
@@ -22,10 +23,8 @@ if TYPE_CHECKING:
 Sources = Mapping[str, Mapping[str, Any]]
 """What the engine said of each source, by href."""
 
-_NO_NUMBERS = "Show it on a map, or ask for numbers: image.point(lon, lat), image.statistics()."
 
-
-class Image:
+class Image(Lazy):
     """A lazy image: named bands of a chain. Immutable; every method returns a new one.
 
     Parameters
@@ -168,34 +167,6 @@ class Image:
             return self.bands(*which)
         return self.bands(which)
 
-    # What it is not.
-
-    def __bool__(self) -> bool:
-        raise ImageUseError(
-            "An image is neither true nor false: its pixels are not computed yet.",
-            hint="Combine conditions with & | ~, choose pixels with image.mask(condition) or gl.where(…).",
-        )
-
-    def __iter__(self) -> Any:
-        raise ImageUseError(
-            "An image cannot be iterated.", hint="Bands are image[0], image['name'] or image.bands(…)."
-        )
-
-    def __len__(self) -> int:
-        raise ImageUseError("An image has no length.", hint="The number of bands is len(image.band_names).")
-
-    def __contains__(self, item: object) -> bool:
-        raise ImageUseError("An image cannot be searched.", hint="Compare pixels: image.isin(3, 8).")
-
-    def __float__(self) -> float:
-        raise ImageUseError("An image is not one number.", hint=_NO_NUMBERS)
-
-    def __int__(self) -> int:
-        raise ImageUseError("An image is not one number.", hint=_NO_NUMBERS)
-
-    def __array__(self, *args: Any, **kwargs: Any) -> Any:
-        raise ImageUseError("An image holds no pixels until a map asks for them.", hint=_NO_NUMBERS)
-
     def __hash__(self) -> int:
         return hash(self.key)
 
@@ -214,7 +185,7 @@ class Image:
         ops = registry()
         if name in ("where", "clip") and name in ops and not kwargs:
             return call(ops[name], *args)
-        raise ImageUseError(f"numpy.{name} needs all pixels, and an image holds none yet.", hint=_NO_NUMBERS)
+        raise ImageUseError(f"numpy.{name} needs all pixels, and an image holds none yet.", hint=NO_NUMBERS)
 
     # What asks the engine.
 
@@ -306,12 +277,12 @@ def call(cls: type[Op], *args: Any, **kwargs: Any) -> Image:
         given = values.pop(declared.name)
         inputs.extend(given if declared.kind == "images" else [given])
     images = [_image(cls.name, one) for one in inputs]
-    for declared in cls.parameters:
-        if images and declared.names_band:
-            value = values[declared.name]
+    for parameter in cls.parameters:
+        if images and parameter.names_band:
+            value = values[parameter.name]
             several = isinstance(value, list | tuple)
             names = [band_name(images[0].profile, one) for one in (value if several else [value])]
-            values[declared.name] = names if several else names[0]
+            values[parameter.name] = names if several else names[0]
     return build(cls(**values), *images)
 
 
@@ -320,7 +291,7 @@ def band_name(profile: Profile, which: Any) -> str:
     if isinstance(which, str):
         return profile.names[profile.index(which)]
     if hasattr(which, "__index__") and not isinstance(which, bool | Image):
-        number = which.__index__()
+        number: int = which.__index__()
         if -profile.bands <= number < profile.bands:
             return profile.names[number]
         raise BandError(

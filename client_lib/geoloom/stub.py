@@ -36,7 +36,8 @@ def stub() -> str:
 def _image(node: ast.ClassDef) -> list[str]:
     written = [item for item in node.body if isinstance(item, ast.FunctionDef)]
     names = {item.name for item in written}
-    lines = ["class Image:", "    chain: Chain"]
+    bases = ", ".join(ast.unparse(base) for base in node.bases)
+    lines = [f"class Image({bases}):", "    chain: Chain"]
     for item in written:
         if item.name.startswith("_") and not item.name.startswith("__"):
             continue
