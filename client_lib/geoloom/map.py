@@ -1,0 +1,478 @@
+"""`gl.Map`: an ipyleaflet map that shows images, says what fails, and reads values on click.
+
+In the browser everything is ipyleaflet's; see there for what is not redefined here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import ipyleaflet
+import ipywidgets
+
+from geoloom.basemaps import NONE, OFFLINE, base_layer
+from geoloom.errors import GeoloomError, ParameterError
+from geoloom.inspector import Inspector
+from geoloom.layers import MAX_ZOOM, ImageLayer, in_words
+from geoloom.messages import Messages
+from geoloom.panel import LayersPanel
+from geoloom.vector import leaflet_layer
+from geoloom.view import BBox, bbox_around, bbox_of, fitting
+from geoloom.watch import AWAY, Watch, watch_for
+
+HEIGHT = "480px"
+ASSUMED_SIZE = (900, 480)
+"""Width and height in pixels before the browser has said what they are."""
+
+
+class Map(ipyleaflet.Map):
+    """A map for images; an `ipyleaflet.Map` with a layers panel, a scale bar and messages.
+
+    Names of layers are unique: adding a layer under a name that is there replaces it, so a cell can be run
+    again and again.
+
+    Parameters
+    ----------
+    center
+        (lat, lon), as in Leaflet.
+    zoom
+        0 (the world) to 24.
+    basemap
+        ``"offline"`` (drawn by the engine from Natural Earth), ``"osm"``, ``"esri"``, ``"topo"``,
+        ``"light"``, ``"dark"``, ``"none"``, the name of an xyzservices provider, or an
+        `ipyleaflet.TileLayer`. Only online ones make the browser fetch anything from the internet.
+    panel
+        Whether to show the layers panel.
+    engine
+        The engine's client; by default the one `gl.engine()` describes.
+    traits
+        Anything `ipyleaflet.Map` takes.
+    """
+
+    def __init__(
+        self,
+        center: Sequence[float] = (20.0, 0.0),
+        zoom: float = 2,
+        basemap: str | ipyleaflet.TileLayer = OFFLINE,
+        *,
+        panel: bool = True,
+        engine: Any = None,
+        **traits: Any,
+    ) -> None:
+        self._inspector: Inspector | None = None
+        self._split: ipyleaflet.SplitMapControl | None = None
+        self._draw: ipyleaflet.GeomanDrawControl | None = None
+        self._base_name = basemap if isinstance(basemap, str) else basemap.name
+        self._messages = Messages()
+        problem: GeoloomError | None = None
+        self._watch: Watch | None = None
+        try:
+            self._watch = _connect(engine)
+            base: str | None = self._watch.base()
+        except GeoloomError as error:
+            problem, base = error, None
+        layer = base_layer(basemap, base) if isinstance(basemap, str) else basemap
+        layer.base = True
+        traits.setdefault("scroll_wheel_zoom", True)
+        traits.setdefault("max_zoom", MAX_ZOOM)
+        traits.setdefault("layout", ipywidgets.Layout(height=HEIGHT))
+        super().__init__(center=list(center), zoom=zoom, layers=(layer,), **traits)
+        self.add(ipyleaflet.ScaleControl(position="bottomleft", imperial=False))
+        self.add(ipyleaflet.WidgetControl(widget=self._messages, position="bottomleft", transparent_bg=True))
+        self.panel = LayersPanel(self) if panel else None
+        if self.panel is not None:
+            self.add(ipyleaflet.WidgetControl(widget=self.panel, position="topright"))
+        if problem is not None:
+            self.say(AWAY, in_words(problem))
+
+    # -- layers ------------------------------------------------------------------------------
+
+    @property
+    def overlays(self) -> tuple[ipyleaflet.Layer, ...]:
+        """The layers above the base map, lowest first, those of a split view included."""
+        plain = [layer for layer in self.layers if not layer.base and not _is_mark(layer)]
+        if self._split is not None:
+            plain += [self._split.left_layer, self._split.right_layer]
+        return tuple(plain)
+
+    @property
+    def image_layers(self) -> tuple[ImageLayer, ...]:
+        """The layers that the engine draws, lowest first."""
+        return tuple(layer for layer in self.overlays if isinstance(layer, ImageLayer))
+
+    def add_layer(
+        self,
+        item: Any,
+        name: str | None = None,
+        *,
+        vmin: Any = None,
+        vmax: Any = None,
+        colormap: Any = None,
+        opacity: float | None = None,
+        visible: bool | None = None,
+    ) -> ipyleaflet.Layer:
+        """Add a layer on top, or replace the one of that name where it is.
+
+        Parameters
+        ----------
+        item
+            An `Image`, GeoJSON as a dict, a GeoDataFrame, or any ipyleaflet layer.
+        name
+            Shown in the panel. Without one the layer is named by itself.
+        vmin, vmax, colormap
+            Look of an unstyled image: values of the first and last shade (a number, or one a band) and name
+            of a ramp or list of colours. What is missing comes from the image's own statistics.
+        opacity
+            0 (clear) to 1.
+        visible
+            Hidden layers cost nothing.
+
+        Returns
+        -------
+        Layer
+            An `ImageLayer` for an image, which keeps its place, opacity and visibility when it is replaced.
+
+        Raises
+        ------
+        GeoloomError
+            If the image cannot be shown: what is wrong with it, and where.
+        """
+        look = _given(vmin=vmin, vmax=vmax, colormap=colormap)
+        traits = _given(opacity=opacity, visible=visible)
+        if _is_image(item):
+            layer: Any = self._same_image(item) if name is None else self._find(name)
+            if isinstance(layer, ImageLayer):
+                layer.draw(item, **look)
+                self.unsay(layer.name)
+            else:
+                old, layer = layer, self._image_layer(item, look, name)
+                self._put(layer, old)
+        else:
+            if look:
+                raise ParameterError(f"{', '.join(look)} can be set for images only.")
+            layer = leaflet_layer(item)
+            old = self._find(name or layer.name)
+            layer.name = name or layer.name or self._free_name(type(layer).__name__)
+            if old is not layer:
+                self._put(layer, old)
+        for trait, value in traits.items():
+            if layer.has_trait(trait):
+                setattr(layer, trait, value)
+        return layer
+
+    def add(self, item: Any, index: int | None = None, **options: Any) -> Map:
+        """Add a control, or a layer as `add_layer` does; returns the map, as ipyleaflet's does."""
+        if isinstance(item, ipyleaflet.Control) or _is_mark(item) or index is not None:
+            super().add(item, index)
+        else:
+            self.add_layer(item, **options)
+        return self
+
+    def replace_layer(self, name: str | ipyleaflet.Layer, other: Any, **look: Any) -> ipyleaflet.Layer:
+        """Show something else under a name, in the same place.
+
+        Parameters
+        ----------
+        name
+            Of the layer to replace, or the layer itself.
+        other, look
+            As in `add_layer`.
+
+        Raises
+        ------
+        ParameterError
+            If there is no such layer; names those there are.
+        """
+        return self.add_layer(other, name=self.layer(name).name, **look)
+
+    def remove_layer(self, name: str | ipyleaflet.Layer) -> None:
+        """Take a layer off the map, given by its name or itself.
+
+        Raises
+        ------
+        ParameterError
+            If there is no such layer; names those there are.
+        """
+        layer = self.layer(name)
+        self.unsay(layer.name)
+        if self._split is not None and layer not in self.layers:
+            self.unsplit()
+        self.remove(layer)
+
+    def layer(self, name: str | ipyleaflet.Layer) -> ipyleaflet.Layer:
+        """The layer of a name.
+
+        Raises
+        ------
+        ParameterError
+            If there is no such layer; names those there are.
+        """
+        found = self._find(name) if isinstance(name, str) else name if name in self.overlays else None
+        if found is None:
+            names = ", ".join(repr(layer.name) for layer in self.overlays)
+            shown = repr(name) if isinstance(name, str) else "of that kind"
+            raise ParameterError(
+                f"There is no layer {shown} on this map.",
+                hint=f"The layers are {names}." if names else "It has no layers yet.",
+            )
+        return found
+
+    def move_layer(self, name: str | ipyleaflet.Layer, steps: int) -> None:
+        """Move a layer up (`steps` > 0) or down among the others."""
+        layer = self.layer(name)
+        order = [one for one in self.layers if one in self.overlays]
+        if layer not in order:
+            return
+        at = order.index(layer)
+        order.remove(layer)
+        order.insert(min(max(at + steps, 0), len(order)), layer)
+        self._arrange(order)
+
+    def clear(self) -> Map:
+        """Take all layers off; base map and controls stay."""
+        self.unsplit()
+        self._messages.unsay()
+        self._arrange([])
+        return self
+
+    # -- base map ------------------------------------------------------------------------------
+
+    @property
+    def base_name(self) -> str:
+        """Name of the base map."""
+        return self._base_name
+
+    def set_basemap(self, basemap: str | ipyleaflet.TileLayer) -> None:
+        """Change the base map; takes what the constructor takes."""
+        if isinstance(basemap, str):
+            base = self._watch.base() if self._watch is not None and basemap == OFFLINE else None
+            layer = base_layer(basemap, base)
+            self._base_name = basemap
+        else:
+            layer, self._base_name = basemap, basemap.name or NONE
+        layer.base = True
+        others = [one for one in self.layers if not one.base]
+        self.set_trait("layers", (layer, *others))
+
+    # -- view ------------------------------------------------------------------------------------
+
+    @property
+    def bbox(self) -> BBox:
+        """(west, south, east, north) of what the map shows, in degrees.
+
+        Before the map is on a screen, of what it would show in a window of usual size.
+        """
+        if self.north > self.south and self.east > self.west:
+            return bbox_of(self.west, self.south, self.east, self.north)
+        return bbox_around(self.center, self.zoom, self._size())
+
+    def fit(self, item: Any) -> Map:
+        """Show all of an image, a layer (or its name) or a bbox (west, south, east, north).
+
+        Raises
+        ------
+        ParameterError
+            If it does not say where it is.
+        """
+        if isinstance(item, str):
+            item = self.layer(item)
+        found = item
+        if isinstance(item, ImageLayer):
+            found = item.bbox
+        elif _is_image(item):
+            found = self._engine().describe(item.chain).get("bounds")
+        if found is None or isinstance(found, ipyleaflet.Layer) or len(tuple(found)) != 4:
+            raise ParameterError(
+                "This cannot be fitted, as it does not say where it lies.",
+                hint="Give an image, one of its layers, or (west, south, east, north) in degrees.",
+            )
+        west, south, east, north = (float(value) for value in found)
+        center, zoom = fitting((west, south, east, north), self._size())
+        with self.hold_sync():
+            self.center, self.zoom = list(center), zoom
+        return self
+
+    # -- looking closer ------------------------------------------------------------------------
+
+    def inspect(self, on: bool = True) -> Inspector:
+        """Show the values of every visible layer where the map is clicked; `inspect(False)` ends it."""
+        if self._inspector is None:
+            self._inspector = Inspector(self)
+        if on:
+            self._inspector.start()
+        else:
+            self._inspector.stop()
+        return self._inspector
+
+    def mark(self, layer: ipyleaflet.Layer) -> None:
+        """Put a mark of the map's own above all layers; it is no layer of the panel."""
+        layer.geoloom_mark = True
+        super().add(layer)
+
+    def split(self, left: Any, right: Any) -> ipyleaflet.SplitMapControl:
+        """Compare two layers with a divider to drag; `unsplit` ends it.
+
+        Parameters
+        ----------
+        left, right
+            Names of layers, layers, or images (added as "left" and "right").
+        """
+        self.unsplit()
+        sides = [
+            self.layer(side)
+            if isinstance(side, str) or side in self.overlays
+            else self.add_layer(side, name=name)
+            for side, name in ((left, "left"), (right, "right"))
+        ]
+        if sides[0] is sides[1]:
+            raise ParameterError("Two different layers are needed to compare.")
+        # ipyleaflet's control adds its layers itself, so they must not be among the map's.
+        control = ipyleaflet.SplitMapControl(left_layer=sides[0], right_layer=sides[1])
+        self._split = control
+        self._arrange([layer for layer in self.overlays if layer not in sides])
+        return control
+
+    def unsplit(self) -> None:
+        """End the split view; its layers are ordinary ones again."""
+        if self._split is None:
+            return
+        control, self._split = self._split, None
+        if control in self.controls:
+            super().remove(control)
+        self._arrange([*self.overlays, control.left_layer, control.right_layer])
+
+    def draw(self) -> Map:
+        """Show the tools for drawing; what is drawn is in `drawn`."""
+        if self._draw is None:
+            self._draw = ipyleaflet.GeomanDrawControl(position="topleft")
+        if self._draw not in self.controls:
+            self.add(self._draw)
+        return self
+
+    @property
+    def drawn(self) -> dict[str, Any]:
+        """What the user drew, as a GeoJSON FeatureCollection; `draw` shows the tools."""
+        features = [] if self._draw is None else [dict(feature) for feature in self._draw.data]
+        return {"type": "FeatureCollection", "features": features}
+
+    # -- messages ------------------------------------------------------------------------------
+
+    @property
+    def messages(self) -> tuple[str, ...]:
+        """What went wrong, in words."""
+        return self._messages.texts
+
+    def say(self, source: str, message: str) -> None:
+        """Show a message on the map, unless it is there already."""
+        self._messages.say(source, message, titled=self._find(source) is not None)
+
+    def unsay(self, source: str) -> None:
+        """Take the messages of one source off the map."""
+        self._messages.unsay(source)
+
+    def close(self) -> None:
+        """Close the map; the engine is no longer listened to on its behalf."""
+        if self._watch is not None:
+            self._watch.leave(self)
+        super().close()
+
+    def __repr__(self) -> str:
+        names = ", ".join(repr(layer.name) for layer in self.overlays)
+        lat, lon = self.center
+        return f"Map(center=({lat:.4f}, {lon:.4f}), zoom={self.zoom:g}, layers=[{names}])"
+
+    # -- inside --------------------------------------------------------------------------------
+
+    def _engine(self) -> Any:
+        if self._watch is None:
+            self._watch = _connect(None)
+            self.unsay(AWAY)
+            if self._base_name == OFFLINE:
+                self.set_basemap(OFFLINE)
+        return self._watch.engine
+
+    def _image_layer(self, image: Any, look: Mapping[str, Any], name: str | None) -> ImageLayer:
+        engine = self._engine()
+        assert self._watch is not None
+        layer = ImageLayer(engine, self._watch.base, name=name or self._free_name(_label(image)))
+        try:
+            layer.draw(image, **look)
+        except BaseException:
+            layer.close()
+            raise
+        return layer
+
+    def _put(self, layer: ipyleaflet.Layer, old: ipyleaflet.Layer | None) -> None:
+        """Add a layer, in the place of an old one if there is one."""
+        order = [one for one in self.overlays if one in self.layers]
+        if old is not None and old in order:
+            order[order.index(old)] = layer
+        else:
+            if old is not None:
+                self.unsplit()
+                return self._put(layer, old)
+            order.append(layer)
+        self._arrange(order)
+        if self._watch is not None and isinstance(layer, ImageLayer):
+            self._watch.join(self)
+        return None
+
+    def _arrange(self, order: list[ipyleaflet.Layer]) -> None:
+        bases = [layer for layer in self.layers if layer.base]
+        marks = [layer for layer in self.layers if _is_mark(layer)]
+        split = self._split
+        if split is not None and split in self.controls:
+            super().remove(split)
+        self.set_trait("layers", (*bases, *order, *marks))
+        if split is not None:
+            # The control draws its layers once, when it is added: after every change of the others.
+            super().add(split)
+
+    def _find(self, name: str) -> ipyleaflet.Layer | None:
+        return next((layer for layer in self.overlays if name and layer.name == name), None)
+
+    def _same_image(self, image: Any) -> ImageLayer | None:
+        return next(
+            (layer for layer in self.image_layers if getattr(layer.image, "key", None) == image.key), None
+        )
+
+    def _free_name(self, wanted: str) -> str:
+        taken = {layer.name for layer in self.overlays}
+        name, count = wanted, 1
+        while name in taken:
+            count += 1
+            name = f"{wanted} {count}"
+        return name
+
+    def _size(self) -> tuple[float, float]:
+        if self.right > self.left and self.bottom > self.top:
+            return self.right - self.left, self.bottom - self.top
+        height = str(self.layout.height or HEIGHT)
+        pixels = float(height[:-2]) if height.endswith("px") and height[:-2].isdigit() else ASSUMED_SIZE[1]
+        return ASSUMED_SIZE[0], pixels
+
+
+def _connect(engine: Any) -> Watch:
+    from geoloom import engine_client, tiles_url
+
+    client = engine_client.connect() if engine is None else engine
+    base: Callable[[], str] | None = getattr(client, "tiles_base", None)
+    return watch_for(client, base or (lambda: tiles_url.tiles_base(client.endpoint)))
+
+
+def _is_image(item: Any) -> bool:
+    return hasattr(item, "chain") and hasattr(item, "profile")
+
+
+def _is_mark(layer: Any) -> bool:
+    return getattr(layer, "geoloom_mark", False) is True
+
+
+def _label(image: Any) -> str:
+    names = image.profile.names
+    return str(names[0]) if len(names) == 1 else "image"
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}

@@ -1,0 +1,247 @@
+"""The kernel's one thread that listens to the engine on behalf of its maps.
+
+It reads the session's events by long poll, renews layers' rights before they expire, brings layers back after
+the engine was busy or away, and notices browsers that do not reach the engine. It changes only widgets'
+traits, never prints, and ends when the last map is closed.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+from weakref import WeakSet
+
+from geoloom.errors import EngineError, GeoloomError
+from geoloom.layers import Engine, ImageLayer, in_words
+
+POLL_SECONDS = 25.0
+"""How long the engine may hold a poll open."""
+
+WAKE_SECONDS = 2.0
+"""The same while something is due soon: a layer whose tiles nobody has asked for yet, or refused tiles."""
+
+REACH_SECONDS = 5.0
+"""How long a shown layer may get no request before the map says so."""
+
+RETRY_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+"""Waits between attempts, after failures in a row."""
+
+AWAY = "engine"
+"""Under which maps keep the message that the engine does not answer."""
+
+UNREACHED = (
+    "The browser does not reach the tile engine at {base}. If JupyterLab runs on another machine, install "
+    "jupyter-server-proxy beside it; else set GEOLOOM_TILES_URL to an address of the engine that this "
+    "browser can open, and restart the kernel."
+)
+
+
+class EngineWithEvents(Engine, Protocol):
+    """An engine that can be listened to."""
+
+    def events(self, after: str | None = None, timeout: float = POLL_SECONDS) -> Mapping[str, Any]:
+        """The session's events after an id, as soon as there are any."""
+
+
+class Listener(Protocol):
+    """What the thread needs of a map."""
+
+    comm: Any
+
+    @property
+    def image_layers(self) -> tuple[ImageLayer, ...]:
+        """The layers that the engine draws."""
+
+    def say(self, source: str, message: str) -> None:
+        """Show a message, once."""
+
+    def unsay(self, source: str) -> None:
+        """Take the messages of one source away."""
+
+
+class Watch:
+    """Listens to one engine.
+
+    Parameters
+    ----------
+    engine
+        The engine's client.
+    base
+        Gives the URL under which browsers find the engine.
+    """
+
+    def __init__(self, engine: EngineWithEvents, base: Callable[[], str]) -> None:
+        self.engine = engine
+        self.base = base
+        self._maps: WeakSet[Any] = WeakSet()
+        self._guard = threading.Lock()
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._last: str | None = None
+        self._seen: set[str] = set()
+        self._failures = 0
+        self._retries: dict[str, tuple[int, float]] = {}
+
+    def join(self, listener: Listener) -> None:
+        """Listen on behalf of a map, for as long as it is open."""
+        with self._guard:
+            self._maps.add(listener)
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="geoloom-watch", daemon=True)
+                self._thread.start()
+
+    def leave(self, listener: Listener) -> None:
+        """Stop listening on behalf of a map."""
+        with self._guard:
+            self._maps.discard(listener)
+        self._wake.set()
+
+    @property
+    def running(self) -> bool:
+        """Whether the thread lives."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def turn(self, timeout: float) -> None:
+        """One turn: listen for at most `timeout` seconds, then do what is due.
+
+        Raises
+        ------
+        GeoloomError
+            If the engine does not answer.
+        """
+        answer = self.engine.events(self._last, timeout)
+        self._last = answer.get("last", self._last)
+        if self._failures:
+            self._failures = 0
+            self._recover()
+        for event in answer.get("events") or ():
+            self._tell(event)
+        self._retry()
+        self._renew()
+        self._check_reach()
+
+    def _run(self) -> None:
+        while True:
+            with self._guard:
+                if not self._open():
+                    self._thread = None
+                    return
+            try:
+                self.turn(self._patience())
+            except GeoloomError as error:
+                self._failed(error)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the maps say it and the thread goes on
+                self._failed(error)
+
+    def _open(self) -> list[Any]:
+        return [one for one in list(self._maps) if one.comm is not None]
+
+    def _layers(self) -> list[tuple[Any, ImageLayer]]:
+        return [(one, layer) for one in self._open() for layer in one.image_layers]
+
+    def _patience(self) -> float:
+        now = time.time()
+        waits = [POLL_SECONDS]
+        for _, layer in self._layers():
+            waits.append(max(0.1, layer.renew_at - now))
+            if layer.key and layer.visible and layer.key not in self._seen:
+                waits.append(WAKE_SECONDS)
+        if self._retries:
+            waits.append(WAKE_SECONDS)
+        return min(waits)
+
+    def _failed(self, error: Exception) -> None:
+        wait = RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS) - 1)]
+        self._failures += 1
+        if isinstance(error, EngineError):
+            message = f"The tile engine does not answer; the map comes back when it does. {in_words(error)}"
+        elif isinstance(error, GeoloomError):
+            message = f"The map gets no news of the tile engine. {in_words(error)}"
+        else:
+            message = f"The map gets no news of the tile engine: {type(error).__name__}: {error}."
+        for one in self._open():
+            one.say(AWAY, message)
+        self._wake.wait(wait)
+        self._wake.clear()
+
+    def _recover(self) -> None:
+        for one in self._open():
+            one.unsay(AWAY)
+        for one, layer in self._layers():
+            self._attempt(one, layer, layer.recover)
+
+    def _tell(self, event: Mapping[str, Any]) -> None:
+        key, kind = event.get("key"), event.get("type")
+        if kind == "seen":
+            self._seen.add(str(key))
+        for one, layer in self._layers():
+            if layer.key != key:
+                continue
+            if kind == "seen":
+                one.unsay(_reach(layer))
+            elif kind == "refused":
+                layer.waiting = True
+                count, _ = self._retries.get(layer.key, (0, 0.0))
+                wait = RETRY_SECONDS[min(count, len(RETRY_SECONDS) - 1)]
+                self._retries[layer.key] = (count + 1, time.monotonic() + wait)
+            else:
+                message = in_words(event)
+                if layer.say(message):
+                    one.say(layer.name, message)
+
+    def _retry(self) -> None:
+        now = time.monotonic()
+        for key, (count, due) in list(self._retries.items()):
+            if now < due:
+                continue
+            waiting = [layer for _, layer in self._layers() if layer.key == key and layer.waiting]
+            if not waiting:
+                del self._retries[key]
+                continue
+            self._retries[key] = (count, now + RETRY_SECONDS[-1])
+            for layer in waiting:
+                layer.waiting = False
+                layer.retry()
+
+    def _renew(self) -> None:
+        now = time.time()
+        for one, layer in self._layers():
+            if layer.key and layer.renew_at <= now:
+                layer.renew_at = now + RETRY_SECONDS[-1]
+                self._attempt(one, layer, layer.renew)
+
+    def _attempt(self, one: Any, layer: ImageLayer, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except GeoloomError as error:
+            message = in_words(error)
+            if layer.say(message):
+                one.say(layer.name, message)
+
+    def _check_reach(self) -> None:
+        now = time.monotonic()
+        for one, layer in self._layers():
+            if layer.asked_at is None or not layer.visible or layer.key in self._seen:
+                continue
+            if now - layer.asked_at > REACH_SECONDS:
+                one.say(_reach(layer), UNREACHED.format(base=self.base()))
+
+
+def watch_for(engine: Any, base: Callable[[], str]) -> Watch:
+    """The one watch of this engine in this kernel."""
+    with _guard:
+        found = _watches.get(id(engine))
+        if found is None:
+            found = _watches[id(engine)] = Watch(engine, base)
+        return found
+
+
+_guard = threading.Lock()
+_watches: dict[int, Watch] = {}
+"""By the id of their engine, which they keep alive."""
+
+
+def _reach(layer: ImageLayer) -> str:
+    return f"reach {layer.name}"
