@@ -1,0 +1,263 @@
+"""Where a lattice's pixels lie in a source: exact positions, and the coarse lattice of them.
+
+Exact positions come from PROJ. They are computed at nodes `CELL` pixels apart, at absolute
+multiples of the lattice's pixels, and interpolated in between; a cell in which that would be wrong
+by more than `TOLERANCE` source pixels gets the exact position of each pixel. What is decided for a
+cell depends on nothing but the cell, so a tile and a big window agree to the last bit.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyproj
+
+from geoloom.grid import MERCATOR_EXTENT, Lattice
+from geoloom_engine.gather import CELL
+from geoloom_engine.readers.footprint import apply, invert
+from geoloom_engine.readers.source import SourceInfo, Transform
+
+TOLERANCE = 0.05
+"""Greatest error of an interpolated position, in pixels of the level read."""
+
+_TRANSFORMERS = 64
+_CYLINDRICAL = ("Mercator", "Popular Visualisation", "Equidistant Cylindrical", "Lambert Cylindrical", "Miller")
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """What decides where a source's pixels lie; equal for the bands and files of one scene."""
+
+    crs: str
+    transform: Transform
+    width: int
+    height: int
+
+    @staticmethod
+    def of(info: SourceInfo) -> Geometry:
+        """A source's geometry."""
+        return Geometry(info.crs, info.transform, info.width, info.height)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """How a source's x goes round the globe.
+
+    Parameters
+    ----------
+    period
+        Units of x once round.
+    zero
+        Longitude in degrees at which x is 0.
+    """
+
+    period: float
+    zero: float
+
+
+@functools.lru_cache(maxsize=256)
+def turn(crs: str) -> Turn | None:
+    """The turn of a geographic or cylindrical CRS; None for others."""
+    system = pyproj.CRS(crs)
+    if system.is_geographic:
+        factor = system.axis_info[0].unit_conversion_factor
+        return Turn(2 * math.pi / factor, 0.0)
+    operation = system.coordinate_operation
+    if operation is None or not operation.method_name.startswith(_CYLINDRICAL):
+        return None
+    zero = next((p.value for p in operation.params if p.name.startswith("Longitude of")), 0.0)
+    forward = pyproj.Transformer.from_crs(system.geodetic_crs, system, always_xy=True)
+    west, _ = forward.transform(zero - 80.0, 0.0)
+    east, _ = forward.transform(zero + 80.0, 0.0)
+    # The false easting shifts x = 0 away from the central meridian.
+    period = (east - west) * 360.0 / 160.0
+    return Turn(period, zero - (east + west) / 2 / period * 360.0) if math.isfinite(period) else None
+
+
+_local = threading.local()
+
+
+def _transformer(source: str, target: str) -> pyproj.Transformer:
+    """A transformer of this thread's own."""
+    known: OrderedDict[tuple[str, str], pyproj.Transformer] | None = getattr(_local, "known", None)
+    if known is None:
+        known = _local.known = OrderedDict()
+    key = (source, target)
+    found = known.get(key)
+    if found is None:
+        found = known[key] = pyproj.Transformer.from_crs(source, target, always_xy=True)
+        if len(known) > _TRANSFORMERS:
+            known.popitem(last=False)
+    else:
+        known.move_to_end(key)
+    return found
+
+
+def exact_positions(lattice: Lattice, geometry: Geometry, cols: Floats, rows: Floats) -> tuple[Floats, Floats]:
+    """Positions in the source, in pixels of its full resolution.
+
+    Parameters
+    ----------
+    cols, rows
+        Positions in the lattice, in pixels; + 0.5 is a pixel's centre.
+
+    Returns
+    -------
+    x, y
+        Pixels from the source's upper left corner; non-finite where the projection has no answer.
+        Where the source's x goes round the globe it runs on with the lattice's columns.
+    """
+    x = lattice.x0 + cols * lattice.dx
+    y = lattice.y0 - rows * lattice.dy
+    if lattice.crs == geometry.crs:
+        sx, sy = x, y
+    else:
+        sx, sy = _transformer(lattice.crs, geometry.crs).transform(x, y)
+    around = turn(geometry.crs)
+    if around is not None:
+        if lattice.unit == "metre":
+            # Nothing says on which turn a point is: the one nearest to the source's middle.
+            near, _ = apply(geometry.transform, np.array(geometry.width / 2), np.array(geometry.height / 2))
+        else:
+            degrees = x / MERCATOR_EXTENT * 180.0 if lattice.unit == "mercator" else x
+            near = (degrees - around.zero) / 360.0 * around.period
+        with np.errstate(invalid="ignore"):
+            sx = sx + around.period * np.round((near - sx) / around.period)
+    with np.errstate(invalid="ignore"):
+        return apply(invert(geometry.transform), sx, sy)
+
+
+def lattice_position(lattice: Lattice, geometry: Geometry, col: float, row: float) -> tuple[float, float]:
+    """Where a position in the source lies in the lattice, in pixels; non-finite if nowhere."""
+    x, y = apply(geometry.transform, np.array(col), np.array(row))
+    if lattice.crs != geometry.crs:
+        x, y = _transformer(geometry.crs, lattice.crs).transform(float(x), float(y))
+    return (float(x) - lattice.x0) / lattice.dx, (lattice.y0 - float(y)) / lattice.dy
+
+
+def scale_at(lattice: Lattice, geometry: Geometry, col: float, row: float) -> float:
+    """Full-resolution source pixels a lattice pixel, along a side, round a position; NaN if none."""
+    x, y = exact_positions(
+        lattice,
+        geometry,
+        np.array([col - 0.5, col + 0.5, col, col]),
+        np.array([row, row, row - 0.5, row + 0.5]),
+    )
+    area = abs((x[1] - x[0]) * (y[3] - y[2]) - (x[3] - x[2]) * (y[1] - y[0]))
+    return math.sqrt(area) if math.isfinite(area) else math.nan
+
+
+@dataclass(frozen=True, slots=True)
+class Coarse:
+    """Positions of a range of cells, in pixels of one level.
+
+    Parameters
+    ----------
+    row, col
+        The first cell, counted in cells.
+    nodes
+        (2, cell rows + 1, cell cols + 1): x and y at the centre of each cell's first pixel.
+    slots
+        (cell rows, cell cols): index into `exact`, −1 to interpolate, −2 if no pixel of the cell
+        can lie in the source.
+    exact
+        (2, n, CELL, CELL).
+    """
+
+    row: int
+    col: int
+    nodes: Floats
+    slots: npt.NDArray[np.int32]
+    exact: Floats
+
+    def shifted(self, shift: float) -> Coarse:
+        """The same cells with x moved by `shift` pixels."""
+        if shift == 0.0:
+            return self
+        move = np.array([shift, 0.0])
+        return Coarse(
+            self.row,
+            self.col,
+            self.nodes + move[:, np.newaxis, np.newaxis],
+            self.slots,
+            self.exact + move[:, np.newaxis, np.newaxis, np.newaxis],
+        )
+
+
+def coarse(
+    lattice: Lattice,
+    geometry: Geometry,
+    size: tuple[int, int],
+    cells: tuple[int, int, int, int],
+    period: float | None,
+) -> Coarse:
+    """Positions for some cells.
+
+    Parameters
+    ----------
+    size
+        (width, height) of the level that will be read.
+    cells
+        (first row, first column, rows, columns), counted in cells.
+    period
+        Pixels of the level once round the globe, if its x goes round.
+    """
+    row, col, rows, cols = cells
+    # One more node on each side: the second differences there bound the error of interpolating.
+    j = (np.arange(col - 1, col + cols + 2) * CELL) + 0.5
+    i = (np.arange(row - 1, row + rows + 2) * CELL) + 0.5
+    grid_cols, grid_rows = np.meshgrid(j, i)
+    factor = np.array([size[0] / geometry.width, size[1] / geometry.height])
+    around = np.stack(exact_positions(lattice, geometry, grid_cols, grid_rows)) * factor[:, None, None]
+    with np.errstate(invalid="ignore", over="ignore"):
+        bend_x = _cell_max(np.abs(np.diff(around, 2, axis=2))[:, 1:-1, :])
+        bend_y = _cell_max(np.abs(np.diff(around, 2, axis=1))[:, :, 1:-1])
+        bend = bend_x + bend_y
+        wrong = ~(np.hypot(bend[0], bend[1]) / 8.0 <= TOLERANCE)
+        apart = _apart(around[:, 1:-1, 1:-1], bend, size, period)
+    slots = np.where(wrong, 0, -1).astype(np.int32)
+    slots[apart] = -2
+    flagged = np.argwhere(slots == 0)
+    slots[slots == 0] = np.arange(len(flagged), dtype=np.int32)
+    exact = np.empty((2, len(flagged), CELL, CELL))
+    if len(flagged):
+        first = (flagged + (row, col)) * CELL
+        inner = np.arange(CELL) + 0.5
+        all_rows = np.broadcast_to((first[:, 0, None] + inner)[:, :, None], exact.shape[1:])
+        all_cols = np.broadcast_to((first[:, 1, None] + inner)[:, None, :], exact.shape[1:])
+        x, y = exact_positions(lattice, geometry, all_cols, all_rows)
+        exact[0], exact[1] = x * factor[0], y * factor[1]
+    nodes = np.ascontiguousarray(around[:, 1:-1, 1:-1])
+    for array in (nodes, slots, exact):
+        array.setflags(write=False)
+    return Coarse(row, col, nodes, slots, exact)
+
+
+def _cell_max(values: Floats) -> Floats:
+    """Greatest value at the four corners of each cell; NaN if one is NaN."""
+    top = np.maximum(values[:, :-1, :-1], values[:, :-1, 1:])
+    bottom = np.maximum(values[:, 1:, :-1], values[:, 1:, 1:])
+    return np.maximum(top, bottom)
+
+
+def _apart(nodes: Floats, bend: Floats, size: tuple[int, int], period: float | None) -> npt.NDArray[np.bool_]:
+    """Cells that surely miss the source: their corners do, by more than the projection bends there."""
+    low = -_cell_max(-nodes) - bend - 2.0
+    high = _cell_max(nodes) + bend + 2.0
+    finite = np.isfinite(bend).all(axis=0)
+    missing_y = (high[1] < 0) | (low[1] > size[1])
+    if period is None:
+        missing_x = (high[0] < 0) | (low[0] > size[0])
+    else:
+        # Some whole number of turns brings the cell into the source if one lies in this range.
+        missing_x = np.ceil(-high[0] / period) > np.floor((size[0] - low[0]) / period)
+    missing: npt.NDArray[np.bool_] = finite & (missing_x | missing_y)
+    return missing

@@ -1,0 +1,217 @@
+"""What the engine may read: folders and URL prefixes it was given, and nothing else.
+
+A href is what a person writes: an absolute path, a ``file://`` URL, or an ``http(s)://`` URL. It
+is resolved to the one name GDAL opens. GDAL's own prefixes (``/vsizip/``, ``GTIFF_DIR:``, XML text)
+never pass, since they would open other files than the one checked.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+import urllib.parse
+from dataclasses import dataclass
+from pathlib import Path
+
+from geoloom.errors import SourceNotFound, SourceRefused
+
+_PORTS = {"http": 80, "https": 443}
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_ALLOW_HINT = "Ask whoever runs the engine to add its folder or URL to GEOLOOM_SOURCES."
+_FORM_HINT = "Give an absolute path or an http(s):// address of a GeoTIFF."
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A source that may be read.
+
+    Parameters
+    ----------
+    href
+        As the person wrote it.
+    path
+        Resolved local path, or the URL.
+    remote
+        Whether `path` is a URL.
+    """
+
+    href: str
+    path: str
+    remote: bool
+
+    @property
+    def name(self) -> str:
+        """Last part of the name, for messages."""
+        return short_name(self.href)
+
+    @property
+    def gdal_name(self) -> str:
+        """The name GDAL opens."""
+        return f"/vsicurl/{self.path}" if self.remote else self.path
+
+
+@dataclass(frozen=True, slots=True)
+class _Prefix:
+    scheme: str
+    host: str
+    port: int
+    parts: tuple[str, ...]
+
+
+class Access:
+    """The allow-list.
+
+    Parameters
+    ----------
+    allowed
+        Absolute folders (or single files) and ``http(s)://`` prefixes. A prefix covers whole path
+        segments: ``http://a/b`` covers ``http://a/b/c.tif``, not ``http://a/bad.tif``.
+        ``http://`` alone covers every address of that scheme.
+
+    Raises
+    ------
+    ValueError
+        If an entry is neither.
+    """
+
+    def __init__(self, allowed: tuple[str, ...]) -> None:
+        roots: list[str] = []
+        prefixes: list[_Prefix] = []
+        self._open_schemes = {entry[:-3] for entry in allowed if entry in ("http://", "https://")}
+        for entry in allowed:
+            if entry in ("http://", "https://"):
+                continue
+            if entry.startswith(("http://", "https://")):
+                prefixes.append(_parse_url(entry))
+            elif os.path.isabs(entry) and not entry.startswith("/vsi"):
+                roots.append(os.path.realpath(entry))
+            else:
+                raise ValueError(f"{entry!r} is neither an absolute folder nor an http(s):// prefix")
+        self._roots = tuple(roots)
+        self._prefixes = tuple(prefixes)
+
+    def resolve(self, href: str) -> Place:
+        """The place a href means; local files must exist.
+
+        Raises
+        ------
+        SourceRefused
+            If it lies outside the allowed places or is not a plain path or address.
+        SourceNotFound
+            If it lies inside an allowed folder, but is not there or not a file.
+        """
+        _check_form(href)
+        if href[:7].lower() in ("http://", "https:/"):
+            return self._resolve_url(href)
+        return self._resolve_path(href)
+
+    def allows_url(self, url: str) -> bool:
+        """Whether a URL lies below an allowed prefix."""
+        try:
+            return self._covers(_parse_url(url))
+        except ValueError:
+            return False
+
+    def allows_path(self, path: str) -> bool:
+        """Whether a path, with its symbolic links resolved, lies below an allowed folder."""
+        real = Path(os.path.realpath(path))
+        return any(real.is_relative_to(root) for root in self._roots)
+
+    def _resolve_url(self, href: str) -> Place:
+        try:
+            url = _parse_url(href)
+        except ValueError as error:
+            raise SourceRefused(
+                f"{short_name(href)}: the address {error}.", hint=_FORM_HINT
+            ) from None
+        if not self._covers(url):
+            raise SourceRefused(
+                f"{short_name(href)} lies at {url.host}, outside the addresses this engine may read.",
+                hint=_ALLOW_HINT,
+            )
+        return Place(href, href, remote=True)
+
+    def _resolve_path(self, href: str) -> Place:
+        path = href
+        if href.lower().startswith("file:"):
+            parsed = urllib.parse.urlsplit(href)
+            if parsed.netloc not in ("", "localhost"):
+                raise SourceRefused(
+                    f"{short_name(href)}: a file:// address names no other machine.", hint=_FORM_HINT
+                )
+            path = urllib.parse.unquote(parsed.path)
+            _check_form(path)
+        if not os.path.isabs(path):
+            raise SourceRefused(f"{short_name(href)} is not an absolute path.", hint=_FORM_HINT)
+        # Outside the roots the answer is the same whether the file exists or not.
+        if not self.allows_path(path):
+            raise SourceRefused(
+                f"{short_name(href)} lies outside the folders this engine may read.", hint=_ALLOW_HINT
+            )
+        real = os.path.realpath(path)
+        if not os.path.isfile(real):
+            what = "is a folder, not a file" if os.path.isdir(real) else "is not there"
+            raise SourceNotFound(f"{short_name(href)} {what}.", hint="Check the path and its spelling.")
+        return Place(href, real, remote=False)
+
+    def _covers(self, url: _Prefix) -> bool:
+        return url.scheme in self._open_schemes or any(
+            (url.scheme, url.host, url.port) == (prefix.scheme, prefix.host, prefix.port)
+            and url.parts[: len(prefix.parts)] == prefix.parts
+            for prefix in self._prefixes
+        )
+
+
+def short_name(href: str) -> str:
+    """The last part of a href, without query and control characters, for messages."""
+    name = href
+    if _SCHEME.match(name):
+        name = name.split("?", 1)[0].split("#", 1)[0]
+    name = posixpath.basename(name.rstrip("/")) or name
+    name = "".join(c if c.isprintable() else "?" for c in name)
+    return name if len(name) <= 80 else name[:77] + "…"
+
+
+def _check_form(href: str) -> None:
+    """Refuse what is no plain path or address before anything looks at it."""
+    reason = None
+    if not href.strip():
+        raise SourceRefused("The name of the file is empty.", hint=_FORM_HINT)
+    if len(href) > 4096:
+        reason = "is longer than 4096 characters"
+    elif any(ord(c) < 32 or ord(c) == 127 for c in href):
+        reason = "holds control characters"
+    elif href.lstrip().startswith("<"):
+        raise SourceRefused("XML text is not the name of a file.", hint=_FORM_HINT)
+    elif re.match(r"/+vsi", href, re.IGNORECASE):
+        reason = "is a /vsi… path, which would reach past the allowed folders"
+    elif ".." in re.split(r"[/\\]", href):
+        reason = "contains '..'"
+    else:
+        scheme = _SCHEME.match(href)
+        known = ("http://", "https://", "file:///", "file://localhost/")
+        if scheme and not href.lower().startswith(known):
+            reason = f"begins with {scheme.group()!r}, which this engine does not read"
+    if reason:
+        raise SourceRefused(f"{short_name(href)} {reason}.", hint=_FORM_HINT)
+
+
+def _parse_url(url: str) -> _Prefix:
+    """A URL taken apart; ValueError says what is odd about it."""
+    parsed = urllib.parse.urlsplit(url)
+    scheme = parsed.scheme.lower()
+    if scheme not in _PORTS or not parsed.hostname:
+        raise ValueError("is no http(s):// address")
+    if "@" in parsed.netloc or "\\" in url:
+        raise ValueError("holds a user name, password or backslash")
+    if parsed.fragment or any(c.isspace() for c in url):
+        raise ValueError("holds '#' or blanks")
+    try:
+        port = parsed.port or _PORTS[scheme]
+    except ValueError:
+        raise ValueError("has no proper port") from None
+    parts = tuple(urllib.parse.unquote(part) for part in parsed.path.split("/") if part)
+    if any(part in (".", "..") or "/" in part or "\\" in part or "\0" in part for part in parts):
+        raise ValueError("climbs out of its folder")
+    return _Prefix(scheme, parsed.hostname.lower().rstrip("."), port, parts)

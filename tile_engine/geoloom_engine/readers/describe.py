@@ -1,0 +1,373 @@
+"""What GDAL says of an open file, as `SourceInfo`, and how its bands are decoded."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyproj
+from osgeo import gdal, osr
+
+from geoloom.block import Array, Mask
+from geoloom.errors import SourceNotGeoreferenced, SourceRefused, SourceUnreadable
+from geoloom_engine.cache import Decoded
+from geoloom_engine.readers import footprint
+from geoloom_engine.readers.access import Place
+from geoloom_engine.readers.source import BandInfo, SourceInfo, Transform, Window
+
+osr.UseExceptions()
+
+_BLOCK_PIXELS = 1 << 16
+_DTYPES = {
+    gdal.GDT_Byte: "uint8",
+    gdal.GDT_Int8: "int8",
+    gdal.GDT_UInt16: "uint16",
+    gdal.GDT_Int16: "int16",
+    gdal.GDT_UInt32: "uint32",
+    gdal.GDT_Int32: "int32",
+    gdal.GDT_UInt64: "uint64",
+    gdal.GDT_Int64: "int64",
+    gdal.GDT_Float16: "float32",
+    gdal.GDT_Float32: "float32",
+    gdal.GDT_Float64: "float64",
+}
+_CLASS_WORDS = frozenset(
+    "category categories class classes classification cloudmask flag flags fmask label labels landcover "
+    "landuse lulc mask nlcd qa qa60 quality scl worldcover".split()
+)
+_GEO_HINT = "Give it a CRS and corners, for example with gdalwarp or gdal_edit."
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How to get a source's bands, levels and validity out of a GDAL handle.
+
+    Parameters
+    ----------
+    numbers
+        GDAL's band number of each band of the source.
+    dtypes, nodata
+        Per band; nodata is None where no value stands for it in the band's type.
+    overviews
+        GDAL's overview index of each level from 1 on.
+    blocks
+        (width, height) in which each level is read and cached: whole blocks of the file.
+    alpha
+        GDAL's band number of the alpha band, or None.
+    mask
+        Whether a mask holds for all bands.
+    """
+
+    numbers: tuple[int, ...]
+    dtypes: tuple[str, ...]
+    nodata: tuple[float | int | None, ...]
+    overviews: tuple[int, ...]
+    blocks: tuple[tuple[int, int], ...]
+    alpha: int | None
+    mask: bool
+
+    @property
+    def shared_valid(self) -> bool:
+        """Whether one validity holds for all bands."""
+        return all(value is None for value in self.nodata) and not any(d.startswith("f") for d in self.dtypes)
+
+    def common_dtype(self, bands: tuple[int, ...]) -> np.dtype[Any]:
+        """The type that holds some bands."""
+        return np.result_type(*(np.dtype(self.dtypes[band]) for band in bands))
+
+    def band(self, handle: Any, level: int, band: int) -> Any:
+        """GDAL's band at a level."""
+        return self._at(handle.GetRasterBand(self.numbers[band]), level)
+
+    def decode(self, handle: Any, level: int, bands: tuple[int, ...], part: Window) -> list[Decoded]:
+        """Read a rectangle of some bands from the file."""
+        shared = self._shared_valid_pixels(handle, level, part)
+        decoded = []
+        for band in bands:
+            data = _read(self.band(handle, level, band), part, self.dtypes[band])
+            valid = _valid_values(data, self.nodata[band])
+            if shared is not None:
+                valid = shared if valid is None else valid & shared
+            if valid is not None:
+                data[~valid] = 0
+            decoded.append(Decoded(data, valid))
+        return decoded
+
+    def _at(self, band: Any, level: int) -> Any:
+        return band if level == 0 else band.GetOverview(self.overviews[level - 1])
+
+    def _shared_valid_pixels(self, handle: Any, level: int, part: Window) -> Mask | None:
+        """Validity from alpha band or mask; None if all of the rectangle is valid."""
+        if self.alpha is not None:
+            pixels = _read(self._at(handle.GetRasterBand(self.alpha), level), part)
+        elif self.mask:
+            full = handle.GetRasterBand(self.numbers[0])
+            scaled = self._at(full, level)
+            if level == 0 or scaled.GetMaskFlags() & gdal.GMF_PER_DATASET:
+                pixels = _read(scaled.GetMaskBand(), part)
+            else:
+                pixels = _read_scaled(full, scaled, part)
+        else:
+            return None
+        valid: Mask = pixels > 0
+        return None if valid.all() else valid
+
+
+def describe(handle: Any, place: Place, print_: str) -> tuple[SourceInfo, Layout]:
+    """Everything about an open file.
+
+    Raises
+    ------
+    SourceNotGeoreferenced, SourceRefused, SourceUnreadable
+        If it cannot be shown on a map.
+    """
+    width, height = handle.RasterXSize, handle.RasterYSize
+    transform = _transform(handle, place)
+    crs, crs_name = _crs(handle, place)
+    try:
+        placed = footprint.place(transform, width, height, crs)
+    except pyproj.exceptions.ProjError:
+        placed = None
+    if placed is None:
+        raise SourceNotGeoreferenced(
+            f"{place.name}: its coordinates have no place on Earth in {crs_name}.", hint=_GEO_HINT
+        )
+    bounds, ground = placed
+    numbers, alpha = _band_numbers(handle, place)
+    raw = [handle.GetRasterBand(number) for number in numbers]
+    bands = _band_infos(raw, place)
+    mask = alpha is None and bool(
+        raw[0].GetMaskFlags() & gdal.GMF_PER_DATASET and not raw[0].GetMaskFlags() & gdal.GMF_ALPHA
+    )
+    overviews = _overviews(raw)
+    blocks = [tuple(raw[0].GetBlockSize())] + [
+        tuple(raw[0].GetOverview(index).GetBlockSize()) for index, _ in overviews
+    ]
+    levels = [(width, height), *(size for _, size in overviews)]
+    layout = Layout(
+        numbers=numbers,
+        dtypes=tuple(band.dtype for band in bands),
+        nodata=tuple(_usable_nodata(band.nodata, band.dtype) for band in bands),
+        overviews=tuple(index for index, _ in overviews),
+        blocks=tuple(_read_size(block, level) for block, level in zip(blocks, levels, strict=True)),
+        alpha=alpha,
+        mask=mask,
+    )
+    info = SourceInfo(
+        href=place.href,
+        driver=handle.GetDriver().ShortName,
+        fingerprint=print_,
+        width=width,
+        height=height,
+        transform=transform,
+        crs=crs,
+        bands=bands,
+        overviews=tuple(size for _, size in overviews),
+        bounds=bounds,
+        resolution=(math.hypot(transform[1], transform[4]), math.hypot(transform[2], transform[5])),
+        ground_resolution=ground,
+        resampling="nearest" if any(band.resampling == "nearest" for band in bands) else "bilinear",
+        block=(int(blocks[0][0]), int(blocks[0][1])),
+        dtype=str(layout.common_dtype(tuple(range(len(bands))))),
+        alpha=alpha is not None,
+        mask=mask,
+        crs_name=crs_name,
+    )
+    return info, layout
+
+
+def _transform(handle: Any, place: Place) -> Transform:
+    values = handle.GetGeoTransform(can_return_null=True)
+    if values is None or tuple(values) == (0.0, 1.0, 0.0, 0.0, 0.0, 1.0):
+        if handle.GetGCPCount() > 0:
+            raise SourceNotGeoreferenced(
+                f"{place.name} is placed by ground control points alone.",
+                hint="Warp it first (gdalwarp -t_srs EPSG:4326), then open the result.",
+            )
+        if handle.GetMetadata("RPC"):
+            raise SourceNotGeoreferenced(
+                f"{place.name} is placed by a camera model (RPC) alone.",
+                hint="Orthorectify it first (gdalwarp -rpc), then open the result.",
+            )
+        raise SourceNotGeoreferenced(f"{place.name} does not say where its corners lie.", hint=_GEO_HINT)
+    x0, a, b, y0, d, e = (float(value) for value in values)
+    transform = (x0, a, b, y0, d, e)
+    try:
+        footprint.invert(transform)
+    except ValueError:
+        raise SourceNotGeoreferenced(
+            f"{place.name} has pixels without area in its transform.", hint=_GEO_HINT
+        ) from None
+    return transform
+
+
+def _crs(handle: Any, place: Place) -> tuple[str, str]:
+    """Horizontal CRS as authority code or WKT, and its name."""
+    missing = SourceNotGeoreferenced(
+        f"{place.name} does not say in which coordinate system it is.", hint=_GEO_HINT
+    )
+    reference = handle.GetSpatialRef()
+    if reference is None:
+        raise missing
+    try:
+        crs = pyproj.CRS.from_wkt(reference.ExportToWkt(["FORMAT=WKT2_2019"]))
+        if crs.is_compound:
+            crs = crs.sub_crs_list[0]
+        crs = crs.to_2d()
+    except (RuntimeError, pyproj.exceptions.CRSError):
+        raise missing from None
+    if not (crs.is_geographic or crs.is_projected) or crs.geodetic_crs is None:
+        raise missing
+    authority = crs.to_authority(min_confidence=100)
+    if authority is not None and pyproj.CRS.from_authority(*authority).equals(crs, ignore_axis_order=True):
+        return ":".join(authority), crs.name
+    return crs.to_wkt(), crs.name
+
+
+def _band_numbers(handle: Any, place: Place) -> tuple[tuple[int, ...], int | None]:
+    """Numbers of the bands with data, and of the alpha band."""
+    alphas, numbers = [], []
+    for number in range(1, handle.RasterCount + 1):
+        is_alpha = handle.GetRasterBand(number).GetColorInterpretation() == gdal.GCI_AlphaBand
+        (alphas if is_alpha else numbers).append(number)
+    if not numbers:
+        # A lone alpha band is the data somebody wants to see.
+        numbers, alphas = alphas, []
+    if not numbers:
+        raise SourceUnreadable(f"{place.name} holds no band.", hint="Open a file with raster bands.")
+    return tuple(numbers), alphas[0] if alphas else None
+
+
+def _band_infos(raw: list[Any], place: Place) -> tuple[BandInfo, ...]:
+    infos: list[BandInfo] = []
+    taken: set[str] = set()
+    for index, band in enumerate(raw):
+        dtype = _DTYPES.get(band.DataType)
+        if dtype is None:
+            raise SourceRefused(
+                f"{place.name}: band {index + 1} holds {gdal.GetDataTypeName(band.DataType)} numbers, "
+                "which cannot be shown.",
+                hint="Write amplitude or phase to a file of its own first.",
+            )
+        description = (band.GetDescription() or "").strip() or None
+        name = _unique(description or f"b{index + 1}", taken)
+        categories = tuple(band.GetCategoryNames() or ())
+        palette = _palette(band)
+        scale, offset = band.GetScale(), band.GetOffset()
+        colour = band.GetColorInterpretation()
+        classes = dtype[0] in "iu" and (
+            palette is not None
+            or bool(categories)
+            or band.GetMetadataItem("NBITS", "IMAGE_STRUCTURE") == "1"
+            or _names_classes(description or (PurePath(place.name).stem if len(raw) == 1 else ""))
+        )
+        infos.append(
+            BandInfo(
+                name=name,
+                dtype=dtype,
+                nodata=band.GetNoDataValue(),
+                unit=(band.GetUnitType() or "").strip() or None,
+                scale=1.0 if scale is None else float(scale),
+                offset=0.0 if offset is None else float(offset),
+                description=description,
+                colour=None if colour == gdal.GCI_Undefined else gdal.GetColorInterpretationName(colour),
+                categories=categories,
+                palette=palette,
+                resampling="nearest" if classes else "bilinear",
+            )
+        )
+    return tuple(infos)
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    candidate, count = name, 1
+    while candidate in taken:
+        count += 1
+        candidate = f"{name}_{count}"
+    taken.add(candidate)
+    return candidate
+
+
+def _names_classes(text: str) -> bool:
+    """Whether a band's description, or a one-band file's name, speaks of classes or flags."""
+    return not _CLASS_WORDS.isdisjoint(re.split(r"[^a-z0-9]+", text.lower()))
+
+
+def _palette(band: Any) -> tuple[tuple[int, int, int, int], ...] | None:
+    table = band.GetColorTable()
+    if table is None or table.GetCount() == 0:
+        return None
+    return tuple(tuple(table.GetColorEntry(index)) for index in range(table.GetCount()))  # type: ignore[misc]
+
+
+def _overviews(raw: list[Any]) -> list[tuple[int, tuple[int, int]]]:
+    """Index and size of the overviews that all bands share, from fine to coarse."""
+    found: dict[tuple[int, int], int] = {}
+    for index in range(min(band.GetOverviewCount() for band in raw)):
+        sizes = {(band.GetOverview(index).XSize, band.GetOverview(index).YSize) for band in raw}
+        size = sizes.pop()
+        if not sizes and size[0] < raw[0].XSize and size[1] <= raw[0].YSize:
+            found.setdefault(size, index)
+    return [(found[size], size) for size in sorted(found, reverse=True)]
+
+
+def _read_size(block: tuple[int, ...], level: tuple[int, int]) -> tuple[int, int]:
+    """Whole blocks of the file that together hold at least 65,536 pixels (or the whole level).
+
+    A strip of one row costs as much overhead as a tile of 256 rows.
+    """
+    width, height = int(block[0]), int(block[1])
+    while width * height < _BLOCK_PIXELS and (width < level[0] or height < level[1]):
+        if height < level[1] and (height <= width or width >= level[0]):
+            height *= 2
+        else:
+            width *= 2
+    return width, height
+
+
+def _usable_nodata(nodata: float | int | None, dtype: str) -> float | int | None:
+    """The nodata value as the band's type holds it; None if no pixel can have it."""
+    if nodata is None:
+        return None
+    kind = np.dtype(dtype)
+    if kind.kind == "f":
+        with np.errstate(over="ignore"):
+            value = float(kind.type(nodata))
+        return value if math.isfinite(value) else None
+    if not math.isfinite(nodata) or nodata != int(nodata):
+        return None
+    limits = np.iinfo(kind)
+    return int(nodata) if limits.min <= nodata <= limits.max else None
+
+
+def _valid_values(data: Array, nodata: float | int | None) -> Mask | None:
+    """Which values are neither nodata nor non-finite; None if all."""
+    valid: npt.NDArray[np.bool_] | None = None
+    if data.dtype.kind == "f":
+        valid = np.isfinite(data)
+    if nodata is not None:
+        present = data != data.dtype.type(nodata)
+        valid = present if valid is None else valid & present
+    return None if valid is None or valid.all() else valid
+
+
+def _read(band: Any, part: Window, dtype: str | None = None) -> Array:
+    data: Array = band.ReadAsArray(part.x, part.y, part.width, part.height)
+    return data if dtype is None else data.astype(dtype, copy=False)
+
+
+def _read_scaled(full: Any, scaled: Any, part: Window) -> Array:
+    """The full resolution's mask, thinned out to an overview that has none."""
+    fx, fy = full.XSize / scaled.XSize, full.YSize / scaled.YSize
+    x, y = math.floor(part.x * fx), math.floor(part.y * fy)
+    width = min(max(math.ceil(part.width * fx), 1), full.XSize - x)
+    height = min(max(math.ceil(part.height * fy), 1), full.YSize - y)
+    pixels: Array = full.GetMaskBand().ReadAsArray(
+        x, y, width, height, buf_xsize=part.width, buf_ysize=part.height
+    )
+    return pixels

@@ -1,0 +1,252 @@
+"""GeoTIFF and COG through GDAL.
+
+Handles are leased: each reading thread takes a free handle or opens one, so that GDAL never sees
+one handle in two threads, and blocks decoded by one thread are in the cache for all. GDAL's
+thread-safe handles would open (and decode) anew in every thread, at a time of their own choosing,
+which may be after the file was replaced.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from osgeo import gdal
+
+from geoloom.block import Array, Mask
+from geoloom.errors import SourceChanged, SourceRefused, SourceUnreadable
+from geoloom_engine.cache import BlockCache, Decoded
+from geoloom_engine.readers.access import Access, Place
+from geoloom_engine.readers.describe import Layout, describe
+from geoloom_engine.readers.fingerprint import fingerprint, sidecars
+from geoloom_engine.readers.source import SourceInfo, Window
+
+gdal.UseExceptions()
+
+DRIVERS = ("GTiff",)
+"""What GDAL may open here; a COG is read by the same driver."""
+
+_IDLE_HANDLES = 4
+
+_HTTP_OPTIONS = {
+    "GDAL_HTTP_TIMEOUT": "20",
+    "GDAL_HTTP_CONNECTTIMEOUT": "5",
+    "GDAL_HTTP_LOW_SPEED_TIME": "10",
+    "GDAL_HTTP_LOW_SPEED_LIMIT": "1000",
+    "GDAL_HTTP_MAX_RETRY": "2",
+    "GDAL_HTTP_RETRY_DELAY": "0.3",
+    "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
+    # No stored password of whoever runs the engine travels with a user's address.
+    "GDAL_HTTP_NETRC": "NO",
+}
+for _name, _value in _HTTP_OPTIONS.items():
+    if gdal.GetConfigOption(_name) is None:
+        gdal.SetConfigOption(_name, _value)
+
+
+def set_gdal_cache(size: int) -> None:
+    """Bytes of GDAL's own block cache; small, since decoded blocks are kept above it."""
+    gdal.SetCacheMax(size)
+
+
+class GeoTiff:
+    """An open GeoTIFF; a `Source`.
+
+    Parameters
+    ----------
+    place
+        What to open; checked by `access`.
+    access
+        The allow-list, for the files beside it.
+    print_
+        The fingerprint under which it is opened.
+    cache
+        Keeps decoded blocks.
+    on_change
+        Called when a read finds that the file has changed.
+
+    Raises
+    ------
+    SourceUnreadable, SourceRefused, SourceNotGeoreferenced
+        If it cannot be shown on a map.
+    """
+
+    def __init__(
+        self, place: Place, access: Access, print_: str, cache: BlockCache, on_change: Callable[[], None]
+    ) -> None:
+        self._place = place
+        self._access = access
+        self._cache = cache
+        self._print = print_
+        self._on_change = on_change
+        self._lock = threading.Lock()
+        self._idle: list[Any] = []
+        self._closed = False
+        if place.remote:
+            gdal.VSICurlPartialClearCache(place.gdal_name)
+        self._siblings = [os.path.basename(place.path)] + [
+            os.path.basename(path) for path in sidecars(place, access)
+        ]
+        handle = self._open_handle()
+        try:
+            self.info, self._layout = describe(handle, place, print_)
+        except RuntimeError as error:
+            raise _damaged(place, error) from None
+        self._check_unchanged()
+        self._idle.append(handle)
+
+    info: SourceInfo
+    _layout: Layout
+
+    def read(self, level: int, bands: tuple[int, ...], window: Window) -> tuple[Array, Mask]:
+        """See `geoloom_engine.readers.Source.read`."""
+        blocks = self._blocks(level, bands, window)
+        width, height = self._block_size(level)
+        rows, cols = window.height, window.width
+        shared = self._layout.shared_valid or len(bands) == 1
+        layers = 1 if shared else len(bands)
+        if len(blocks) == 1 and len(bands) == 1:
+            (by, bx), (block,) = next(iter(blocks.items()))
+            top, left = window.y - by * height, window.x - bx * width
+            part = (np.newaxis, slice(top, top + rows), slice(left, left + cols))
+            return block.data[part], _all_valid(1, rows, cols) if block.valid is None else block.valid[part]
+        data = np.empty((len(bands), rows, cols), self._layout.common_dtype(bands))
+        masked = any(block.valid is not None for column in blocks.values() for block in column)
+        valid = np.ones((layers, rows, cols), np.bool_) if masked else _all_valid(layers, rows, cols)
+        for (by, bx), column in blocks.items():
+            y0, x0 = by * height - window.y, bx * width - window.x
+            top, left = max(y0, 0), max(x0, 0)
+            bottom, right = min(y0 + height, rows), min(x0 + width, cols)
+            into = (slice(top, bottom), slice(left, right))
+            part = (slice(top - y0, bottom - y0), slice(left - x0, right - x0))
+            for index, block in enumerate(column):
+                data[index][into] = block.data[part]
+                if block.valid is not None and index < layers:
+                    valid[index][into] = block.valid[part]
+        data.setflags(write=False)
+        valid.setflags(write=False)
+        return data, valid
+
+    def close(self) -> None:
+        """Let the file go; a read that has begun ends well."""
+        with self._lock:
+            self._closed = True
+            self._idle.clear()
+
+    def _block_size(self, level: int) -> tuple[int, int]:
+        return self._layout.blocks[level]
+
+    def _blocks(
+        self, level: int, bands: tuple[int, ...], window: Window
+    ) -> dict[tuple[int, int], list[Decoded]]:
+        """The blocks that cover a window, from the cache or decoded now."""
+        width, height = self._block_size(level)
+        found: dict[tuple[int, int], list[Decoded]] = {}
+        missing: list[tuple[int, int]] = []
+        for by in range(window.y // height, (window.y + window.height - 1) // height + 1):
+            for bx in range(window.x // width, (window.x + window.width - 1) // width + 1):
+                column = []
+                for band in bands:
+                    block = self._cache.get((self._print, level, band, by, bx))
+                    if block is None:
+                        missing.append((by, bx))
+                        break
+                    column.append(block)
+                found[by, bx] = column
+        if missing:
+            found.update(self._decode(level, bands, missing))
+        return found
+
+    def _decode(
+        self, level: int, bands: tuple[int, ...], missing: list[tuple[int, int]]
+    ) -> dict[tuple[int, int], list[Decoded]]:
+        """Blocks read from the file; kept only if the file is still the same afterwards."""
+        width, height = self._block_size(level)
+        full_width, full_height = self.info.levels[level]
+        decoded: dict[tuple[int, int], list[Decoded]] = {}
+        with self._lease() as handle:
+            try:
+                if self._place.remote and len(missing) > 1:
+                    self._prefetch(handle, level, bands, missing)
+                for by, bx in missing:
+                    x, y = bx * width, by * height
+                    part = Window(x, y, min(width, full_width - x), min(height, full_height - y))
+                    decoded[by, bx] = self._layout.decode(handle, level, bands, part)
+            except RuntimeError as error:
+                self._check_unchanged()
+                raise _damaged(self._place, error) from None
+        self._check_unchanged()
+        for (by, bx), column in decoded.items():
+            for band, block in zip(bands, column, strict=True):
+                self._cache.put((self._print, level, band, by, bx), block)
+        return decoded
+
+    def _prefetch(self, handle: Any, level: int, bands: tuple[int, ...], missing: list[tuple[int, int]]) -> None:
+        """Fetch the missing blocks' bytes of a remote file in as few requests as GDAL can make."""
+        width, height = self._block_size(level)
+        full_width, full_height = self.info.levels[level]
+        x, y = min(bx for _, bx in missing) * width, min(by for by, _ in missing) * height
+        right = min((max(bx for _, bx in missing) + 1) * width, full_width)
+        bottom = min((max(by for by, _ in missing) + 1) * height, full_height)
+        for band in bands:
+            self._layout.band(handle, level, band).AdviseRead(x, y, right - x, bottom - y)
+
+    def _check_unchanged(self) -> None:
+        """A remote file is rechecked by the pool alone: here that would cost a request a block."""
+        if not self._place.remote and fingerprint(self._place, self._access) != self._print:
+            self._on_change()
+            raise SourceChanged(
+                f"{self._place.name} has changed since it was opened.", hint="Ask again to see the new one."
+            )
+
+    @contextlib.contextmanager
+    def _lease(self) -> Iterator[Any]:
+        with self._lock:
+            handle = self._idle.pop() if self._idle else None
+        if handle is None:
+            handle = self._open_handle()
+        yield handle
+        with self._lock:
+            if not self._closed and len(self._idle) < _IDLE_HANDLES:
+                self._idle.append(handle)
+
+    def _open_handle(self) -> Any:
+        try:
+            with gdal.quiet_errors():
+                handle = gdal.OpenEx(
+                    self._place.gdal_name,
+                    gdal.OF_RASTER,
+                    allowed_drivers=list(DRIVERS),
+                    sibling_files=self._siblings,
+                )
+                elsewhere = handle.GetMetadataItem("OVERVIEW_FILE", "OVERVIEWS")
+        except RuntimeError as error:
+            raise _damaged(self._place, error) from None
+        if elsewhere:
+            raise SourceRefused(
+                f"{self._place.name} keeps its overviews in another file, named inside it.",
+                hint="Make overviews in the file itself (gdaladdo).",
+            )
+        return handle
+
+
+def _all_valid(layers: int, rows: int, cols: int) -> Mask:
+    return np.broadcast_to(np.True_, (layers, rows, cols))
+
+
+def _damaged(place: Place, error: RuntimeError) -> SourceUnreadable:
+    """What GDAL met, without its text: that may name other files."""
+    text = str(error)
+    if "not recognized" in text or "not supported" in text:
+        return SourceUnreadable(
+            f"{place.name} is not a GeoTIFF that can be read.",
+            hint="Convert it to a cloud-optimised GeoTIFF (gdal_translate -of COG).",
+        )
+    return SourceUnreadable(
+        f"{place.name} is damaged or incomplete.",
+        hint="Copy or download it again, and check it with gdalinfo -checksum.",
+    )
