@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import shutil
+import socket
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -39,8 +43,8 @@ def is_local(address: object) -> bool:
     """Whether a socket address stays on this machine."""
     if not isinstance(address, tuple):
         return True  # a path: a Unix socket
-    host = str(address[0])
-    if host in ("", "localhost"):
+    host = address[0].decode() if isinstance(address[0], bytes) else str(address[0])
+    if host in ("", "None", "localhost", "0.0.0.0", "::", socket.gethostname()):
         return True
     try:
         return ipaddress.ip_address(host.partition("%")[0]).is_loopback
@@ -50,9 +54,15 @@ def is_local(address: object) -> bool:
 
 def watch_sockets(event: str, arguments: tuple[object, ...]) -> None:
     """Refuse connections that leave this machine (an audit hook sees those of every thread and library)."""
-    if event in ("socket.connect", "socket.sendto") and not is_local(arguments[1]):
-        foreign.append(f"{event} to {arguments[1]}")
-        raise ConnectionRefusedError(f"tests do not use the network: {event} to {arguments[1]}")
+    if event == "socket.getaddrinfo":
+        address: object = (arguments[0], arguments[1])
+    elif event in ("socket.connect", "socket.sendto"):
+        address = arguments[1]
+    else:
+        return
+    if not is_local(address):
+        foreign.append(f"{event} {address}")
+        raise ConnectionRefusedError(f"tests do not use the network: {event} {address}")
 
 
 sys.addaudithook(watch_sockets)
@@ -95,8 +105,23 @@ def is_worker(process: psutil.Process) -> bool:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    """Mark this run, and give it folders of its own: the user's engine and saved chains stay untouched."""
     if not hasattr(config, "workerinput"):
         os.environ[MARK] = uuid.uuid4().hex
+    # Below /tmp, since paths of sockets must be short.
+    own = Path(tempfile.mkdtemp(prefix="geoloom-test-", dir="/tmp"))
+    config.stash[FOLDER] = own
+    for variable in ("XDG_RUNTIME_DIR", "XDG_DATA_HOME"):
+        folder = own / variable.lower()
+        folder.mkdir(mode=0o700)
+        os.environ[variable] = str(folder)
+
+
+FOLDER = pytest.StashKey[Path]()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    shutil.rmtree(config.stash[FOLDER], ignore_errors=True)
 
 
 @pytest.hookimpl(trylast=True)
