@@ -132,8 +132,6 @@ class Op:
     inputs: ClassVar[tuple[Input, ...]]
     parameters: ClassVar[tuple[Parameter, ...]]
     output: ClassVar[Output] = Output()
-    ufunc: ClassVar[str | None] = None
-    """The numpy function it stands for, so that ``numpy.sqrt(image)`` builds it."""
     margin: Any = 0
     """Pixels needed around the grid: a number, or a method ``margin(self, grid)`` giving one."""
     source: ClassVar[bool] = False
@@ -142,12 +140,14 @@ class Op:
     """Whether output band i depends on band i (or the only band) of each input alone."""
     symbol: ClassVar[str | None] = None
     """The Python operator it stands for, such as ``+``."""
+    ufunc: ClassVar[str | None] = None
+    """The numpy ufunc it stands for, so that ``numpy.sqrt(image)`` builds it."""
     function: ClassVar[bool] = False
     """Whether ``gl.name(image)`` exists beside ``image.name()``."""
     method: ClassVar[bool] = True
     """Whether Image gets a method of its name."""
-    typed: ClassVar[bool] = False
-    """Whether the kernel takes a ``dtype``; set by `op`."""
+    told: ClassVar[tuple[str, ...]] = ()
+    """Which of ``dtype`` and ``inputs`` the kernel takes; set by `op`."""
 
     def __init__(self, /, **values: Any) -> None:
         unknown = set(values) - {one.name for one in self.parameters}
@@ -197,7 +197,6 @@ class Op:
 
     def profile(self, *inputs: Profile) -> Profile:
         """What the result is, given what the inputs are; raises BandError, ParameterError."""
-        self.check_bands(inputs)
         names = self._names(inputs)
         first = inputs[0] if inputs else None
         dtype, unit = self.output.dtype, self.output.unit
@@ -223,16 +222,6 @@ class Op:
                     hint=f'Choose one, such as image["{given.names[0]}"].',
                 )
         return self.profile(*inputs)
-
-    def check_bands(self, inputs: tuple[Profile, ...]) -> None:
-        """Refuse an image of several bands where the op takes one; raises BandError."""
-        for declared, given in zip(self.inputs, inputs, strict=False):
-            if declared.kind == "band" and given.bands != 1:
-                raise BandError(
-                    f"{self.name} takes one band, but {declared.name} has {given.bands}: "
-                    f"{', '.join(given.names)}.",
-                    hint="Choose one, such as image[name].",
-                )
 
     def _names(self, inputs: tuple[Profile, ...]) -> tuple[str, ...]:
         if self.output.bands == "same":
@@ -266,7 +255,8 @@ class Op:
     """The pure array function ``kernel(self, *blocks, grid)``: computes the result on `grid` from
     blocks on ``grid.expand(margin)``. It returns a `Block`, or an array, which stands for a block
     that is valid where all inputs are, over the whole margin. With a parameter ``dtype`` it is also
-    told the `working_dtype`, which blocks alone do not show: numbers adapt to images."""
+    told the `working_dtype`, which blocks alone do not show (numbers adapt to images); with a
+    parameter ``inputs`` the inputs' profiles."""
 
     def compute(
         self, blocks: tuple[Block, ...], grid: Grid, inputs: tuple[Profile, ...] | None = None
@@ -283,21 +273,20 @@ class Op:
             The inputs' profiles. Without them they are guessed from the blocks, a block of
             (1, 1, 1) being taken for a number.
         """
-        if self.typed:
-            found = _working_dtype(self, inputs or tuple(_guessed(block) for block in blocks))
-            result = self.kernel(*blocks, grid=grid, dtype=found)
-        else:
-            margin = self.margin_on(grid)
+        told: dict[str, Any] = {}
+        if self.told:
+            inputs = inputs or tuple(_guessed(block) for block in blocks)
+            known = {"dtype": _working_dtype(self, inputs), "inputs": inputs}
+            told = {name: known[name] for name in self.told}
+        margin = self.margin_on(grid)
         if margin:
             around = grid.expand(margin)
             blocks = tuple(block.fill(around.rows, around.cols) for block in blocks)
         with np.errstate(all="ignore"):  # what overflows or divides by zero becomes invalid
-            result = self.kernel(*blocks, grid=grid)
+            result = self.kernel(*blocks, grid=grid, **told)
         if isinstance(result, Block):
             return result
-        valid = blocks[0].valid
-        for block in blocks[1:]:
-            valid = valid & block.valid
+        valid = valid_in_all(blocks)
         if margin and valid.shape[1:] != (1, 1):
             valid = eroded(valid, margin)
         data = result[np.newaxis] if result.ndim == 2 else result
@@ -358,6 +347,24 @@ def combined_names(op_name: str, *inputs: Profile) -> tuple[str, ...]:
     return (named or list(inputs))[0].names
 
 
+def valid_in_all(blocks: tuple[Block, ...]) -> Mask:
+    """Where every one of the blocks is valid."""
+    valid = blocks[0].valid
+    for block in blocks[1:]:
+        if block.valid is not valid:
+            valid = valid & block.valid
+    return valid
+
+
+def one_band(op_name: str, profile: Profile) -> None:
+    """Raises BandError if an image that must have one band has more."""
+    if profile.bands != 1:
+        raise BandError(
+            f"{op_name}() needs an image of one band, this one has {profile.bands}.",
+            hint=f"Choose one of: {', '.join(profile.names)}.",
+        )
+
+
 @lru_cache(maxsize=4096)
 def _working_dtype(one: Op, inputs: tuple[Profile, ...]) -> np.dtype[Any]:
     return np.dtype(one.working_dtype(*inputs))
@@ -413,7 +420,8 @@ def op[T: Op](cls: type[T] | None = None, *, name: str | None = None) -> Any:
             if field in vars(cls):
                 delattr(cls, field)
         kernel = getattr(cls, "kernel", None)
-        cls.typed = kernel is not None and "dtype" in inspect.signature(kernel).parameters
+        takes = () if kernel is None else inspect.signature(kernel).parameters
+        cls.told = tuple(one for one in ("dtype", "inputs") if one in takes)
         cls.inputs, cls.parameters = tuple(inputs), tuple(parameters)
         versions = _REGISTRY.setdefault(cls.name, {})
         known = versions.get(cls.version)
