@@ -106,7 +106,8 @@ class RedisStore:
         def persist(client: redis.Redis) -> list[Any]:
             pipe = client.pipeline(transaction=True)
             for name in names:
-                pipe.exists(name).persist(name)
+                pipe.exists(name)
+                pipe.persist(name)
             return list(pipe.execute())
 
         answers = self._ask(persist)

@@ -12,7 +12,7 @@ import hashlib
 import json
 import logging
 import re
-from collections import deque
+from collections import OrderedDict, deque
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -26,13 +26,16 @@ log = logging.getLogger(__name__)
 KEPT = 500
 """Events kept of a session."""
 
-QUIET = {"error": 600, "refused": 2, "print": 0}
+QUIET = {"error": 600, "refused": 2, "print": 0, "seen": 3600}
 """Seconds for which equal events are counted and not repeated."""
+
+MOST_SEEN = 10_000
+"""Layers remembered as seen in one process."""
 
 START = "0-0"
 _ID = re.compile(r"\d{1,19}(-\d{1,19})?")
 
-Kind = Literal["error", "refused", "print"]
+Kind = Literal["error", "refused", "print", "seen"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ class Event:
     Parameters
     ----------
     kind
-        ``error``, ``refused`` (come back later) or ``print``.
+        ``error``, ``refused`` (come back later), ``print``, or ``seen``: a browser asked for the layer.
     key
         The chain's key.
     payload
@@ -92,6 +95,7 @@ class EventLog:
         )
         self._ttl = max(1, int(ttl))
         self._held: deque[tuple[str, Event]] = deque(maxlen=KEPT)
+        self._seen: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._writing: set[asyncio.Task[None]] = set()
 
     def tell(self, session: str, event: Event) -> None:
@@ -101,6 +105,16 @@ class EventLog:
             task = asyncio.get_running_loop().create_task(self._flush())
             self._writing.add(task)
             task.add_done_callback(self._writing.discard)
+
+    def seen(self, session: str, key: str) -> None:
+        """Tell a session, once, that a browser asks for tiles of a chain."""
+        if (session, key) in self._seen:
+            self._seen.move_to_end((session, key))
+            return
+        self._seen[session, key] = None
+        if len(self._seen) > MOST_SEEN:
+            self._seen.popitem(last=False)
+        self.tell(session, Event("seen", key, {}))
 
     async def follow(self, session: str, after: str, timeout: float) -> dict[str, Any]:
         """Events after an id: at once if there are any, else as soon as one comes.

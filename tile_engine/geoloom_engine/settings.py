@@ -8,13 +8,14 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
 PREFIX = "GEOLOOM_"
 
-CLIENT_VARIABLES = frozenset({"GEOLOOM_ENGINE_URL", "GEOLOOM_TILES_URL", "GEOLOOM_HOME"})
+CLIENT_VARIABLES = frozenset({"GEOLOOM_ENGINE_URL", "GEOLOOM_TILES_URL", "GEOLOOM_HOME", "GEOLOOM_LINGER"})
 """Variables of the client library, which often stand in the same environment."""
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -117,7 +118,6 @@ class Settings:
         "", names, "Origins of web pages that may call, separated by commas; loopback ones always may."
     )
     block_cache: int = setting("512MB", size, "Decoded source blocks kept in memory, per process.")
-    node_cache: int = setting("128MB", size, "Computed intermediate blocks kept in memory, per process.")
     tile_cache: int = setting("32MB", size, "Encoded tiles kept in memory, per process.")
     gdal_cache: int = setting("32MB", size, "GDAL's own block cache, per process.")
     open_sources: int = setting("256", whole(1, 65536), "Source files kept open, per process.")
@@ -128,15 +128,18 @@ class Settings:
     capability_ttl: float = setting("12h", seconds, "How long a layer's URL is valid.")
     event_ttl: float = setting("1d", seconds, "How long the events of an idle session are kept.")
     max_source_pixels: int = setting(
-        "64000000", whole(1, 10**12), "Source pixels one request may read; beyond, it is refused with a reason."
+        "64000000", whole(1, 10**12), "Source pixels a request may read; beyond, it is refused with a reason."
     )
-    max_margin: int = setting("512", whole(0, 4096), "Margin in pixels that one op may ask for.")
     max_blob: int = setting("32MB", size, "Largest blob.")
-    queue_length: int = setting("256", whole(1, 100_000), "Requests that may wait for computation, per process.")
+    queue_length: int = setting(
+        "256", whole(1, 100_000), "Requests that may wait for computation, per process."
+    )
     queue_timeout: float = setting("10s", seconds, "How long a request may wait for computation.")
     tile_timeout: float = setting("30s", seconds, "How long the computation of one answer may take.")
-    drain_timeout: float = setting("10s", seconds, "How long a stopping engine finishes what it has begun.")
-    io_threads: int = setting("8", whole(1, 256), "Threads that wait for stores and remote sources, per process.")
+    drain_timeout: float = setting("3s", seconds, "How long a stopping engine finishes what it has begun.")
+    io_threads: int = setting(
+        "8", whole(1, 256), "Threads that wait for stores and remote sources, per process."
+    )
     log_level: str = setting("info", one_of("debug", "info", "warning", "error"), "Least level to log.")
     log_format: str = setting("text", one_of("text", "json"), "One line of text, or of JSON, per entry.")
 
@@ -236,4 +239,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    print(markdown(), end="")
+    sys.stdout.write(markdown())

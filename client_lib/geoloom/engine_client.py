@@ -1,0 +1,432 @@
+"""HTTP to the engine: the one given by ``GEOLOOM_ENGINE_URL``, else the user's embedded one.
+
+A client is shared by all threads of a kernel. It keeps connections open, takes a new one when the
+engine closed an idle one, and finds the embedded engine again when that has been restarted.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from geoloom.chain import Chain
+from geoloom.errors import EngineFault, EngineUnreachable, RequestError, from_json
+from geoloom.local import Endpoint
+
+__all__ = ["Engine", "EngineClient", "Registered", "connect", "engine"]
+
+TIMEOUT = 60.0
+"""Seconds to wait for an answer: longer than the engine queues and computes."""
+
+HEALTH_TIMEOUT = 3.0
+IDLE_CONNECTIONS = 4
+LONGEST_ANSWER = 64 << 20
+
+Locate = Callable[[bool], Endpoint]
+"""Finds the engine; True asks to look whether it is still there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A chain the engine knows.
+
+    Parameters
+    ----------
+    key
+        The chain's key.
+    data
+        Version of the data it reads.
+    tiles
+        Path of its tiles, ``/tiles/KEY/{z}/{x}/{y}.png?…``, with the right to read them.
+    expires
+        When that right ends, in seconds since 1970.
+    """
+
+    key: str
+    data: str
+    tiles: str = field(repr=False)
+    expires: float
+
+
+class EngineClient:
+    """Speaks to one engine; thread-safe. All methods raise what the engine raised.
+
+    Parameters
+    ----------
+    base_url
+        Where the engine is, as this process reaches it.
+    token
+        Its session secret.
+    session
+        The name under which the engine tells errors; by default one of this client's own.
+    locate
+        Finds an engine that may move, instead of `base_url` and `token`.
+
+    Raises
+    ------
+    EngineUnreachable
+        By every method, when no engine answers.
+    """
+
+    def __init__(
+        self,
+        base_url: str = "",
+        token: str = "",
+        session: str | None = None,
+        *,
+        locate: Locate | None = None,
+    ) -> None:
+        if locate is None:
+            fixed = Endpoint(_checked(base_url), token, 0, "")
+            self._locate: Locate = lambda verify: fixed
+        else:
+            self._locate = locate
+        self._moves = locate is not None
+        self.session = session or secrets.token_hex(12)
+        self._idle: list[tuple[str, http.client.HTTPConnection]] = []
+        self._owner = os.getpid()
+        self._guard = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"EngineClient(session={self.session!r})"
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where the engine is now."""
+        return self._locate(False)
+
+    def register(self, chain: Chain) -> Registered:
+        """Make a chain known; gives a fresh right to read its tiles.
+
+        Raises
+        ------
+        ChainError, SourceError
+            What is wrong with the chain or its sources.
+        """
+        answer = self._json("POST", "/chains", chain.to_json())
+        return Registered(answer["key"], answer["data"], answer["tiles"], answer["expires"])
+
+    def chain(self, key: str) -> Chain:
+        """The chain stored under a key; raises NotFound, CorruptChain."""
+        return Chain.from_json(self._bytes("GET", f"/chains/{_part(key)}"), key)
+
+    def save(self, key: str) -> None:
+        """Keep a registered chain for good."""
+        self._json("PUT", f"/chains/{_part(key)}/saved", b"")
+
+    def put_blob(self, content: bytes) -> str:
+        """Store bytes; their key."""
+        return str(self._json("POST", "/blobs", content)["key"])
+
+    def blob(self, key: str) -> bytes:
+        """The bytes stored under a key; raises NotFound."""
+        return self._bytes("GET", f"/blobs/{_part(key)}")
+
+    def info(self, href: str) -> dict[str, Any]:
+        """What a file holds; raises SourceError."""
+        return self._ask("/info", href=href)
+
+    def describe(self, chain: Chain) -> dict[str, Any]:
+        """Bands, dtype, unit, look, bounds in degrees, zooms and sources of a chain."""
+        return self._ask("/info", chain=json.loads(chain.to_json()))
+
+    def point(self, key: str, lon: float, lat: float, zoom: int | None = None) -> dict[str, Any]:
+        """Values at a point in degrees, at a map zoom or of the finest source's own pixel."""
+        return self._ask("/point", key=key, lon=lon, lat=lat, zoom=zoom)
+
+    def statistics(self, key: str, bbox: tuple[float, float, float, float] | None = None) -> dict[str, Any]:
+        """Statistics of each band over (west, south, east, north), or over all of the image."""
+        return self._ask("/statistics", key=key, bbox=None if bbox is None else list(bbox))
+
+    def explain(
+        self, key: str, zoom: int | None = None, tile: tuple[int, int, int] | None = None
+    ) -> dict[str, Any]:
+        """The plan of a tile (z, x, y), or of the one in the image's middle at a zoom."""
+        if tile is not None:
+            return self._ask("/explain", key=key, z=tile[0], x=tile[1], y=tile[2])
+        return self._ask("/explain", key=key, zoom=zoom)
+
+    def legend(self, key: str) -> dict[str, Any]:
+        """What a chain's colours mean."""
+        return self._json("GET", f"/legend/{_part(key)}")
+
+    def tile(self, chain: Chain, z: int, x: int, y: int, pixel_ratio: int = 1) -> bytes:
+        """A tile as PNG; raises what a map would show as a picture."""
+        self.register(chain)
+        ratio = "" if pixel_ratio == 1 else f"@{pixel_ratio}x"
+        return self._bytes("GET", f"/tiles/{chain.root}/{z}/{x}/{y}{ratio}.png")
+
+    def events(self, after: str | None = None, timeout: float = 25.0) -> dict[str, Any]:
+        """What happened to this session's tiles since an event, as soon as something does.
+
+        Parameters
+        ----------
+        after
+            ``last`` of the answer before; None for all that is kept.
+        timeout
+            Seconds after which the engine answers that nothing happened.
+        """
+        query = urlencode({"timeout": f"{timeout:g}"} | ({} if after is None else {"after": after}))
+        return self._json("GET", f"/events?{query}", timeout=timeout + 15)
+
+    def health(self) -> dict[str, Any]:
+        """Nonce, version, pid and uptime of the engine."""
+        return self._json("GET", "/healthz", timeout=HEALTH_TIMEOUT)
+
+    def close(self) -> None:
+        """Close the idle connections; the next request opens new ones."""
+        with self._guard:
+            idle, self._idle = self._idle, []
+        for _, connection in idle:
+            connection.close()
+
+    def _ask(self, path: str, **question: Any) -> dict[str, Any]:
+        try:
+            body = json.dumps(question, allow_nan=False).encode()
+        except (TypeError, ValueError) as error:
+            raise RequestError(f"{path[1:]} cannot be asked with these values: {error}.") from None
+        return self._json("POST", path, body)
+
+    def _json(
+        self, method: str, path: str, body: bytes | None = None, timeout: float = TIMEOUT
+    ) -> dict[str, Any]:
+        try:
+            answer = json.loads(self._bytes(method, path, body, timeout))
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            raise EngineUnreachable(
+                f"What answers at {self.endpoint.url} is not a Geoloom engine.",
+                hint="Check GEOLOOM_ENGINE_URL.",
+            )
+        return answer
+
+    def _bytes(self, method: str, path: str, body: bytes | None = None, timeout: float = TIMEOUT) -> bytes:
+        endpoint = self._locate(False)
+        try:
+            status, content = self._exchange(endpoint, method, path, body, timeout)
+        except (OSError, http.client.HTTPException) as error:
+            if not self._moves:
+                raise _unreachable(endpoint, error) from None
+            # A restarted embedded engine has another secret and maybe another port.
+            endpoint = self._locate(True)
+            status, content = self._again(endpoint, method, path, body, timeout)
+        if status == 401 and self._moves:
+            endpoint = self._locate(True)
+            status, content = self._again(endpoint, method, path, body, timeout)
+        if 200 <= status < 300:
+            return content
+        raise _refused(endpoint, status, content)
+
+    def _again(
+        self, endpoint: Endpoint, method: str, path: str, body: bytes | None, timeout: float
+    ) -> tuple[int, bytes]:
+        try:
+            return self._exchange(endpoint, method, path, body, timeout)
+        except (OSError, http.client.HTTPException) as error:
+            raise _unreachable(endpoint, error) from None
+
+    def _exchange(
+        self, endpoint: Endpoint, method: str, path: str, body: bytes | None, timeout: float
+    ) -> tuple[int, bytes]:
+        """Status and body; once more if the engine had closed an idle connection.
+
+        All requests may be repeated: what they store is named by its content.
+        """
+        headers = {"X-Geoloom-Session": self.session, "Content-Type": "application/json"}
+        if endpoint.token:
+            headers["Authorization"] = f"Bearer {endpoint.token}"
+        url = endpoint.url.rstrip("/")
+        target = urlsplit(url).path + path
+        while True:
+            connection, reused = self._take(url, timeout)
+            try:
+                connection.request(method, target, body=body, headers=headers)
+                answer = connection.getresponse()
+                content = answer.read(LONGEST_ANSWER)
+            except TimeoutError:
+                connection.close()
+                raise
+            except (OSError, http.client.HTTPException):
+                connection.close()
+                if reused:
+                    continue
+                raise
+            except BaseException:
+                # An interrupted kernel leaves half an answer behind.
+                connection.close()
+                raise
+            self._give_back(url, connection, keep=not answer.will_close and answer.isclosed())
+            return answer.status, content
+
+    def _take(self, url: str, timeout: float) -> tuple[http.client.HTTPConnection, bool]:
+        with self._guard:
+            if self._owner != os.getpid():
+                # A forked child must not speak on its parent's connections.
+                self._owner, self._idle = os.getpid(), []
+            for index, (where, connection) in enumerate(self._idle):
+                if where == url:
+                    del self._idle[index]
+                    connection.timeout = timeout
+                    if connection.sock is not None:
+                        connection.sock.settimeout(timeout)
+                    return connection, True
+        parts = urlsplit(url)
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        return kind(parts.hostname or "", parts.port, timeout=timeout), False
+
+    def _give_back(self, url: str, connection: http.client.HTTPConnection, keep: bool) -> None:
+        with self._guard:
+            if keep and len(self._idle) < IDLE_CONNECTIONS:
+                self._idle.append((url, connection))
+                return
+        connection.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """Which engine is used, and how it was when asked.
+
+    Parameters
+    ----------
+    url
+        Where it is, as this process reaches it.
+    embedded
+        Whether it is the user's own, started by a kernel.
+    problem
+        Why it cannot be used, or None.
+    version, pid, uptime, answer_ms
+        What it says of itself, and how long it took to say it.
+    """
+
+    url: str
+    embedded: bool
+    problem: str | None = None
+    version: str | None = None
+    pid: int | None = None
+    uptime: float | None = None
+    answer_ms: float | None = None
+
+    @property
+    def healthy(self) -> bool:
+        """Whether it answered."""
+        return self.problem is None
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th style='text-align:left'>{escape(name)}</th><td>{escape(value)}</td></tr>"
+            for name, value in self._rows().items()
+        )
+        return f"<table><caption>Tile engine</caption>{rows}</table>"
+
+    def __str__(self) -> str:
+        return "\n".join(f"{name}: {value}" for name, value in self._rows().items())
+
+    def _rows(self) -> Mapping[str, str]:
+        rows = {
+            "engine": "embedded (started by this machine's kernels)" if self.embedded else "given",
+            "address": self.url,
+            "health": "answers" if self.problem is None else self.problem,
+        }
+        if self.problem is None:
+            rows |= {
+                "version": f"Geoloom {self.version}",
+                "process": f"{self.pid}, for {self.uptime or 0:.0f} s",
+                "answer": f"in {self.answer_ms:.1f} ms",
+            }
+        return rows
+
+
+_default: EngineClient | None = None
+_default_for: tuple[str, str] | None = None
+_making = threading.Lock()
+
+
+def connect() -> EngineClient:
+    """The client of this process: of ``GEOLOOM_ENGINE_URL``, else of the embedded engine.
+
+    The embedded engine is found or started at the first request.
+    """
+    global _default, _default_for
+    wanted = os.environ.get("GEOLOOM_ENGINE_URL", "").strip(), os.environ.get("GEOLOOM_TOKEN", "").strip()
+    with _making:
+        if _default is None or _default_for != wanted:
+            url, token = wanted
+            _default = EngineClient(url, token) if url else EngineClient(locate=_embedded)
+            _default_for = wanted
+        return _default
+
+
+def engine() -> Engine:
+    """Which engine is used, where, and its health; starts the embedded one if none is given."""
+    client = connect()
+    embedded = client._moves
+    url = os.environ.get("GEOLOOM_ENGINE_URL", "")
+    try:
+        url = client.endpoint.url
+        begun = time.perf_counter()
+        health = client.health()
+    except (EngineUnreachable, EngineFault) as error:
+        return Engine(url or "(none)", embedded, str(error))
+    return Engine(
+        url,
+        embedded,
+        version=str(health.get("version")),
+        pid=health.get("pid"),
+        uptime=health.get("uptime"),
+        answer_ms=(time.perf_counter() - begun) * 1000,
+    )
+
+
+def _embedded(verify: bool) -> Endpoint:
+    from geoloom import local
+
+    return local.ensure(verify=verify)
+
+
+def _checked(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        fine = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        fine = False
+    if not fine:
+        raise RequestError(
+            f"{url!r} is not the address of an engine.",
+            hint="Set GEOLOOM_ENGINE_URL to something like http://127.0.0.1:8080.",
+        )
+    return url.rstrip("/")
+
+
+def _part(text: str) -> str:
+    return quote(str(text), safe="")
+
+
+def _unreachable(endpoint: Endpoint, error: Exception) -> EngineUnreachable:
+    reason = "no answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
+    return EngineUnreachable(
+        f"The tile engine at {endpoint.url} does not answer ({reason}).",
+        hint="geoloom.engine() says which engine is used.",
+    )
+
+
+def _refused(endpoint: Endpoint, status: int, content: bytes) -> Exception:
+    try:
+        payload = json.loads(content)
+    except ValueError:
+        payload = None
+    if isinstance(payload, dict) and "error" in payload:
+        return from_json(payload)
+    return EngineUnreachable(
+        f"What answers at {endpoint.url} says {status}, not as a Geoloom engine would.",
+        hint="Check GEOLOOM_ENGINE_URL, and proxies in between.",
+    )

@@ -1,0 +1,206 @@
+"""``geoloom-engine``: binds the port, starts as many workers as cores, and looks after them."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import logging
+import os
+import secrets
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from types import FrameType
+
+import tornado.netutil
+
+from geoloom._version import __version__
+from geoloom.errors import GeoloomError
+from geoloom.store import RedisStore
+from geoloom_engine.metrics import Metrics
+from geoloom_engine.settings import Settings, load, unknown_variables
+
+log = logging.getLogger("geoloom_engine")
+
+WRONG_SETTINGS = 2
+"""Exit status where nothing was started: a setting, the port or the store is at fault."""
+
+MOST_DEATHS = 5
+DEATH_WINDOW = 30.0
+"""More deaths of workers than that within so many seconds end the engine: starting again does not help."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run an engine; the exit status."""
+    try:
+        settings = _completed(load(sys.argv[1:] if arguments is None else arguments, os.environ))
+        _configure_logging(settings)
+        for warning in unknown_variables(os.environ):
+            log.warning(warning)
+        _check_sources(settings)
+        sockets = _bind(settings)
+        store = RedisStore(settings.redis_url)
+        store.ping()
+        store.close()
+    except (ValueError, OSError, GeoloomError) as error:
+        sys.stderr.write(f"geoloom-engine: {error}\n")
+        return WRONG_SETTINGS
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    port = sockets[0].getsockname()[1]
+    sys.stdout.write(
+        f"Geoloom engine {__version__} listens on http://{host}:{port} "
+        f"({settings.workers} workers, pid {os.getpid()})\n"
+    )
+    sys.stdout.flush()
+    return Supervisor(settings, sockets).run()
+
+
+class Supervisor:
+    """Starts workers, starts them again when they die, and stops them.
+
+    It imports neither GDAL nor numba and has no event loop, so that forking it is safe at any time.
+    """
+
+    def __init__(self, settings: Settings, sockets: Sequence[socket.socket]) -> None:
+        self._settings = settings
+        self._sockets = sockets
+        self._metrics = Metrics(settings.workers)
+        self._workers: dict[int, int] = {}
+        self._deaths: list[float] = []
+        self._stopping = False
+        self._status = 0
+        # Workers read from this pipe; its end of file tells them that their supervisor is gone.
+        self._lifeline, self._held_end = os.pipe()
+
+    def run(self) -> int:
+        """Supervise until stopped; the exit status."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._stop)
+        signal.signal(signal.SIGALRM, self._kill)
+        for index in range(self._settings.workers):
+            self._start(index)
+        while self._workers:
+            try:
+                pid, status = os.wait()
+            except ChildProcessError:
+                break
+            if pid in self._workers:
+                self._ended(pid, os.waitstatus_to_exitcode(status))
+        return self._status
+
+    def _start(self, index: int) -> None:
+        waiting = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+        # A signal that came between fork and registration would miss the new worker.
+        signal.pthread_sigmask(signal.SIG_BLOCK, waiting)
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                os.close(self._held_end)
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+                signal.signal(signal.SIGHUP, signal.SIG_IGN)
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
+                signal.signal(signal.SIGALRM, signal.SIG_DFL)
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, waiting)
+                self._metrics.claim(index)
+                from geoloom_engine.server import work
+
+                work(self._settings, self._sockets, self._metrics, self._lifeline)
+                status = 0
+            except BaseException:
+                log.exception("worker %d failed", index)
+            finally:
+                # Not through the interpreter's shutdown: a computation may still be running.
+                os._exit(status)
+        self._workers[pid] = index
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, waiting)
+
+    def _ended(self, pid: int, code: int) -> None:
+        index = self._workers.pop(pid)
+        if self._stopping:
+            return
+        log.error("worker %d (pid %d) ended with %d and is started again", index, pid, code)
+        now = time.monotonic()
+        self._deaths = [*(death for death in self._deaths if now - death < DEATH_WINDOW), now]
+        if len(self._deaths) > MOST_DEATHS:
+            log.error("workers keep ending; the engine stops")
+            self._status = 1
+            self._stop(signal.SIGTERM, None)
+        else:
+            self._start(index)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self._stopping = True
+        for pid in self._workers:
+            os.kill(pid, signal.SIGTERM)
+        signal.setitimer(signal.ITIMER_REAL, self._settings.drain_timeout + 2.0)
+
+    def _kill(self, number: int, frame: FrameType | None) -> None:
+        for pid in self._workers:
+            os.kill(pid, signal.SIGKILL)
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object per line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record's line."""
+        entry = {
+            "time": self.formatTime(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "pid": record.process,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            entry["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(entry, ensure_ascii=False)
+
+
+def _completed(settings: Settings) -> Settings:
+    """Settings with what is chosen at each start: nonce, signing key, number of workers."""
+    return dataclasses.replace(
+        settings,
+        nonce=settings.nonce or secrets.token_hex(16),
+        signing_key=settings.signing_key or secrets.token_hex(32),
+        workers=settings.workers or os.cpu_count() or 1,
+    )
+
+
+def _configure_logging(settings: Settings) -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        JsonFormatter()
+        if settings.log_format == "json"
+        else logging.Formatter("%(asctime)s %(levelname)s [%(process)d] %(name)s: %(message)s")
+    )
+    logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
+    # Tornado tells of every malformed request, which is the client's business.
+    logging.getLogger("tornado.general").setLevel(logging.ERROR)
+
+
+def _check_sources(settings: Settings) -> None:
+    from geoloom_engine.readers.access import Access
+
+    try:
+        Access(settings.sources)
+    except ValueError as error:
+        raise ValueError(f"GEOLOOM_SOURCES: {error}.") from None
+
+
+def _bind(settings: Settings) -> list[socket.socket]:
+    try:
+        return tornado.netutil.bind_sockets(settings.port, settings.host, backlog=512)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            reason = "the port is in use; set another with --port or GEOLOOM_PORT"
+        else:
+            reason = error.strerror or str(error)
+        raise OSError(f"Cannot listen on {settings.host}:{settings.port}: {reason}.") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

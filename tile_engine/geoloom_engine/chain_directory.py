@@ -1,0 +1,199 @@
+"""The chains a process knows: verified once, kept in memory, with the versions of their data.
+
+Chains in memory are served also while Redis is away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+
+from geoloom.chain import Chain, is_key
+from geoloom.errors import EngineUnreachable, GeoloomError, RequestError
+from geoloom.store import Store
+
+log = logging.getLogger(__name__)
+
+KEPT = 2000
+"""Chains in memory."""
+
+RENEWAL = 6 * 3600.0
+"""Seconds between two renewals of a stored chain that is in use."""
+
+RECHECK = 1.0
+"""Seconds for which a data version is taken as it was; fingerprints have their own time on top."""
+
+PAUSE = 1.0
+"""Seconds without asking a store that did not answer: answers stay quick while it is away."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """A chain in memory."""
+
+    chain: Chain
+    renewed: float = field(default_factory=time.monotonic)
+    version: str = ""
+    checked: float = float("-inf")
+
+
+class ChainDirectory:
+    """Chains by key, from memory or the store; used from one event loop.
+
+    Parameters
+    ----------
+    store
+        Where chains are kept.
+    threads
+        Run what waits for the store and for sources.
+    check
+        Refuses a chain this engine could not evaluate.
+    version_of
+        The data version of a chain; reads fingerprints.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        threads: Executor,
+        check: Callable[[Chain], None],
+        version_of: Callable[[Chain], str],
+    ) -> None:
+        self._store = store
+        self._threads = threads
+        self._check = check
+        self._version_of = version_of
+        self._entries: OrderedDict[str, Entry] = OrderedDict()
+        self._loading: dict[str, asyncio.Task[Entry]] = {}
+        self._versions: dict[str, asyncio.Task[str]] = {}
+        self._away_until = 0.0
+        self._away: GeoloomError | None = None
+        self._renewals: set[asyncio.Task[None]] = set()
+
+    async def register(self, body: bytes) -> Chain:
+        """Verify and store a chain.
+
+        Raises
+        ------
+        ChainError
+            It is corrupt, too large, or has ops or parameters this engine does not know.
+        EngineUnreachable
+            The store is away.
+        """
+        chain = await self._thread(self._verified, body)
+        await self._stored(self._store.put_chain, chain)
+        self._keep(Entry(chain))
+        return chain
+
+    async def get(self, key: str) -> Chain:
+        """The chain of a key.
+
+        Raises
+        ------
+        RequestError, NotFound, CorruptChain, EngineUnreachable
+            No key at all, unknown, damaged, or the store is away.
+        """
+        entry = self._entries.get(key)
+        if entry is None:
+            entry = await self._load(key)
+        self._entries.move_to_end(key)
+        if time.monotonic() - entry.renewed > RENEWAL:
+            entry.renewed = time.monotonic()
+            self._renew(key)
+        return entry.chain
+
+    async def version(self, chain: Chain) -> str:
+        """The data version of a chain: changes when any of its live sources does.
+
+        Raises
+        ------
+        SourceError
+            A source is not there, or not allowed.
+        """
+        entry = self._entries.get(chain.root)
+        if entry is None:
+            entry = Entry(chain)
+            self._keep(entry)
+        if time.monotonic() - entry.checked < RECHECK:
+            return entry.version
+        task = self._versions.get(chain.root)
+        if task is None:
+            task = asyncio.ensure_future(self._thread(self._version_of, chain))
+            self._versions[chain.root] = task
+            task.add_done_callback(lambda done: self._versions.pop(chain.root, None))
+        entry.version = await asyncio.shield(task)
+        entry.checked = time.monotonic()
+        return entry.version
+
+    async def save(self, key: str, blobs: tuple[str, ...]) -> None:
+        """Keep a stored chain for good."""
+        await self._stored(self._store.save, key, blobs)
+
+    async def put_blob(self, content: bytes) -> str:
+        """Store bytes; their key."""
+        return await self._stored(self._store.put_blob, content)
+
+    async def get_blob(self, key: str) -> bytes:
+        """The bytes of a key."""
+        return await self._stored(self._store.get_blob, key)
+
+    async def _load(self, key: str) -> Entry:
+        if not is_key(key):
+            raise RequestError(f"{key[:80]!r} is not a key.", hint="A key has 32 hexadecimal digits.")
+        task = self._loading.get(key)
+        if task is None:
+            task = asyncio.ensure_future(self._fetch(key))
+            self._loading[key] = task
+            task.add_done_callback(lambda done: self._loading.pop(key, None))
+        return await asyncio.shield(task)
+
+    async def _fetch(self, key: str) -> Entry:
+        chain = await self._stored(self._store.get_chain, key)
+        await self._thread(self._check, chain)
+        entry = Entry(chain)
+        self._keep(entry)
+        return entry
+
+    def _verified(self, body: bytes) -> Chain:
+        chain = Chain.from_json(body)
+        self._check(chain)
+        return chain
+
+    def _keep(self, entry: Entry) -> None:
+        known = self._entries.get(entry.chain.root)
+        if known is None:
+            self._entries[entry.chain.root] = entry
+        self._entries.move_to_end(entry.chain.root)
+        while len(self._entries) > KEPT:
+            self._entries.popitem(last=False)
+
+    def _renew(self, key: str) -> None:
+        async def renew() -> None:
+            try:
+                await self._stored(self._store.get_chain, key)
+            except GeoloomError as error:
+                log.warning("chain %s was not renewed: %s", key, error)
+
+        task = asyncio.get_running_loop().create_task(renew())
+        self._renewals.add(task)
+        task.add_done_callback(self._renewals.discard)
+
+    async def _stored[**P, T](self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        if self._away is not None and time.monotonic() < self._away_until:
+            raise EngineUnreachable(self._away.message, hint=self._away.hint)
+        try:
+            result = await self._thread(call, *args, **kwargs)
+        except EngineUnreachable as error:
+            self._away, self._away_until = error, time.monotonic() + PAUSE
+            raise
+        self._away = None
+        return result
+
+    async def _thread[**P, T](self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, lambda: call(*args, **kwargs))

@@ -1,0 +1,80 @@
+"""Sessions whose layer URLs were withdrawn."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import redis.asyncio
+from redis.exceptions import RedisError
+
+from geoloom.errors import CapabilityError, EngineUnreachable
+
+TIMEOUT = 2.0
+"""Seconds to wait for Redis."""
+
+
+class Revocations:
+    """Sessions whose capabilities are void: the sorted set ``geoloom:revoked``, looked up now and then.
+
+    While Redis is away what was known last stands: a layer on a map outlives a restart of Redis.
+    """
+
+    NAME = "geoloom:revoked"
+    FRESH = 5.0
+    """Seconds for which the set is taken as it was."""
+
+    def __init__(self, url: str, keep: float) -> None:
+        self._redis = redis.asyncio.Redis.from_url(
+            url, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT
+        )
+        self._keep = max(1, int(keep))
+        self._revoked: frozenset[str] = frozenset()
+        self._checked = float("-inf")
+        self._lookup: asyncio.Task[str | None] | None = None
+
+    async def check(self, session: str) -> None:
+        """Raise CapabilityError if the session's capabilities were revoked."""
+        if time.monotonic() - self._checked > self.FRESH:
+            await self._look()
+        if session in self._revoked:
+            raise CapabilityError(
+                "This layer URL's permission was withdrawn.", hint="Run the cell that adds the layer again."
+            )
+
+    async def revoke(self, session: str) -> None:
+        """Void all capabilities of a session; raises EngineUnreachable if that cannot be noted."""
+        try:
+            await self._redis.zadd(self.NAME, {session: time.time() + self._keep})
+        except (RedisError, OSError) as error:
+            raise EngineUnreachable(f"The store does not answer: {error}.") from None
+        self._checked = float("-inf")
+
+    async def problem(self) -> str | None:
+        """Why Redis cannot be asked, if so."""
+        self._checked = float("-inf")
+        return await self._look()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._redis.aclose()
+
+    async def _look(self) -> str | None:
+        if self._lookup is None:
+            self._lookup = asyncio.ensure_future(self._read())
+            self._lookup.add_done_callback(lambda done: setattr(self, "_lookup", None))
+        return await asyncio.shield(self._lookup)
+
+    async def _read(self) -> str | None:
+        problem = None
+        try:
+            now = time.time()
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.zremrangebyscore(self.NAME, "-inf", now)
+            pipe.zrange(self.NAME, 0, -1)
+            names = (await pipe.execute())[1]
+            self._revoked = frozenset(name.decode() for name in names)
+        except (RedisError, OSError) as error:
+            problem = f"The store does not answer: {error}."
+        self._checked = time.monotonic()
+        return problem

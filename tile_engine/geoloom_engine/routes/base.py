@@ -1,0 +1,257 @@
+"""What all handlers share: who may ask, how errors are answered, and abandoned requests."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import secrets
+from collections.abc import Coroutine
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import tornado.web
+
+from geoloom.errors import (
+    AccessError,
+    EngineFault,
+    EngineOverloaded,
+    GeoloomError,
+    NotFound,
+    RequestError,
+)
+from geoloom_engine.auth import SESSION_NAME, Capability, same_secret
+from geoloom_engine.statuses import status_of
+
+if TYPE_CHECKING:
+    from geoloom_engine.services import Services
+
+log = logging.getLogger("geoloom_engine")
+
+
+class Handler(tornado.web.RequestHandler):
+    """A handler that answers errors as JSON."""
+
+    services: Services
+    route: ClassVar[str] = "other"
+    """Under which name its requests are counted."""
+    guarded: ClassVar[bool] = True
+    """Whether Host and Origin are checked: wherever no capability is."""
+
+    def initialize(self, services: Services) -> None:
+        """Tornado's hook: what `routes` handed over."""
+        self.services = services
+        self._failure: GeoloomError | None = None
+        self._work: asyncio.Task[Any] | None = None
+        self._left = False
+        services.begin()
+
+    def on_finish(self) -> None:
+        """Tornado's hook: the answer is given."""
+        self.services.end()
+
+    def set_default_headers(self) -> None:
+        """Tornado's hook: headers of every answer."""
+        self.set_header("Server", "geoloom")
+        self.set_header("X-Content-Type-Options", "nosniff")
+
+    def compute_etag(self) -> None:
+        """No hash over the body: tiles have better ones, the rest needs none."""
+
+    def prepare(self) -> None:
+        """Refuse requests from foreign pages and for foreign names."""
+        origin = self.request.headers.get("Origin")
+        if origin is not None and self.services.hosts.trusts_origin(origin):
+            self.set_header("Access-Control-Allow-Origin", origin)
+            self.set_header("Vary", "Origin")
+        elif origin is not None and self.guarded:
+            raise ForeignRequest(
+                f"Pages of {origin[:100]} may not call this engine.", hint="See GEOLOOM_ALLOWED_ORIGINS."
+            )
+        if self.guarded and not self.services.hosts.trusts_host(self.request.host):
+            raise ForeignRequest(
+                f"This engine does not answer to the name {self.request.host[:100]!r}.",
+                hint="See GEOLOOM_ALLOWED_HOSTS.",
+            )
+
+    @property
+    def session(self) -> str:
+        """The session named in the request."""
+        name = self.request.headers.get("X-Geoloom-Session", "anonymous")
+        if not SESSION_NAME.fullmatch(name):
+            raise RequestError(
+                "The session's name is malformed.", hint="Use up to 64 letters, digits, '-' and '_'."
+            )
+        return name
+
+    def has_token(self) -> bool:
+        """Whether the request brings the session secret (any does where none is set)."""
+        wanted = self.services.settings.token
+        if not wanted:
+            return True
+        scheme, _, given = self.request.headers.get("Authorization", "").partition(" ")
+        return scheme.lower() == "bearer" and same_secret(given.strip(), wanted)
+
+    def need_token(self) -> None:
+        """Refuse a request without the session secret."""
+        if not self.has_token():
+            raise AccessError(
+                "This request needs the engine's token.",
+                hint="Send 'Authorization: Bearer …' with the value of GEOLOOM_TOKEN.",
+            )
+
+    async def need_capability(self, key: str) -> Capability | None:
+        """The capability in the URL; None if the session secret stands in for it."""
+        token = self.get_query_argument("c", None)
+        if token is None and self.services.settings.token and self.has_token():
+            return None
+        if token is None:
+            raise AccessError(
+                "This address needs a permission.", hint="Use the layer's URL as the engine gave it."
+            )
+        capability = self.services.signer.verify(token, key)
+        await self.services.revocations.check(capability.session)
+        return capability
+
+    def json_body(self, limit: int = 1 << 20) -> dict[str, Any]:
+        """The request's JSON object."""
+        return json_object(self.request.body, limit)
+
+    def answer(self, value: Any, cache: str = "no-store") -> None:
+        """Finish with a JSON answer."""
+        self.set_header("Content-Type", "application/json; charset=UTF-8")
+        self.set_header("Cache-Control", cache)
+        self.finish(json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False))
+
+    async def attentive[T](self, work: Coroutine[Any, Any, T]) -> T:
+        """Await work that is dropped when the client goes away."""
+        self._work = asyncio.ensure_future(work)
+        if self._left:
+            self._work.cancel()
+        try:
+            result: T = await self._work
+        except asyncio.CancelledError:
+            if self._left:
+                raise tornado.web.Finish from None
+            raise
+        finally:
+            self._work = None
+        return result
+
+    def on_connection_close(self) -> None:
+        """Tornado's hook: nobody waits for the answer any more."""
+        self._left = True
+        if self._work is not None:
+            self._work.cancel()
+
+    def log_exception(
+        self,
+        typ: type[BaseException] | None,
+        value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        """Tornado's hook: turns any failure into one of our errors; defects get an incident."""
+        if isinstance(value, GeoloomError) and not isinstance(value, EngineFault):
+            self._failure = value
+            if isinstance(value, EngineOverloaded):
+                self.services.metrics.refused()
+            log.debug("%s %s: %s", self.request.method, self.request.path, value)
+        elif isinstance(value, tornado.web.HTTPError):
+            self._failure = _of_http(value)
+        else:
+            incident = secrets.token_hex(6)
+            self._failure = EngineFault(
+                "The engine failed at this request.",
+                hint="This is a defect: report it with the incident's number.",
+                incident=incident,
+            )
+            self.services.metrics.fault()
+            assert typ is not None
+            assert value is not None
+            log.error(
+                "incident %s: %s %s",
+                incident,
+                self.request.method,
+                self.request.path,
+                exc_info=(typ, value, tb),
+            )
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Tornado's hook: the answer to a failed request."""
+        error = self._failure or _of_http(tornado.web.HTTPError(status_code))
+        if not isinstance(kwargs.get("exc_info", (None, None))[1], tornado.web.HTTPError):
+            status_code = error.status if isinstance(error, ForeignRequest) else status_of(error)
+        self.set_status(status_code)
+        if status_code == 401:
+            self.set_header("WWW-Authenticate", "Bearer")
+        if status_code == 503:
+            self.set_header("Retry-After", "1")
+        self.set_header("Cache-Control", "no-store")
+        self.answer_error(error)
+
+    def answer_error(self, error: GeoloomError) -> None:
+        """Finish with the error, as JSON; the status is set."""
+        self.answer(error.to_json())
+
+
+class ForeignRequest(AccessError):
+    """A request from a foreign page or for a foreign name; travels as an `AccessError`."""
+
+    status = 403
+
+    def to_json(self) -> dict[str, Any]:
+        """As `AccessError`, which clients know."""
+        return {**super().to_json(), "error": "AccessError"}
+
+
+class Unknown(Handler):
+    """Every path that is none."""
+
+    guarded = False
+
+    def prepare(self) -> None:
+        """Answer all methods alike."""
+        raise tornado.web.HTTPError(404)
+
+
+def json_object(body: bytes, limit: int) -> dict[str, Any]:
+    """A JSON object of at most `limit` bytes.
+
+    Raises
+    ------
+    RequestError
+        Too long, no JSON, no object, NaN or infinity in it, or text that is not Unicode.
+    """
+    if len(body) > limit:
+        raise RequestError(f"The request has {len(body):,} bytes; at most {limit:,} are read.")
+
+    def refuse(constant: str) -> Any:
+        raise ValueError(f"{constant} is no JSON number")
+
+    try:
+        value = json.loads(body.decode("utf-8"), parse_constant=refuse)
+        # Written out again, overflowing numbers (1e999) and lone surrogates show.
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")
+    except (ValueError, RecursionError) as error:
+        raise RequestError(f"The request's body is not JSON: {_short(error)}.") from None
+    if not isinstance(value, dict):
+        raise RequestError("The request's body is JSON, but not an object.")
+    return value
+
+
+def _short(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, UnicodeError):
+        return "it is not valid UTF-8"
+    return str(error)[:200].rstrip(".")
+
+
+def _of_http(error: tornado.web.HTTPError) -> GeoloomError:
+    words = {
+        404: NotFound(
+            "There is nothing at this address.", hint="See docs/http.md for what the engine answers."
+        ),
+        405: RequestError("This address does not answer to that method."),
+    }
+    return words.get(error.status_code) or RequestError("The request is malformed.")

@@ -1,0 +1,81 @@
+"""Chains and blobs: register, read, save."""
+
+from __future__ import annotations
+
+from geoloom.errors import ParameterError, RequestError
+from geoloom_engine.routes.base import Handler
+
+
+class Chains(Handler):
+    """``POST /chains``: verifies and stores a chain, and answers with its layer's URL."""
+
+    route = "chains"
+
+    async def post(self) -> None:
+        """Register the chain in the body."""
+        self.need_token()
+        session = self.session
+        chain = await self.services.chains.register(self.request.body)
+        data = await self.services.chains.version(chain)
+        token, expires = self.services.signer.sign(chain.root, session, self.services.settings.capability_ttl)
+        template = f"/tiles/{chain.root}/{{z}}/{{x}}/{{y}}.png?c={token}&d={data}"
+        self.answer({"key": chain.root, "data": data, "tiles": template, "expires": expires})
+
+
+class StoredChain(Handler):
+    """``GET /chains/{key}``: the chain's canonical JSON."""
+
+    route = "chains"
+
+    async def get(self, key: str) -> None:
+        """The chain."""
+        self.need_token()
+        chain = await self.services.chains.get(key)
+        self.set_header("Content-Type", "application/json; charset=UTF-8")
+        self.set_header("Cache-Control", "private, max-age=86400, immutable")
+        self.finish(chain.to_json())
+
+
+class SavedChain(Handler):
+    """``PUT /chains/{key}/saved``: keeps a chain for good."""
+
+    route = "chains"
+
+    async def put(self, key: str) -> None:
+        """Save the chain and its blobs."""
+        self.need_token()
+        chain = await self.services.chains.get(key)
+        await self.services.chains.save(chain.root, self.services.pipeline.blobs(chain))
+        self.answer({"key": chain.root, "saved": True})
+
+
+class Blobs(Handler):
+    """``POST /blobs``: stores bytes under the key of their content."""
+
+    route = "blobs"
+
+    async def post(self) -> None:
+        """Store the body."""
+        self.need_token()
+        limit = self.services.settings.max_blob
+        if len(self.request.body) > limit:
+            raise ParameterError(
+                f"The data have {len(self.request.body):,} bytes; at most {limit:,} are stored."
+            )
+        if not self.request.body:
+            raise RequestError("The request has no body.")
+        self.answer({"key": await self.services.chains.put_blob(self.request.body)})
+
+
+class Blob(Handler):
+    """``GET /blobs/{key}``: the bytes."""
+
+    route = "blobs"
+
+    async def get(self, key: str) -> None:
+        """The bytes of a key."""
+        self.need_token()
+        content = await self.services.chains.get_blob(key)
+        self.set_header("Content-Type", "application/octet-stream")
+        self.set_header("Cache-Control", "private, max-age=86400, immutable")
+        self.finish(content)

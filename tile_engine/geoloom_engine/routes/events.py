@@ -1,0 +1,41 @@
+"""Events of a session by long poll, and a session's end."""
+
+from __future__ import annotations
+
+from geoloom.errors import RequestError
+from geoloom_engine.auth import SESSION_NAME
+from geoloom_engine.events import START
+from geoloom_engine.routes.base import Handler
+
+LONGEST_POLL = 60.0
+
+
+class Events(Handler):
+    """``GET /events?after=ID&timeout=25``: what failed, was refused or printed."""
+
+    route = "events"
+
+    async def get(self) -> None:
+        """Answer with events after an id, waiting for one up to the timeout."""
+        self.need_token()
+        after = self.get_query_argument("after", "") or START
+        try:
+            timeout = min(max(float(self.get_query_argument("timeout", "25")), 0.0), LONGEST_POLL)
+        except ValueError:
+            raise RequestError("timeout must be a number of seconds.") from None
+        follow = self.services.events.follow(self.session, after, timeout)
+        self.answer(await self.attentive(self.services.until_stopped(follow)))
+
+
+class Session(Handler):
+    """``DELETE /sessions/{session}``: voids every layer URL that was given to the session."""
+
+    route = "events"
+
+    async def delete(self, session: str) -> None:
+        """Revoke the session's capabilities."""
+        self.need_token()
+        if not SESSION_NAME.fullmatch(session):
+            raise RequestError("The session's name is malformed.")
+        await self.services.revocations.revoke(session)
+        self.answer({"session": session, "revoked": True})

@@ -1,0 +1,106 @@
+"""Tiles: ``GET /tiles/{key}/{z}/{x}/{y}.png`` and ``…@2x.png``."""
+
+from __future__ import annotations
+
+import re
+
+from geoloom.chain import is_key
+from geoloom.errors import EngineFault, EngineUnreachable, GeoloomError, RequestError
+from geoloom.grid import TILE_SIZE, Tile
+from geoloom_engine.auth import Capability
+from geoloom_engine.events import Event
+from geoloom_engine.picture import error_tile
+from geoloom_engine.routes.base import Handler
+from geoloom_engine.tile_cache import TileName
+
+_RATIO = re.compile(r"@([1-4])x")
+
+
+class ChainTile(Handler):
+    """One tile of a chain; errors are pictures, and events of the layer's session."""
+
+    route = "tiles"
+    guarded = False
+
+    def prepare(self) -> None:
+        """Note what is asked, for `answer_error`."""
+        super().prepare()
+        self._capability: Capability | None = None
+        self._tile: Tile | None = None
+        self._ratio = 1
+
+    async def get(self, key: str, z: str, x: str, y: str, ratio: str | None) -> None:
+        """Serve the tile."""
+        if not is_key(key):
+            raise RequestError(f"{key[:40]!r} is not the key of a chain.")
+        capability = self._capability = await self.need_capability(key)
+        self._ratio = ratio_of(ratio)
+        tile = self._tile = tile_of(z, x, y)
+        services = self.services
+        if capability is not None:
+            services.events.seen(capability.session, key)
+        chain = await services.chains.get(key)
+        data = await services.chains.version(chain)
+        name = TileName(key, data, tile.z, tile.x, tile.y, self._ratio)
+        current = self.get_query_argument("d", None) == data
+        self.set_header(
+            "Cache-Control", "private, max-age=31536000, immutable" if current else "private, no-cache"
+        )
+        self.set_header("ETag", name.etag)
+        if name.etag in self.request.headers.get("If-None-Match", ""):
+            self.set_status(304)
+            return
+        remembered = services.tiles.remembered(name)
+        if remembered is not None:
+            self._send(remembered, "memory", {})
+            return
+        session = capability.session if capability is not None else self.session
+        answer = await self.attentive(services.tiles.get(chain, name, tile, session))
+        self._send(answer.png, answer.origin, answer.stages)
+
+    def _send(self, png: bytes, origin: str, stages: dict[str, float]) -> None:
+        self.services.metrics.tile(origin, stages)
+        timing = [f"{stage};dur={seconds * 1000:.2f}" for stage, seconds in stages.items()]
+        self.set_header("Server-Timing", ", ".join([*timing, f"cache;desc={origin}"]))
+        self.set_header("Content-Type", "image/png")
+        self.finish(png)
+
+    def answer_error(self, error: GeoloomError) -> None:
+        """A picture of the message, and an event; JSON for who came with the session secret."""
+        self.clear_header("ETag")
+        if self._capability is None and self.services.settings.token and self.has_token():
+            super().answer_error(error)
+            return
+        tile = self._tile
+        if self._capability is not None:
+            place = (tile.z, tile.x, tile.y) if tile is not None else None
+            self.services.events.tell(self._capability.session, Event.of(error, self._capability.key, place))
+        self.set_header("Content-Type", "image/png")
+        self.set_header("X-Geoloom-Error", type(error).__name__)
+        size = TILE_SIZE * self._ratio
+        hint = None if isinstance(error, EngineFault | EngineUnreachable) else error.hint
+        self.finish(error_tile(error.message, size, hint, error.incident))
+
+
+def tile_of(z: str, x: str, y: str) -> Tile:
+    """The tile of a path.
+
+    Raises
+    ------
+    RequestError
+        The parts are no numbers, or there is no such tile.
+    """
+    for part in (z, x, y):
+        if not re.fullmatch(r"[0-9]{1,10}", part):
+            raise RequestError(f"{part[:40]!r} is no tile number.", hint="Use /{z}/{x}/{y}.png.")
+    return Tile(int(z), int(x), int(y))
+
+
+def ratio_of(suffix: str | None) -> int:
+    """The pixel ratio of a path's suffix such as ``@2x``; 1 without one."""
+    if suffix is None:
+        return 1
+    match = _RATIO.fullmatch(suffix)
+    if match is None or match[1] == "3":
+        raise RequestError(f"The pixel ratio {suffix[:20]!r} is not served.", hint="Use @2x.")
+    return int(match[1])

@@ -1,0 +1,96 @@
+"""Questions about values: what a file or chain holds, points, statistics, and what a view costs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from geoloom.chain import canonical
+from geoloom.errors import ParameterError, RequestError
+from geoloom.grid import Tile
+from geoloom_engine.routes import fields
+from geoloom_engine.routes.base import Handler
+
+
+class Info(Handler):
+    """``POST /info``: what a file (``href``) or an image (``chain`` or ``key``) holds."""
+
+    route = "values"
+
+    async def post(self) -> None:
+        """Describe one of the three."""
+        self.need_token()
+        body = self.json_body(limit=2 << 20)
+        asked = [name for name in ("href", "chain", "key") if name in body]
+        if len(asked) != 1:
+            raise RequestError("Ask for one of 'href', 'chain' and 'key'.")
+        pipeline = self.services.pipeline
+        if asked == ["href"]:
+            href = fields.text(body, "href")
+            self.answer(await self.services.wait_for(lambda: pipeline.source(href)))
+            return
+        if asked == ["key"]:
+            chain = await self.services.chains.get(fields.key(body))
+        else:
+            chain = await self.services.wait_for(lambda: pipeline.read(_raw(body["chain"])))
+        self.answer(await self.services.wait_for(lambda: pipeline.describe(chain)))
+
+
+class Point(Handler):
+    """``POST /point``: the values at a place, of the map's zoom or native."""
+
+    route = "values"
+
+    async def post(self) -> None:
+        """Values of all bands."""
+        self.need_token()
+        body = self.json_body()
+        zoom = fields.zoom(body)
+        lon, lat = fields.number(body, "lon", -180, 180), fields.number(body, "lat", -90, 90)
+        chain = await self.services.chains.get(fields.key(body))
+        pipeline = self.services.pipeline
+        task = self.services.compute(
+            ("point", chain.root, lon, lat, zoom), self.session, lambda: pipeline.point(chain, lon, lat, zoom)
+        )
+        self.answer(await self.attentive(task))
+
+
+class Statistics(Handler):
+    """``POST /statistics``: counts, moments, percentiles and a histogram, from a coarse grid."""
+
+    route = "values"
+
+    async def post(self) -> None:
+        """Statistics of all bands."""
+        self.need_token()
+        body = self.json_body()
+        bbox = fields.bbox(body)
+        chain = await self.services.chains.get(fields.key(body))
+        pipeline = self.services.pipeline
+        task = self.services.compute(
+            ("statistics", chain.root, bbox), self.session, lambda: pipeline.statistics(chain, bbox)
+        )
+        self.answer(await self.attentive(task))
+
+
+class Explain(Handler):
+    """``POST /explain``: the plan of a tile, or of the tile in the image's middle, and its cost."""
+
+    route = "values"
+
+    async def post(self) -> None:
+        """The plan, or why the view is refused."""
+        self.need_token()
+        body = self.json_body()
+        zoom, tile = fields.zoom(body), None
+        if "z" in body:
+            tile = Tile(fields.whole(body, "z"), fields.whole(body, "x"), fields.whole(body, "y"))
+        chain = await self.services.chains.get(fields.key(body))
+        pipeline = self.services.pipeline
+        self.answer(await self.services.wait_for(lambda: pipeline.explain(chain, tile, zoom)))
+
+
+def _raw(chain: Any) -> bytes:
+    try:
+        return canonical(chain)
+    except ParameterError as error:
+        raise RequestError(error.message) from None

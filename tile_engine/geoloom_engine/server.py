@@ -1,0 +1,103 @@
+"""One worker: wires the services, serves until told to stop, finishes what it has begun."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from collections.abc import Sequence
+
+import tornado.httpserver
+import tornado.web
+
+from geoloom_engine.metrics import Metrics
+from geoloom_engine.routes import routes
+from geoloom_engine.routes.base import Handler, Unknown
+from geoloom_engine.services import Services
+from geoloom_engine.settings import Settings
+
+log = logging.getLogger(__name__)
+
+HEADER_BYTES = 64 << 10
+IDLE_SECONDS = 120.0
+BODY_SECONDS = 30.0
+"""Time a client has for sending a body."""
+
+
+def application(services: Services) -> tornado.web.Application:
+    """The engine's routes as a tornado application."""
+
+    def count(handler: tornado.web.RequestHandler) -> None:
+        seconds = handler.request.request_time()
+        name = handler.route if isinstance(handler, Handler) else "other"
+        services.metrics.request(name, handler.get_status(), seconds)
+        # The query is left out: it may hold a capability.
+        log.debug(
+            "%s %s %d %.1f ms",
+            handler.request.method,
+            handler.request.path,
+            handler.get_status(),
+            seconds * 1000,
+        )
+
+    return tornado.web.Application(
+        routes(services),
+        default_handler_class=Unknown,
+        default_handler_args={"services": services},
+        log_function=count,
+        websocket_ping_interval=None,
+    )
+
+
+def work(settings: Settings, sockets: Sequence[socket.socket], metrics: Metrics, lifeline: int) -> None:
+    """Serve in this process until SIGTERM or until the supervisor is gone.
+
+    Parameters
+    ----------
+    sockets
+        Bound, listening.
+    lifeline
+        Reading end of a pipe that only the supervisor can write to.
+    """
+    import uvloop
+
+    # GDAL reads its configuration when it is imported.
+    os.environ.setdefault("GDAL_CACHEMAX", str(max(1, settings.gdal_cache >> 20)))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(settings, sockets, metrics, lifeline))
+
+
+async def _serve(
+    settings: Settings, sockets: Sequence[socket.socket], metrics: Metrics, lifeline: int
+) -> None:
+    from geoloom_engine.pipeline import Pipeline
+
+    loop = asyncio.get_running_loop()
+    services = Services(settings, metrics, Pipeline(settings))
+    server = tornado.httpserver.HTTPServer(
+        application(services),
+        xheaders=False,
+        max_body_size=settings.max_blob + (1 << 20),
+        max_header_size=HEADER_BYTES,
+        idle_connection_timeout=IDLE_SECONDS,
+        body_timeout=BODY_SECONDS,
+    )
+    loop.add_signal_handler(signal.SIGTERM, services.stopping.set)
+    loop.add_reader(lifeline, services.stopping.set)
+    server.add_sockets(list(sockets))
+    await services.stopping.wait()
+    loop.remove_reader(lifeline)
+    server.stop()
+    try:
+        async with asyncio.timeout(settings.drain_timeout):
+            await services.drained()
+    except TimeoutError:
+        log.warning("stopped with requests unanswered")
+    await services.close()
+    try:
+        async with asyncio.timeout(1.0):
+            await server.close_all_connections()
+    except TimeoutError:
+        pass

@@ -1,0 +1,124 @@
+"""What the handlers of one worker process share, wired once."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from geoloom._version import __version__
+from geoloom.errors import EngineOverloaded
+from geoloom.store import RedisStore
+from geoloom_engine.auth import Signer
+from geoloom_engine.chain_directory import ChainDirectory
+from geoloom_engine.events import EventLog
+from geoloom_engine.hosts import Hosts
+from geoloom_engine.metrics import Metrics
+from geoloom_engine.revocations import Revocations
+from geoloom_engine.settings import Settings
+from geoloom_engine.tiles import Tiles
+from geoloom_engine.work import WorkQueue
+
+if TYPE_CHECKING:
+    from geoloom_engine.pipeline import Pipeline
+
+STORE_TIMEOUT = 2.0
+"""Seconds to wait for Redis."""
+
+
+class Services:
+    """Everything a worker has; made inside its event loop.
+
+    Parameters
+    ----------
+    settings
+        With nonce and signing key filled in.
+    metrics
+        Shared by all workers.
+    pipeline
+        Computes.
+    """
+
+    def __init__(self, settings: Settings, metrics: Metrics, pipeline: Pipeline) -> None:
+        self.settings = settings
+        self.metrics = metrics
+        self.pipeline = pipeline
+        self.version = __version__
+        self.started = time.time()
+        self.signer = Signer([part.strip() for part in settings.signing_key.split(",") if part.strip()])
+        self.hosts = Hosts(settings)
+        self.threads = ThreadPoolExecutor(settings.io_threads, "io")
+        self.store_threads = ThreadPoolExecutor(4, "store")
+        self.queue = WorkQueue(settings.queue_length, settings.queue_timeout, settings.tile_timeout)
+        self.chains = ChainDirectory(
+            RedisStore(settings.redis_url, ttl=settings.chain_ttl, timeout=STORE_TIMEOUT),
+            self.store_threads,
+            pipeline.check,
+            pipeline.version,
+        )
+        self.events = EventLog(settings.redis_url, settings.event_ttl, STORE_TIMEOUT)
+        self.revocations = Revocations(settings.redis_url, settings.capability_ttl)
+        self.tiles = Tiles(self)
+        self.stopping = asyncio.Event()
+        self._active = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._warm = asyncio.ensure_future(self.compute("warm", "engine", pipeline.warm))
+
+    async def compute[T](self, name: object, session: str, task: Callable[[], T]) -> T:
+        """Run a task in the compute thread, in its turn."""
+        try:
+            return await self.queue.run(name, session, task)
+        finally:
+            self.metrics.waiting(self.queue.waiting)
+
+    async def wait_for[T](self, task: Callable[[], T]) -> T:
+        """Run a task that mostly waits, beside the compute thread."""
+        return await asyncio.get_running_loop().run_in_executor(self.threads, task)
+
+    async def until_stopped[T](self, work: Coroutine[Any, Any, T]) -> T:
+        """Await work, but not beyond the engine's stop."""
+        task = asyncio.ensure_future(work)
+        stop = asyncio.ensure_future(self.stopping.wait())
+        try:
+            await asyncio.wait([task, stop], return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise EngineOverloaded("The engine is stopping.", hint="Ask again.")
+            return task.result()
+        finally:
+            task.cancel()
+            stop.cancel()
+
+    def begin(self) -> None:
+        """Count a request that is being answered."""
+        self._active += 1
+        self._idle.clear()
+
+    def end(self) -> None:
+        """Count a request as answered."""
+        self._active -= 1
+        if not self._active:
+            self._idle.set()
+
+    async def drained(self) -> None:
+        """Wait until all requests are answered."""
+        await self._idle.wait()
+
+    async def problem(self) -> str | None:
+        """Why the engine is not ready, if it is not."""
+        if not self._warm.done():
+            return "The engine is warming up."
+        if self._warm.exception() is not None:
+            return f"Warming up failed: {self._warm.exception()}."
+        return await self.revocations.problem()
+
+    async def close(self) -> None:
+        """Let everything go."""
+        self.queue.close()
+        await asyncio.gather(
+            self.events.close(), self.tiles.close(), self.revocations.close(), return_exceptions=True
+        )
+        self.threads.shutdown(wait=False, cancel_futures=True)
+        self.store_threads.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,134 @@
+"""Encoded tiles by content: a small cache in the process, and one in Redis for all.
+
+Names hold the data version, so nothing in here is ever stale. While Redis is away tiles are
+computed anew; the server is asked again after a short while.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Literal
+
+import redis.asyncio
+from redis.exceptions import RedisError
+
+log = logging.getLogger(__name__)
+
+PAUSE = 2.0
+"""Seconds without asking a server that did not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class TileName:
+    """What identifies the bytes of a tile."""
+
+    key: str
+    data: str
+    z: int
+    x: int
+    y: int
+    ratio: int
+
+    @property
+    def redis(self) -> str:
+        """The name in Redis."""
+        return f"geoloom:tile:{self.key}:{self.data}:{self.z}:{self.x}:{self.y}:{self.ratio}"
+
+    @property
+    def etag(self) -> str:
+        """The strong validator for HTTP."""
+        return f'"{self.key[:16]}-{self.data}-{self.z}-{self.x}-{self.y}-{self.ratio}"'
+
+
+class TileMemory:
+    """The most recently used tiles, up to a number of bytes; used from the event loop only."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._size = 0
+        self._tiles: OrderedDict[TileName, bytes] = OrderedDict()
+
+    def get(self, name: TileName) -> bytes | None:
+        """The tile, if it is here."""
+        tile = self._tiles.get(name)
+        if tile is not None:
+            self._tiles.move_to_end(name)
+        return tile
+
+    def put(self, name: TileName, tile: bytes) -> None:
+        """Keep a tile; the least recently used ones go."""
+        self._size += len(tile) - len(self._tiles.pop(name, b""))
+        self._tiles[name] = tile
+        while self._size > self._limit and self._tiles:
+            _, oldest = self._tiles.popitem(last=False)
+            self._size -= len(oldest)
+
+
+class TileCache:
+    """The process's memory, then Redis.
+
+    Parameters
+    ----------
+    limit
+        Bytes in memory.
+    url
+        The Redis server, or None for none.
+    ttl
+        Seconds Redis keeps an unused tile.
+    timeout
+        Seconds to wait for the server; short, for computing is quick too.
+    """
+
+    def __init__(self, limit: int, url: str | None, ttl: float, timeout: float = 0.5) -> None:
+        self._memory = TileMemory(limit)
+        self._ttl = max(1, int(ttl))
+        self._away_until = 0.0
+        self._redis = (
+            redis.asyncio.Redis.from_url(url, socket_timeout=timeout, socket_connect_timeout=timeout)
+            if url
+            else None
+        )
+
+    def remembered(self, name: TileName) -> bytes | None:
+        """The tile, if it is in the process's memory."""
+        return self._memory.get(name)
+
+    async def get(self, name: TileName) -> tuple[bytes, Literal["memory", "redis"]] | None:
+        """The tile and where it was, if it is cached."""
+        tile = self._memory.get(name)
+        if tile is not None:
+            return tile, "memory"
+        if self._redis is None or time.monotonic() < self._away_until:
+            return None
+        try:
+            found = await self._redis.getex(name.redis, ex=self._ttl)
+        except (RedisError, OSError) as error:
+            self._pause(error)
+            return None
+        if not isinstance(found, bytes):
+            return None
+        tile = found
+        self._memory.put(name, tile)
+        return tile, "redis"
+
+    async def put(self, name: TileName, tile: bytes) -> None:
+        """Keep a tile in both."""
+        self._memory.put(name, tile)
+        if self._redis is None or time.monotonic() < self._away_until:
+            return
+        try:
+            await self._redis.set(name.redis, tile, ex=self._ttl)
+        except (RedisError, OSError) as error:
+            self._pause(error)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._redis is not None:
+            await self._redis.aclose()
+
+    def _pause(self, error: Exception) -> None:
+        log.warning("the tile cache does not answer and is left alone for %g s: %s", PAUSE, error)
+        self._away_until = time.monotonic() + PAUSE
