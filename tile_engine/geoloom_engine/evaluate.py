@@ -10,8 +10,9 @@ from geoloom.block import Block
 from geoloom.chain import Chain
 from geoloom.errors import EngineFault, GeoloomError, SourceChanged
 from geoloom.grid import Grid
-from geoloom_engine.plan import Compute, Gather, Part, Plan, Planner, Read, Step
+from geoloom_engine.plan import Plan, Planner
 from geoloom_engine.readers import SourcePool
+from geoloom_engine.steps import Compute, Gather, Part, Read, Step
 from geoloom_engine.warp import warp
 
 RETRIES = 3

@@ -1,8 +1,7 @@
 """Plan: what an evaluation will read and compute. Demand flows from the root down.
 
-A chain is prepared once (`_Recipe`): for every node, the bands that are needed of it and the
-resampling asked for from above give at most one step per (node, resampling). A plan adds the
-grid: each step's margin is the largest any of its readers needs. Nothing here reads a pixel.
+A chain's steps are prepared once. A plan adds the grid: each step's margin is the largest any of
+its readers needs. Nothing here reads a pixel.
 """
 
 from __future__ import annotations
@@ -19,52 +18,12 @@ from geoloom.grid import MAX_ZOOM, Bounds, Grid, Lattice
 from geoloom.op import Op, Profile, decode, profiles
 from geoloom.ops.open import Open
 from geoloom_engine.readers import SourceInfo, SourcePool
+from geoloom_engine.steps import Compute, Gather, Read, Step, Steps
 from geoloom_engine.warp import Limits, ReadPlan, demand
 
 MAX_MARGIN = 512
 RECIPES = 512
 """Prepared chains kept by one planner."""
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Some bands of an earlier step, by their positions in what it gives."""
-
-    step: int
-    bands: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """Pixels of one source: the bands (by position in the file) and the resampling."""
-
-    key: str
-    href: str
-    bands: tuple[int, ...]
-    resampling: str
-
-
-@dataclass(frozen=True, slots=True)
-class Gather:
-    """Bands put together from other steps, without a kernel."""
-
-    key: str
-    parts: tuple[Part, ...]
-    dtype: str
-
-
-@dataclass(frozen=True, slots=True)
-class Compute:
-    """An op's kernel over its inputs, whose profiles settle the dtype it computes in."""
-
-    key: str
-    op: Op
-    inputs: tuple[Part, ...]
-    profiles: tuple[Profile, ...]
-    dtype: str
-
-
-Step = Read | Gather | Compute
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +90,7 @@ class Plan:
                     "href": step.href,
                     "bands": [info.bands[i].name for i in step.bands],
                     "resampling": step.resampling,
-                    **self.reads[index].to_json(),
+                    **_read_json(self.reads[index]),
                 }
             elif isinstance(step, Compute):
                 entry |= {"op": step.op.name, "params": step.op.params(), "dtype": step.dtype}
@@ -313,106 +272,18 @@ class Planner:
 
         ops = {node.key: decode(node) for node in chain.topological()}
         known = profiles(chain, of_source)
-        steps = _Steps(chain, ops, known, sources).build()
+        steps = Steps(chain, ops, known, sources).build()
         return _Recipe(steps, known[chain.root], sources, data)
 
 
-class _Steps:
-    """Turns a chain into steps: which bands are wanted of each node flows down, then steps up."""
-
-    def __init__(
-        self, chain: Chain, ops: dict[str, Op], known: dict[str, Profile], sources: dict[str, SourceInfo]
-    ) -> None:
-        self.chain, self.ops, self.known, self.sources = chain, ops, known, sources
-        self.wanted: dict[str, dict[str | None, set[int]]] = {key: {} for key in ops}
-        self.given: dict[tuple[str, str | None], tuple[int, tuple[int, ...]]] = {}
-        self.steps: list[Step] = []
-
-    def build(self) -> tuple[Step, ...]:
-        """All steps; the root's is last and gives all its bands."""
-        order = self.chain.topological()
-        root = self.chain.root
-        everything = tuple(range(self.known[root].bands))
-        self._want(root, None, everything)
-        for node in reversed(order):
-            for asked, bands in self.wanted[node.key].items():
-                for key, below, needed in self._needs(node.key, asked, tuple(sorted(bands))):
-                    self._want(key, below, needed)
-        for node in order:
-            for asked, bands in self.wanted[node.key].items():
-                self.given[node.key, asked] = self._step(node.key, asked, tuple(sorted(bands)))
-        part = self._part(root, None, everything)
-        if part.step != len(self.steps) - 1 or part.bands != everything:
-            self.steps.append(Gather(root, (part,), self.known[root].dtype))
-        return tuple(self.steps)
-
-    def _want(self, key: str, asked: str | None, bands: tuple[int, ...]) -> None:
-        self.wanted[key].setdefault(asked, set()).update(bands)
-
-    def _inputs(self, key: str) -> tuple[Profile, ...]:
-        return tuple(self.known[one] for one in self.chain.nodes[key].inputs)
-
-    def _needs(
-        self, key: str, asked: str | None, bands: tuple[int, ...]
-    ) -> list[tuple[str, str | None, tuple[int, ...]]]:
-        """(input, resampling, bands) that `bands` of a node need."""
-        op, inputs = self.ops[key], self.chain.nodes[key].inputs
-        below = op.sampling(asked)
-        if op.source:
-            return []
-        routes = op.routes(bands, self._inputs(key))
-        if routes is not None:
-            return [(inputs[which], below, (band,)) for which, band in routes]
-        reads = op.reads(bands if op.bandwise else self._all(key), self._inputs(key))
-        return [(one, below, needed) for one, needed in zip(inputs, reads, strict=True)]
-
-    def _all(self, key: str) -> tuple[int, ...]:
-        return tuple(range(self.known[key].bands))
-
-    def _part(self, key: str, asked: str | None, bands: tuple[int, ...]) -> Part:
-        step, given = self.given[key, asked]
-        return Part(step, tuple(given.index(band) for band in bands))
-
-    def _step(self, key: str, asked: str | None, bands: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
-        """The step that gives `bands` of a node, and which bands it gives."""
-        op, dtype = self.ops[key], self.known[key].dtype
-        if isinstance(op, Open):
-            resampling = asked or self.sources[op.href].resampling
-            return self._add(Read(key, op.href, bands, resampling)), bands
-        inputs = self._inputs(key)
-        below = op.sampling(asked)
-        routes = op.routes(bands, inputs)
-        if routes is not None:
-            return self._gather(key, below, routes, bands)
-        parts = tuple(self._part(*needed) for needed in self._needs(key, asked, bands))
-        if op.bandwise:
-            narrowed = op if bands == self._all(key) else op.restrict(bands)
-            return self._add(Compute(key, narrowed, parts, inputs, dtype)), bands
-        return self._add(Compute(key, op, parts, inputs, dtype)), self._all(key)
-
-    def _gather(
-        self, key: str, below: str | None, routes: list[tuple[int, int]], bands: tuple[int, ...]
-    ) -> tuple[int, tuple[int, ...]]:
-        inputs, dtype = self.chain.nodes[key].inputs, self.known[key].dtype
-        parts: list[Part] = []
-        for which, band in routes:
-            part = self._part(inputs[which], below, (band,))
-            if parts and parts[-1].step == part.step:
-                parts[-1] = Part(part.step, parts[-1].bands + part.bands)
-            else:
-                parts.append(part)
-        first = parts[0]
-        same = len(parts) == 1 and self.known[inputs[routes[0][0]]].dtype == dtype
-        if same and len(set(first.bands)) == len(first.bands):
-            positions = dict(zip(first.bands, bands, strict=True))
-            count = max(positions) + 1
-            # The step below may give more bands than are wanted here: those get no name.
-            return first.step, tuple(positions.get(i, -1 - i) for i in range(count))
-        return self._add(Gather(key, tuple(parts), dtype)), bands
-
-    def _add(self, step: Step) -> int:
-        self.steps.append(step)
-        return len(self.steps) - 1
+def _read_json(read: ReadPlan) -> dict[str, Any]:
+    window = read.window
+    return {
+        "level": read.level,
+        "window": None if window is None else [window.x, window.y, window.width, window.height],
+        "pixels": read.pixels,
+        "bytes": read.bytes,
+    }
 
 
 def _grids(steps: tuple[Step, ...], grid: Grid) -> tuple[Grid, ...]:
@@ -427,7 +298,8 @@ def _grids(steps: tuple[Step, ...], grid: Grid) -> tuple[Grid, ...]:
             needed += step.op.margin_on(grid.expand(margins[index]))
             if needed > MAX_MARGIN:
                 raise DemandError(
-                    f"{step.op.name} needs {needed} pixels around each tile here; at most {MAX_MARGIN} are read.",
+                    f"{step.op.name} needs {needed} pixels around each tile here, "
+                    f"more than the {MAX_MARGIN} that are allowed.",
                     hint="Zoom out, or use a smaller radius.",
                     node=step.key,
                     op=step.op.name,

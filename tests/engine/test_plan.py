@@ -1,0 +1,208 @@
+"""Plan: demand flows down from the root: bands, resampling, margins, limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pytest
+
+from geoloom.errors import DemandError, NotFound, ParameterError, SourceChanged
+from geoloom.grid import Bounds, Tile
+from geoloom.image import Image
+from geoloom.op import Profile
+from geoloom.ops.item import Item
+from geoloom.ops.open import Open
+from geoloom_engine.plan import Planner
+from geoloom_engine.readers import BandInfo, SourceInfo
+from geoloom_engine.steps import Compute, Gather, Read
+from geoloom_engine.warp import Limits
+
+TILE = Tile(10, 547, 346)
+INFO = SourceInfo(
+    href="/scene.tif",
+    driver="GTiff",
+    fingerprint="one",
+    width=1024,
+    height=1024,
+    transform=(1370000.0, 38.0, 0.0, 6440000.0, 0.0, -38.0),
+    crs="EPSG:3857",
+    bands=tuple(BandInfo(name, "uint16") for name in ("B02", "B03", "B04", "B08")),
+    overviews=((512, 512), (256, 256)),
+    bounds=Bounds(12.3, 49.7, 12.7, 50.0),
+    resolution=(38.0, 38.0),
+    ground_resolution=24.7,
+    resampling="bilinear",
+    block=(256, 256),
+    dtype="uint16",
+)
+
+
+@dataclass
+class FakeSource:
+    info: SourceInfo
+
+
+class FakePool:
+    """Knows sources without files."""
+
+    def __init__(self, *infos: SourceInfo) -> None:
+        self.infos = {info.href: info for info in infos}
+        self.opened = 0
+
+    def open(self, href: str) -> FakeSource:
+        self.opened += 1
+        return FakeSource(self.infos[href])
+
+    def fingerprint(self, href: str) -> str:
+        if href not in self.infos:
+            raise NotFound(f"no {href}")
+        return self.infos[href].fingerprint
+
+
+@pytest.fixture
+def pool() -> FakePool:
+    return FakePool(INFO)
+
+
+@pytest.fixture
+def planner(pool) -> Planner:
+    return Planner(pool, Limits())
+
+
+@pytest.fixture
+def image() -> Image:
+    return Image(Open(href=INFO.href).chain(), Profile.of_source(INFO.to_json()), {})
+
+
+def reads(plan):
+    return [step for step in plan.steps if isinstance(step, Read)]
+
+
+def test_only_the_bands_needed_are_read_once(planner, image):
+    ndvi = image.normalized_difference("B08", "B04")
+    assert [step.bands for step in reads(planner.plan(ndvi.chain, TILE.grid()))] == [(2, 3)]
+    red = image["B04"]
+    masked = image.mask(red > 100)["B02"] + red
+    assert [step.bands for step in reads(planner.plan(masked.chain, TILE.grid()))] == [(0, 2)]
+
+
+def test_rearranging_bands_costs_no_step(planner, image):
+    plan = planner.plan(image.bands("B08").rename("nir").chain, TILE.grid())
+    assert [type(step) for step in plan.steps] == [Read]
+    assert plan.profile.names == ("nir",)
+    turned = planner.plan(image.bands("B08", "B02").chain, TILE.grid())
+    assert [type(step) for step in turned.steps] == [Read, Gather]
+
+
+def test_bands_that_overlap_are_computed_once(planner, image):
+    masked = image.mask(image["B02"] > 3)
+    both = masked["B04"] + masked["B08"]
+    plan = planner.plan(both.chain, TILE.grid())
+    ops = [step.op.name for step in plan.steps if isinstance(step, Compute)]
+    assert ops.count("mask") == 1
+
+
+def test_margins_add_up_and_the_largest_wins(planner, image):
+    band = image["B02"]
+    smooth = band.focal_mean(3)
+    terrain = smooth.slope() + band
+    plan = planner.plan(terrain.chain, TILE.grid())
+    around = {
+        type(step).__name__ + getattr(getattr(step, "op", None), "name", ""): grid.cols - 256
+        for step, grid in zip(plan.steps, plan.grids, strict=True)
+    }
+    assert around["Read"] == 8
+    assert around["Computefocal_mean"] == 2
+    assert around["Computeslope"] == 0
+
+
+def test_margins_have_a_limit(planner, image):
+    band = image["B02"]
+    for _ in range(6):
+        band = band.focal_mean(100)
+    with pytest.raises(DemandError, match="600") as caught:
+        planner.plan(band.chain, TILE.grid())
+    assert caught.value.op == "focal_mean"
+
+
+def test_the_innermost_resampling_wins(planner, image):
+    plan = planner.plan((image["B02"].resample("nearest") + image["B03"]).chain, TILE.grid())
+    assert sorted((step.bands, step.resampling) for step in reads(plan)) == [
+        ((0,), "nearest"),
+        ((1,), "bilinear"),
+    ]
+    nested = image["B02"].resample("nearest").sqrt().resample("cubic")
+    assert [step.resampling for step in reads(planner.plan(nested.chain, TILE.grid()))] == ["nearest"]
+
+
+def test_data_versions_follow_the_files(planner, pool, image):
+    before = planner.data_version(image.chain)
+    assert before == planner.data_version(image.chain)
+    pool.infos[INFO.href] = replace(INFO, fingerprint="two")
+    assert planner.data_version(image.chain) != before
+    assert planner.plan(image.chain, TILE.grid()).sources[INFO.href].fingerprint == "two"
+    assert Planner(pool, Limits(), epoch="next").data_version(image.chain) != planner.data_version(
+        image.chain
+    )
+
+
+def test_a_pinned_source_that_changed_is_named(planner, pool):
+    pinned = Open(href=INFO.href, fingerprint="one").chain()
+    planner.plan(pinned, TILE.grid())
+    pool.infos[INFO.href] = replace(INFO, fingerprint="two")
+    with pytest.raises(SourceChanged, match="scene") as caught:
+        planner.data_version(pinned)
+    assert caught.value.node == pinned.root
+
+
+def test_a_chain_is_prepared_once(planner, pool, image):
+    chain = image.normalized_difference("B08", "B04").chain
+    for x in range(5):
+        planner.plan(chain, Tile(10, 540 + x, 346).grid())
+    assert pool.opened == 1
+
+
+def test_describe_gives_bands_bounds_and_zooms(planner, image):
+    described = planner.describe((image["B02"] > 3).chain)
+    assert described.profile.dtype == "bool"
+    assert described.bounds == INFO.bounds
+    assert described.zooms == (0, 13)
+    assert described.to_json()["sources"][0]["href"] == INFO.href
+
+
+def test_explain_counts_what_is_read(planner, image):
+    plan = planner.plan(image["B02"].slope().chain, TILE.grid())
+    answer = plan.to_json()
+    read = answer["steps"][0]
+    assert (read["op"], read["bands"], read["margin"]) == ("read", ["B02"], 1)
+    assert answer["pixels"] == plan.pixels > 0
+    assert answer["bytes"] >= answer["pixels"] * 2
+
+
+def test_without_overviews_low_zooms_are_refused_beforehand(image):
+    huge = replace(
+        INFO,
+        width=200_000,
+        height=200_000,
+        overviews=(),
+        resolution=(0.19, 0.19),
+        transform=(1370000.0, 0.19, 0.0, 6440000.0, 0.0, -0.19),
+        ground_resolution=0.12,
+    )
+    planner = Planner(FakePool(huge), Limits())
+    lowest = planner.describe(image.chain).zooms[0]
+    assert lowest > 8
+    with pytest.raises(DemandError, match=r"zoom|overview"):
+        planner.plan(image.chain, Tile.at(12.5, 49.85, 8).grid())
+
+
+def test_an_item_outside_a_collection_is_refused(planner):
+    with pytest.raises(ParameterError, match="collection"):
+        planner.describe(Item(selection="0" * 32).chain())
+
+
+def test_deep_chains_need_no_recursion(planner, image):
+    band = image["B02"]
+    for i in range(200):
+        band = band + i
+    assert len(planner.plan(band.chain, TILE.grid()).steps) == 401
