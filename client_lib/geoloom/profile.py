@@ -115,9 +115,9 @@ class Profile:
 
 
 def dtype_of_number(value: int | float) -> str:
-    """The dtype a Python number has in a chain: int32, int64 or float32."""
+    """The dtype a Python number has in a chain: int32, int64 or float64; beside images it adapts."""
     if isinstance(value, float):
-        return "float32"
+        return "float64"
     for name in ("int32", "int64"):
         if np.iinfo(name).min <= value <= np.iinfo(name).max:
             return name
@@ -127,10 +127,14 @@ def dtype_of_number(value: int | float) -> str:
 def common_dtype(*profiles: Profile) -> str:
     """The dtype that holds the values of all images: for `where`, `stack`, `minimum` and their like.
 
-    Numbers adapt to images: 0 beside a uint8 image stays uint8, 0.5 makes it float32.
+    Numbers adapt to images: 0 beside a uint8 image stays uint8, 0.5 makes it float32, and 0 and 1
+    beside bool images are False and True.
     """
     images = [one for one in profiles if one.constant is None]
     dtypes = [np.dtype(one.dtype) for one in images]
+    if dtypes and all(one.kind == "b" for one in dtypes):
+        if all(one.constant is None or repr(one.constant) in ("0", "1") for one in profiles):
+            return "bool"
     numbers = [one.constant for one in profiles if one.constant is not None]
     dtypes += [_narrowest(one) if images else np.dtype(dtype_of_number(one)) for one in numbers]
     if any(one.kind == "f" for one in dtypes):
@@ -141,7 +145,8 @@ def common_dtype(*profiles: Profile) -> str:
 
 def float_dtype(*profiles: Profile) -> str:
     """The dtype of quotients and functions: float32, or float64 where an image is float64."""
-    return "float64" if any(one.dtype == "float64" for one in profiles) else "float32"
+    images = [one for one in profiles if one.constant is None] or list(profiles)
+    return "float64" if any(one.dtype == "float64" for one in images) else "float32"
 
 
 def integer_range(profile: Profile) -> tuple[int, int]:

@@ -1,0 +1,78 @@
+"""What ops have in common that compute each pixel from the same pixel of their inputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from geoloom.block import Array, Block
+from geoloom.errors import ParameterError
+from geoloom.grid import Grid
+from geoloom.op import Image, Op, Profile, combined_names, image
+from geoloom.profile import float_dtype, is_float
+
+
+class Unary(Op):
+    """One image in, as many bands out."""
+
+    values: Image = image(doc="The image.")
+    bandwise = True
+
+    def profile(self, *inputs: Profile) -> Profile:
+        """The same bands in the dtype of `result_dtype`."""
+        return Profile(inputs[0].names, self.result_dtype(inputs[0]), unit=self.output.unit)
+
+    def result_dtype(self, one: Profile) -> str:
+        """The dtype of the result: of functions float32, or float64 for float64."""
+        return float_dtype(one)
+
+
+class Function(Unary):
+    """A numpy function of one image."""
+
+    function = True
+
+    def kernel(self, values: Block, grid: Grid, dtype: np.dtype[Any]) -> Array:
+        """The numpy function, computed in the dtype of the result."""
+        with np.errstate(all="ignore"):
+            result: Array = getattr(np, str(self.ufunc))(values.data, dtype=dtype, casting="unsafe")
+        return result
+
+
+class Binary(Op):
+    """Two images combined band by band; one band combines with any number of bands."""
+
+    values: Image = image(doc="The first image.")
+    other: Image = image(doc="The second image, or a number.")
+    bandwise = True
+
+    def profile(self, *inputs: Profile) -> Profile:
+        """The combined bands in the dtype of `result_dtype`."""
+        one, other = inputs
+        names = combined_names(self.name, one, other)
+        return Profile(names, self.result_dtype(one, other), unit=self.result_unit(one, other))
+
+    def result_dtype(self, one: Profile, other: Profile) -> str:
+        """The dtype of the result: of functions float32, or float64 for float64."""
+        return float_dtype(one, other)
+
+    def result_unit(self, one: Profile, other: Profile) -> str | None:
+        """The unit of the result, if known."""
+        return None
+
+
+def common_unit(*profiles: Profile) -> str | None:
+    """The unit that all images share, if they do; numbers have any unit."""
+    units = {one.unit for one in profiles if one.constant is None}
+    return units.pop() if len(units) == 1 else None
+
+
+def whole_numbers(op_name: str, *profiles: Profile) -> None:
+    """Raises ParameterError unless all images hold whole numbers or bools."""
+    for one in profiles:
+        if is_float(one):
+            raise ParameterError(
+                f"{op_name} needs whole numbers, this image holds {one.dtype}.",
+                hint="Bits belong to quality flags and masks; compare (image > 0.5) to get a mask.",
+            )
