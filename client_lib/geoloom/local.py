@@ -190,7 +190,7 @@ def _start(folder: Path) -> None:
         log.replace(folder / "engine.log.1")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(PRIVATE_PREFIXES)}
     command = [sys.executable, "-P", "-m", "geoloom_engine.embedded"]
-    command += ["--runtime", str(folder), "--data", str(runtime_folder.data_folder())]
+    command += ["--runtime", str(folder), "--data", str(runtime_folder.data_path())]
     if "GEOLOOM_LINGER" in environment:
         command += ["--linger", environment.pop("GEOLOOM_LINGER")]
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -233,7 +233,7 @@ def _locked(deadline: float) -> Iterator[Path]:
             yield folder
     except TimeoutError:
         raise _unreachable(
-            "is still being started or ended by another process", runtime_folder.runtime_folder()
+            "is still being started or ended by another process", runtime_folder.runtime_path()
         ) from None
 
 

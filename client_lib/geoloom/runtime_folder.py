@@ -20,7 +20,7 @@ from geoloom.errors import EngineUnreachable
 if os.name == "posix":
     import fcntl
 
-__all__ = ["data_folder", "held", "hold", "let_go", "locked", "runtime_folder", "still_there"]
+__all__ = ["data_path", "held", "hold", "let_go", "locked", "runtime_path", "still_there"]
 
 SOCKET_PATH_BYTES = 100
 """Longest path of a Unix socket that every system takes (macOS: 104 with the final zero)."""
@@ -28,7 +28,7 @@ SOCKET_PATH_BYTES = 100
 _open: set[int] = set()
 
 
-def runtime_folder(environ: Mapping[str, str] | None = None) -> Path:
+def runtime_path(environ: Mapping[str, str] | None = None) -> Path:
     """The folder in which the kernels of this user, environment and version meet; not created here.
 
     Below ``$XDG_RUNTIME_DIR`` where that is the user's and short enough for a socket, else in /tmp.
@@ -44,7 +44,7 @@ def runtime_folder(environ: Mapping[str, str] | None = None) -> Path:
     return Path("/tmp") / f"geoloom-{os.getuid()}-{name}"  # noqa: S108
 
 
-def data_folder(environ: Mapping[str, str] | None = None) -> Path:
+def data_path(environ: Mapping[str, str] | None = None) -> Path:
     """The folder of this user and environment for saved chains, port and signing key; not created here.
 
     It does not depend on the version: an update of Geoloom keeps what was saved.
@@ -82,7 +82,7 @@ def locked(deadline: float) -> Iterator[Path]:
             hint="On Windows use WSL 2, "
             "or set GEOLOOM_ENGINE_URL and GEOLOOM_TOKEN to use an engine elsewhere.",
         )
-    folder = runtime_folder()
+    folder = runtime_path()
     while True:
         _make_private(folder)
         try:

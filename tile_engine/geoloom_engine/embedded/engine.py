@@ -18,7 +18,8 @@ from pathlib import Path
 from geoloom_engine.embedded.child import Child, StartError
 
 MOST_WORKERS = 4
-SOURCES = "/,http://,https://,s3://,gs://"
+SOURCES = "/,http://,https://"
+"""Everything: the user's own rights on the machine are the limit."""
 
 log = logging.getLogger("geoloom.embedded")
 
@@ -36,6 +37,7 @@ class Engine(Child):
         self.token, self.nonce = secrets.token_urlsafe(32), secrets.token_hex(16)
         self.port = _read_port(data / "port")
         self.lifeline = -1
+        self.relaunched = False
         self.added = {
             "GEOLOOM_TOKEN": self.token,
             "GEOLOOM_NONCE": self.nonce,
@@ -52,7 +54,9 @@ class Engine(Child):
 
     def launch(self) -> subprocess.Popen[bytes]:
         """Start the engine on its usual port, or on another if somebody else has taken that."""
-        self.port = _choose_port(self.port)
+        # At first all our own processes are known to be gone; a worker just killed may take a moment.
+        self.port = _choose_port(self.port, 3.0 if self.relaunched else 0.3)
+        self.relaunched = True
         (self.data / "port").write_text(f"{self.port}\n")
         reading, self.lifeline = os.pipe()
         command = [
@@ -133,12 +137,14 @@ def _read_port(path: Path) -> int:
     return 20_000 + zlib.crc32(f"{os.getuid()} {sys.prefix}".encode()) % 10_000
 
 
-def _choose_port(usual: int) -> int:
-    """`usual` if it is or soon becomes free, else the next free one."""
-    deadline = time.monotonic() + 3.0
-    while time.monotonic() < deadline:
+def _choose_port(usual: int, wait: float) -> int:
+    """`usual` if it is free or becomes free within `wait` seconds, else the next free one."""
+    deadline = time.monotonic() + wait
+    while True:
         if _free(usual):
             return usual
+        if time.monotonic() > deadline:
+            break
         time.sleep(0.02)
     for port in range(usual + 1, min(usual + 200, 65_536)):
         if _free(port):

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
-from geoloom_engine.embedded.child import STOP_SECONDS, Child
+from geoloom_engine.embedded.child import Child
 from geoloom_engine.embedded.engine import Engine
 from geoloom_engine.embedded.store import Store, end_leftover
 
@@ -60,11 +60,11 @@ class Supervisor:
                 else:
                     self._start()
         finally:
-            with _lock(self.runtime, STOP_SECONDS):
-                self._end()
+            with _lock(self.runtime, 0.0) as mine:
+                self._end(remove=mine)
 
     def _start(self) -> None:
-        data, claim = _claim(self.data_folder, self.runtime / "data")
+        data, claim = _claim(self.data_folder, self.runtime)
         redis_url = None
         if not os.environ.get("GEOLOOM_REDIS_URL"):
             os.environ.pop("GEOLOOM_REDIS_URL", None)
@@ -105,11 +105,11 @@ class Supervisor:
         with _lock(self.runtime, 0.0) as mine:
             if not mine or _leased(self.runtime):
                 return True
-            self._end()
+            self._end(remove=True)
             return False
 
-    def _end(self) -> None:
-        """End the children; remove our own files, and the folder unless kernels hold leases in it."""
+    def _end(self, remove: bool) -> None:
+        """End the children; remove our own files, and the folder too unless kernels hold leases in it."""
         at_home = self._at_home()
         if at_home:
             (self.runtime / "engine.json").unlink(missing_ok=True)
@@ -118,7 +118,7 @@ class Supervisor:
         self.children.clear()
         if at_home:
             (self.runtime / "valkey.sock").unlink(missing_ok=True)
-            if not _leased(self.runtime):
+            if remove and not _leased(self.runtime):
                 shutil.rmtree(self.runtime, ignore_errors=True)
 
     def _at_home(self) -> bool:
@@ -176,13 +176,13 @@ def try_lock(descriptor: int) -> bool:
     return True
 
 
-def _claim(wanted: Path, fallback: Path) -> tuple[Path, int]:
+def _claim(wanted: Path, runtime: Path) -> tuple[Path, int]:
     """A data folder nobody else uses, with the descriptor that keeps it ours.
 
     The processes of a killed supervisor end within moments and are waited for. An engine of another version,
-    or on another machine that shares the home folder, keeps its claim: then a second folder is used.
+    or on another machine that shares the home folder, keeps its claim: then a second folder is used, and
+    where none can be written one that ends with the engine.
     """
-    seconds = CLAIM_SECONDS
     for folder in (wanted, *(wanted.with_name(f"{wanted.name}-{number}") for number in range(2, 10))):
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -190,18 +190,34 @@ def _claim(wanted: Path, fallback: Path) -> tuple[Path, int]:
         except OSError as error:
             log.warning("Saved chains will not outlive this engine: %s: %s", error.filename, error.strerror)
             break
-        deadline = time.monotonic() + seconds
-        while True:
-            if try_lock(descriptor):
-                return folder, descriptor
-            if time.monotonic() > deadline:
+        deadline = time.monotonic() + CLAIM_SECONDS
+        while not (mine := try_lock(descriptor)) and time.monotonic() < deadline:
+            if _supervised(Path(os.fsdecode(os.pread(descriptor, 1000, 0))), runtime):
                 break
             time.sleep(0.02)
+        if mine:
+            os.truncate(descriptor, 0)
+            os.pwrite(descriptor, os.fsencode(runtime), 0)
+            return folder, descriptor
         os.close(descriptor)
         log.warning("%s is used by another engine; chains saved there are not seen here", folder)
-        seconds = 0.0
+    fallback = runtime / "data"
     fallback.mkdir(mode=0o700, exist_ok=True)
     return fallback, os.open(fallback / "claim", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def _supervised(owner: Path, runtime: Path) -> bool:
+    """Whether the engine of another runtime folder on this machine is alive."""
+    if owner == runtime:
+        return False
+    try:
+        descriptor = os.open(owner / "supervisor", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return not try_lock(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _trim_log(runtime: Path) -> None:
