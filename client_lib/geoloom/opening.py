@@ -63,12 +63,11 @@ def from_chain(chain: Chain) -> Image:
 
 def diff(a: Image, b: Image) -> str:
     """What differs between two chains, a step a line: ``-`` only in a, ``+`` only in b."""
-    first, second = a.chain.nodes, b.chain.nodes
 
-    def lines(sign: str, nodes: Any, others: Any) -> list[str]:
-        return [f"{sign} {node.op}({node.words()})" for node in nodes.topological() if node.key not in others]
+    def lines(sign: str, chain: Chain, other: Chain) -> list[str]:
+        return [f"{sign} {node}" for node in chain.topological() if node.key not in other.nodes]
 
-    found = lines("-", a.chain, second) + lines("+", b.chain, first)
+    found = lines("-", a.chain, b.chain) + lines("+", b.chain, a.chain)
     return "\n".join(found) or "The chains are equal."
 
 

@@ -158,7 +158,8 @@ def test_every_node_decodes_to_what_was_built(image):
 
 def test_representations_ask_nobody(image):
     ndvi = image.normalized_difference("B04", "B03")
-    assert "normalized_difference" in repr(ndvi)
+    assert "normalized_difference" in ndvi._repr_html_()
+    assert ndvi.key[:8] in repr(ndvi)
     assert ndvi.key in ndvi._repr_html_()
     assert "<script>" not in image.bands("B02").rename("<script>")._repr_html_()
     assert "slope" in dir(ndvi)
