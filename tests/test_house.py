@@ -29,9 +29,22 @@ STOREYS: tuple[frozenset[str], ...] = (
     frozenset({"chain"}),
     frozenset({"param", "profile", "paint", "op"}),
     frozenset({"ops", "selection", "harness", "runtime_folder", "engine_client", "local", "store"}),
-    frozenset({"image"}),
-    frozenset(),
-    frozenset({"map", "layers", "basemaps", "inspector", "panel", "watch", "interact", "gui"}),
+    frozenset({"image", "lazy"}),
+    frozenset(),  # all that is not named
+    frozenset(
+        {
+            "basemaps",
+            "gui",
+            "inspector",
+            "interaction",
+            "layers",
+            "map",
+            "messages",
+            "panel",
+            "vector",
+            "watch",
+        }
+    ),
 )
 UNNAMED = 6
 WIDGETS = 7
