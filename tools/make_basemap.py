@@ -44,47 +44,67 @@ def main(source: Path, target: Path) -> None:
     print("places", len(packed), "bytes")
 
 
-def outlines(topology: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Land polygons and inner borders as arrays: arcs of quantised steps, and lists of arcs."""
-    arcs = [np.array(arc, np.int32) for arc in topology["arcs"]]
+def outlines(topology: dict[str, Any]) -> dict[str, Any]:
+    """Land polygons and inner borders on the topology's whole-number grid, as steps."""
+    arcs = [np.cumsum(arc, axis=0) for arc in topology["arcs"]]
     uses = np.zeros(len(arcs), np.int32)
     for country in topology["objects"]["countries"]["geometries"]:
-        for ring in rings_of(country):
-            for arc in ring:
-                uses[arc if arc >= 0 else ~arc] += 1
-    places = [np.cumsum(arc, axis=0) for arc in arcs]
-    polygons = [
-        [polygon[0], *(hole for hole in polygon[1:] if has_area(hole, places))]
-        for part in topology["objects"]["land"]["geometries"]
-        for polygon in polygons_of(part)
-        if has_area(polygon[0], places)
-    ]
-    rings = [ring for polygon in polygons for ring in polygon]
-    borders = np.flatnonzero(uses > 1)
-    wanted = np.unique([*borders, *(arc if arc >= 0 else ~arc for ring in rings for arc in ring)])
-    renumbered = np.full(len(arcs), -1)
-    renumbered[wanted] = np.arange(len(wanted))
-
-    def reference(arc: int) -> int:
-        return int(renumbered[arc]) if arc >= 0 else ~int(renumbered[~arc])
-
-    kept = [arcs[arc] for arc in wanted]
+        for polygon in polygons_of(country):
+            for ring in polygon:
+                for arc in ring:
+                    uses[arc if arc >= 0 else ~arc] += 1
+    around = round(360 / topology["transform"]["scale"][0])
+    south = (-90 - topology["transform"]["translate"][1]) / topology["transform"]["scale"][1]
+    land = []
+    for part in topology["objects"]["land"]["geometries"]:
+        for polygon in polygons_of(part):
+            rings = [joined(ring, arcs) for ring in polygon]
+            if len(np.unique(rings[0], axis=0)) >= 3:
+                land += cut_at_antimeridian(rings, around, south)
+    rings = [ring for polygon in land for ring in polygon]
+    borders = [arcs[arc] for arc in np.flatnonzero(uses > 1)]
     return {
-        "steps": np.concatenate(kept).T.copy(),
-        "arc_sizes": np.array([len(arc) for arc in kept], np.int32),
-        "ring_arcs": np.array([reference(arc) for ring in rings for arc in ring], np.int32),
+        "ring_steps": steps(rings),
         "ring_sizes": np.array([len(ring) for ring in rings], np.int32),
-        "polygon_sizes": np.array([len(polygon) for polygon in polygons], np.int32),
-        "borders": renumbered[borders].astype(np.int32),
+        "polygon_sizes": np.array([len(polygon) for polygon in land], np.int32),
+        "border_steps": steps(borders),
+        "border_sizes": np.array([len(border) for border in borders], np.int32),
         "scale": np.array(topology["transform"]["scale"]),
         "translate": np.array(topology["transform"]["translate"]),
     }
 
 
-def has_area(ring: list[int], places: list[np.ndarray]) -> bool:
-    """Whether quantising left anything of an island."""
-    points = np.concatenate([places[arc] if arc >= 0 else places[~arc] for arc in ring])
-    return len(np.unique(points, axis=0)) >= 3
+def steps(lines: list[np.ndarray]) -> np.ndarray:
+    """Where each line starts, and the steps from point to point, (2, points)."""
+    parts = [np.diff(line, axis=0, prepend=np.zeros((1, 2), line.dtype)) for line in lines]
+    return np.concatenate(parts).astype(np.int32).T.copy()
+
+
+def joined(ring: list[int], arcs: list[np.ndarray]) -> np.ndarray:
+    """A ring's points from its arcs; ~n is arc n backwards (TopoJSON 2.1.4)."""
+    return np.concatenate([arcs[arc] if arc >= 0 else arcs[~arc][::-1] for arc in ring])
+
+
+def cut_at_antimeridian(rings: list[np.ndarray], around: int, south: float) -> list[list[np.ndarray]]:
+    """The polygons of a polygon on the sphere, whose rings run across the antimeridian uncut."""
+    crosses = [bool((abs(np.diff(ring[:, 0])) > around / 2).any()) for ring in rings]
+    if not any(crosses):
+        return [[ring for ring in rings if len(np.unique(ring, axis=0)) >= 3]]
+    shell, *holes = rings
+    flat = np.unwrap(shell[:, 0].astype(float), period=around)
+    shape = np.stack([flat - around * np.floor(np.median(flat) / around), shell[:, 1]], axis=1)
+    if abs(shape[-1, 0] - shape[0, 0]) > around / 2:  # round the pole: only Antarctica does that
+        shape = np.concatenate([shape, [[shape[-1, 0], south], [shape[0, 0], south]]])
+    whole = shapely.make_valid(shapely.Polygon(shape, holes))
+    found = []
+    for turn in (-1, 0, 1):
+        part = shapely.intersection(whole, shapely.box(turn * around, -1e6, (turn + 1) * around, 1e6))
+        for polygon in shapely.get_parts(part):
+            if polygon.geom_type == "Polygon" and polygon.area > 1:
+                edges = shapely.get_rings(polygon)
+                points = [np.rint(shapely.get_coordinates(edge) - [turn * around, 0]) for edge in edges]
+                found.append([ring.astype(np.int64) for ring in points])
+    return found
 
 
 def polygons_of(part: dict[str, Any]) -> list[list[list[int]]]:
@@ -92,11 +112,6 @@ def polygons_of(part: dict[str, Any]) -> list[list[list[int]]]:
     if part["type"] == "GeometryCollection":
         return [polygon for inner in part["geometries"] for polygon in polygons_of(inner)]
     return [part["arcs"]] if part["type"] == "Polygon" else part["arcs"]
-
-
-def rings_of(part: dict[str, Any]) -> list[list[int]]:
-    """The rings of a geometry."""
-    return [ring for polygon in polygons_of(part) for ring in polygon]
 
 
 def countries(topology: dict[str, Any]) -> list[list[Any]]:

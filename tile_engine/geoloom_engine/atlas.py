@@ -133,12 +133,9 @@ def _inside(shapes: Shapes, box: tuple[float, float, float, float]) -> Shapes:
 def _world(level: str) -> Cell:
     with np.load(io.BytesIO(_read(f"outlines-{level}.npz.xz")), allow_pickle=False) as stored:
         content = dict(stored)
-    arcs = _arcs(content)
-    sizes = content["ring_sizes"]
-    ends = np.cumsum(sizes)
+    place = content["scale"], content["translate"]
     rings = [
-        shapely.linearrings(_joined(arcs, content["ring_arcs"][end - size : end]))
-        for size, end in zip(sizes, ends, strict=True)
+        shapely.linearrings(ring) for ring in _lines(content["ring_steps"], content["ring_sizes"], *place)
     ]
     polygons = []
     first = 0
@@ -148,26 +145,21 @@ def _world(level: str) -> Cell:
     land: Shapes = np.array(polygons, dtype=object)
     # An island in a lake comes after the land around the lake.
     order = np.argsort(-shapely.area(shapely.envelope(land)), kind="stable")
-    lines: Shapes = np.array([shapely.linestrings(arcs[arc]) for arc in content["borders"]], dtype=object)
-    return Cell(land[order], lines)
+    borders = _lines(content["border_steps"], content["border_sizes"], *place)
+    return Cell(land[order], np.array([shapely.linestrings(line) for line in borders], dtype=object))
 
 
-def _arcs(content: dict[str, npt.NDArray[Any]]) -> list[Coordinates]:
-    """Each arc's points on the map, (points, 2)."""
-    sizes = content["arc_sizes"]
-    steps = content["steps"].astype(np.int64).T
-    starts = np.cumsum(sizes) - sizes
-    sums = np.cumsum(steps, axis=0)
-    before = np.where(starts[:, np.newaxis] > 0, sums[starts - 1], 0)
-    degrees = (sums - np.repeat(before, sizes, axis=0)) * content["scale"] + content["translate"]
+def _lines(
+    steps: npt.NDArray[Any], sizes: npt.NDArray[Any], scale: Coordinates, translate: Coordinates
+) -> list[Coordinates]:
+    """Each line's points on the map, (points, 2)."""
+    firsts = np.cumsum(sizes) - sizes
+    sums = np.cumsum(steps.astype(np.int64).T, axis=0)
+    before = np.where(firsts[:, np.newaxis] > 0, sums[firsts - 1], 0)
+    degrees = (sums - np.repeat(before, sizes, axis=0)) * scale + translate
     latitude = np.radians(np.clip(degrees[:, 1], -89.9, 89.9))
-    points = np.stack([degrees[:, 0] / 360 + 0.5, 0.5 - np.arctanh(np.sin(latitude)) / (2 * np.pi)], axis=1)
-    return np.split(points, starts[1:])
-
-
-def _joined(arcs: list[Coordinates], references: npt.NDArray[np.int32]) -> Coordinates:
-    """A ring from its arcs; ~n is arc n backwards (TopoJSON 2.1.4)."""
-    return np.concatenate([arcs[arc] if arc >= 0 else arcs[~arc][::-1] for arc in references])
+    down = 0.5 - np.arctanh(np.sin(latitude)) / (2 * np.pi)
+    return np.split(np.stack([degrees[:, 0] / 360 + 0.5, down], axis=1), firsts[1:])
 
 
 def _on_map(lon: float, lat: float) -> tuple[float, float]:

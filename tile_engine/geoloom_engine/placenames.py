@@ -19,9 +19,13 @@ __all__ = ["Name", "names_on"]
 
 _WORLD = 256
 _SPACE = 6.0
+_SQUARE = 512
 _HIDDEN_FROM = 9
 _PEOPLE = {3: 9000, 4: 4000, 5: 1500, 6: 600, 7: 250, 8: 90, 9: 30}
 """From how many thousand people on a city is named, by zoom; capitals from zoom 4 on."""
+
+
+_Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,19 +74,22 @@ def names_on(z: int, x: int, y: int) -> list[Name]:
 def _placed(z: int) -> _Placed:
     """The names of a zoom: the most important first, and none where another is."""
     kept: list[Name] = []
-    boxes = np.empty((0, 4))
+    boxes: list[_Box] = []
+    squares: dict[tuple[int, int], list[_Box]] = {}
     for name in (*_country_names(z), *_city_names(z)):
-        box = np.array(_box(name))
-        taken = (
-            (boxes[:, 0] < box[2] + _SPACE)
-            & (boxes[:, 2] > box[0] - _SPACE)
-            & (boxes[:, 1] < box[3] + _SPACE)
-            & (boxes[:, 3] > box[1] - _SPACE)
-        )
-        if not taken.any():
-            kept.append(name)
-            boxes = np.vstack([boxes, box])
-    return _Placed(tuple(kept), boxes)
+        box = _box(name)
+        reach = [
+            (col, row)
+            for col in range(int(box[0]) // _SQUARE, int(box[2]) // _SQUARE + 1)
+            for row in range(int(box[1]) // _SQUARE, int(box[3]) // _SQUARE + 1)
+        ]
+        if any(_overlap(box, other) for square in reach for other in squares.get(square, ())):
+            continue
+        kept.append(name)
+        boxes.append(box)
+        for square in reach:
+            squares.setdefault(square, []).append(box)
+    return _Placed(tuple(kept), np.array(boxes).reshape(-1, 4))
 
 
 def _country_names(z: int) -> list[Name]:
@@ -90,11 +97,10 @@ def _country_names(z: int) -> list[Name]:
         return []
     world = _WORLD << z
     size = 11 if z < 4 else 12 if z < 6 else 13
-    lettering = font(size)
     return [
         Name(land.name, _whole(land.x * world), _whole(land.y * world), size, city=False)
         for land in countries()
-        if lettering.getlength(land.name) <= 0.95 * land.width * world and land.radius * world > size * 0.6
+        if _length(land.name, size) <= 0.95 * land.width * world and land.radius * world > size * 0.6
     ]
 
 
@@ -110,12 +116,22 @@ def _city_names(z: int) -> list[Name]:
     ]
 
 
-def _box(name: Name) -> tuple[float, float, float, float]:
-    length = font(name.size).getlength(name.text)
-    half = name.size * 0.75
-    if name.city:
-        return name.x - 3, name.y - half, name.x + 7 + length, name.y + half
-    return name.x - length / 2, name.y - half, name.x + length / 2, name.y + half
+def _box(name: Name) -> _Box:
+    """West, north, east and south of a name with some space around it."""
+    length = _length(name.text, name.size)
+    half = name.size * 0.75 + _SPACE / 2
+    west = name.x - 3 if name.city else name.x - length / 2
+    east = name.x + 7 + length if name.city else name.x + length / 2
+    return west - _SPACE / 2, name.y - half, east + _SPACE / 2, name.y + half
+
+
+def _overlap(one: _Box, other: _Box) -> bool:
+    return one[0] < other[2] and one[2] > other[0] and one[1] < other[3] and one[3] > other[1]
+
+
+@lru_cache(maxsize=8192)
+def _length(text: str, size: int) -> float:
+    return font(size).getlength(text)
 
 
 def _whole(value: float) -> float:
