@@ -24,7 +24,7 @@ import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
-from typing import Any, ClassVar, Literal, overload
+from typing import Any, ClassVar, Literal, Self, overload
 
 import numpy as np
 
@@ -138,6 +138,8 @@ class Op:
     """Whether its pixels come from a reader."""
     bandwise: ClassVar[bool] = False
     """Whether output band i depends on band i (or the only band) of each input alone."""
+    fills: ClassVar[bool] = False
+    """Whether a pixel may be valid though all it was computed from is invalid."""
     symbol: ClassVar[str | None] = None
     """The Python operator it stands for, such as ``+``."""
     ufunc: ClassVar[str | None] = None
@@ -293,6 +295,11 @@ class Op:
         if valid.shape[0] not in (1, data.shape[0]):
             valid = valid.all(axis=0, keepdims=True)
         return Block.of(data, valid)
+
+    @classmethod
+    def example(cls) -> Self:
+        """The op with its parameters' examples, or else their defaults."""
+        return cls(**{one.name: one.example for one in cls.parameters if one.example is not None})
 
     @classmethod
     def signature(cls) -> inspect.Signature:
