@@ -17,6 +17,7 @@ from geoloom.inspector import Inspector
 from geoloom.layers import MAX_ZOOM, ImageLayer, in_words
 from geoloom.messages import Messages
 from geoloom.panel import LayersPanel
+from geoloom.tiles_url import tiles_base
 from geoloom.vector import leaflet_layer
 from geoloom.view import BBox, bbox_around, bbox_of, fitting
 from geoloom.watch import AWAY, Watch, watch_for
@@ -62,6 +63,7 @@ class Map(ipyleaflet.Map):
     ) -> None:
         self._inspector: Inspector | None = None
         self._split: ipyleaflet.SplitMapControl | None = None
+        self._unsplit_order: tuple[ipyleaflet.Layer, ...] = ()
         self._draw: ipyleaflet.GeomanDrawControl | None = None
         self._base_name = basemap if isinstance(basemap, str) else basemap.name
         self._messages = Messages()
@@ -329,6 +331,7 @@ class Map(ipyleaflet.Map):
             raise ParameterError("Two different layers are needed to compare.")
         # ipyleaflet's control adds its layers itself, so they must not be among the map's.
         control = ipyleaflet.SplitMapControl(left_layer=sides[0], right_layer=sides[1])
+        self._unsplit_order = self.overlays
         self._split = control
         self._arrange([layer for layer in self.overlays if layer not in sides])
         return control
@@ -340,7 +343,9 @@ class Map(ipyleaflet.Map):
         control, self._split = self._split, None
         if control in self.controls:
             super().remove(control)
-        self._arrange([*self.overlays, control.left_layer, control.right_layer])
+        sides = (control.left_layer, control.right_layer)
+        before = {layer: place for place, layer in enumerate(self._unsplit_order)}
+        self._arrange(sorted((*self.overlays, *sides), key=lambda layer: before.get(layer, len(before))))
 
     def draw(self) -> Map:
         """Show the tools for drawing; what is drawn is in `drawn`."""
@@ -454,11 +459,12 @@ class Map(ipyleaflet.Map):
 
 
 def _connect(engine: Any) -> Watch:
-    from geoloom import engine_client, tiles_url
+    if engine is None:
+        from geoloom.engine_client import connect
 
-    client = engine_client.connect() if engine is None else engine
-    base: Callable[[], str] | None = getattr(client, "tiles_base", None)
-    return watch_for(client, base or (lambda: tiles_url.tiles_base(client.endpoint)))
+        engine = connect()
+    base: Callable[[], str] | None = getattr(engine, "tiles_base", None)
+    return watch_for(engine, base or (lambda: tiles_base(engine.endpoint)))
 
 
 def _is_image(item: Any) -> bool:

@@ -155,8 +155,9 @@ class LayerRow(ipywidgets.VBox):
             widget.close()
 
     def _link(self, control: Any, trait: str) -> None:
-        # Linked in the browser, so that the slider also works while the kernel is busy.
-        self._links.append(ipywidgets.jslink((control, "value"), (self.layer, trait)))
+        # Linked in the browser, so that the slider also works while the kernel is busy; from the layer, whose
+        # value counts when the map is shown.
+        self._links.append(ipywidgets.jslink((self.layer, trait), (control, "value")))
 
     def _write(self) -> None:
         layer = self.layer

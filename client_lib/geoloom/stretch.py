@@ -146,6 +146,10 @@ def _each(level: Level, word: str, names: Sequence[str]) -> list[float | None]:
 
 
 def _note(limits: Sequence[Limits], measured: bool) -> str:
-    shown = list(dict.fromkeys(f"{number(low)}–{number(high)}" for low, high in limits))
+    shown = list(
+        dict.fromkeys(
+            f"{number(low)}{'–' if low >= 0 and high >= 0 else ' to '}{number(high)}" for low, high in limits
+        )
+    )
     how = " (2–98 %)" if measured else ""
     return f"stretched {', '.join(shown)}{how}"

@@ -40,9 +40,9 @@ def leaflet_layer(item: Any) -> ipyleaflet.Layer:
         return item
     if isinstance(item, Mapping) and item.get("type") in ("FeatureCollection", "Feature", *GEOMETRIES):
         return ipyleaflet.GeoJSON(data=_collection(item))
+    if getattr(item, "crs", None) is not None and hasattr(item, "to_crs"):
+        item = item.to_crs(4326)
     if hasattr(item, "__geo_interface__"):
-        if getattr(item, "crs", None) is not None and hasattr(item, "to_crs"):
-            item = item.to_crs(4326)
         return ipyleaflet.GeoJSON(data=_collection(item.__geo_interface__))
     raise ParameterError(
         f"A {type(item).__name__} cannot be shown on a map.",

@@ -1,0 +1,197 @@
+"""An engine without pixels, and images of it, for everything that shows images."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from itertools import zip_longest
+from typing import Any
+
+import pytest
+
+from geoloom.chain import Chain
+from geoloom.errors import EngineUnreachable, GeoloomError
+from geoloom.profile import Look, Profile
+
+SECRET = "c3VwZXItc2VjcmV0"
+LANDSAT = ("B1", "B2", "B3", "B4")
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What the engine answers to a registered chain."""
+
+    key: str
+    data: str
+    tiles: str
+    expires: float
+
+
+@dataclass(eq=False)
+class PaperEngine:
+    """Answers what a map asks, from what a test wrote down."""
+
+    lifetime: float = 3600.0
+    failure: GeoloomError | None = None
+    registered: list[str] = field(default_factory=list)
+    points: list[tuple[str, float, float, int | None]] = field(default_factory=list)
+    percentiles: dict[str, tuple[float, float]] = field(default_factory=dict)
+    bounds: tuple[float, float, float, float] | None = (-112.9, 40.6, -112.5, 41.0)
+    point_gate: threading.Event | None = None
+    happened: queue.Queue[dict[str, Any]] = field(default_factory=queue.Queue)
+    polls: int = 0
+    version: int = 1
+
+    def tiles_base(self) -> str:
+        return "/lab/proxy/20123"
+
+    def register(self, chain: Any) -> Registration:
+        self.check()
+        self.registered.append(chain.root)
+        capability = f"{SECRET}{len(self.registered)}"
+        tiles = f"/tiles/{chain.root}/{{z}}/{{x}}/{{y}}.png?c={capability}&d={self.version}"
+        return Registration(chain.root, str(self.version), tiles, time.time() + self.lifetime)
+
+    def describe(self, chain: Any) -> dict[str, Any]:
+        self.check()
+        return {"bounds": self.bounds, "zooms": [0, 12]}
+
+    def statistics(self, key: str, bbox: Any = None) -> dict[str, Any]:
+        self.check()
+        bands = {
+            name: {"percentiles": {"2": low, "98": high}, "min": low, "max": high}
+            for name, (low, high) in self.percentiles.items()
+        }
+        return {"bands": bands}
+
+    def legend(self, key: str) -> dict[str, Any]:
+        return {"kind": "ramp", "name": "NDVI", "unit": None, "limits": [[0, 1]], "colors": ["#000000ff"]}
+
+    def point(self, key: str, lon: float, lat: float, zoom: int | None = None) -> dict[str, Any]:
+        self.points.append((key, lon, lat, zoom))
+        if self.point_gate is not None:
+            assert self.point_gate.wait(10)
+        self.check()
+        value = 0.25 if zoom is None else 0.5
+        return {"values": {"ndvi": value}, "unit": "1", "resolution_m": 30.0 if zoom is None else 153.2}
+
+    def events(self, after: str | None = None, timeout: float = 25.0) -> dict[str, Any]:
+        self.polls += 1
+        self.check()
+        found = []
+        try:
+            found.append(self.happened.get(timeout=min(timeout, 0.2)))
+            while True:
+                found.append(self.happened.get_nowait())
+        except queue.Empty:
+            pass
+        return {"events": found, "last": str(self.polls)}
+
+    def check(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+
+    def go_away(self) -> None:
+        self.failure = EngineUnreachable("No engine answers at http://127.0.0.1:20123.")
+
+
+@dataclass(frozen=True)
+class PaperImage:
+    """As much of an image as a map looks at; the looks are recorded in the chain."""
+
+    chain: Chain
+    profile: Profile
+    sources: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        return self.chain.root
+
+    def step(self, op: str, look: Look | None = None, **params: Any) -> PaperImage:
+        profile = replace(self.profile, look=look or self.profile.look)
+        return PaperImage(Chain.extend(op, 1, params, (self.chain,)), profile, self.sources)
+
+    def __getitem__(self, names: str | list[str]) -> PaperImage:
+        chosen = [names] if isinstance(names, str) else names
+        picked = self.step("select", bands=chosen)
+        return replace(picked, profile=replace(picked.profile, names=tuple(chosen)))
+
+    def rgb(self, *bands: str) -> PaperImage:
+        return self.step("rgb", bands=list(bands))
+
+    def scale(self, *limits: float) -> PaperImage:
+        return self.step("scale", Look("grey"), limits=list(limits))
+
+    def colormap(self, name: str) -> PaperImage:
+        return self.step("colormap", Look("palette"), name=name)
+
+    def colors(self, stops: list[str]) -> PaperImage:
+        return self.step("colors", Look("palette"), stops=stops)
+
+    def palette(self, classes: dict[int, tuple[str, str]]) -> PaperImage:
+        return self.step("palette", Look("palette"), classes=[[k, *v] for k, v in classes.items()])
+
+
+def paper_image(
+    href: str = "/data/landsat.tif",
+    names: tuple[str, ...] = ("ndvi",),
+    dtype: str = "float32",
+    look: Look | None = None,
+    colours: tuple[str, ...] = (),
+) -> PaperImage:
+    bands = [
+        {"name": name, "colour": colour, "dtype": dtype, "unit": None, "palette": None, "categories": ()}
+        for name, colour in zip_longest(names, colours)
+    ]
+    chain = Chain.extend("open", 1, {"href": href, "fingerprint": None})
+    return PaperImage(chain, Profile(names, dtype, look=look), {href: {"bands": bands, "dtype": dtype}})
+
+
+@pytest.fixture
+def paper() -> Any:
+    """Makes images: `paper(names=("B1", …), dtype="uint8", look=None)`."""
+    return paper_image
+
+
+@pytest.fixture
+def styled_image() -> PaperImage:
+    """An image that has a look."""
+    return paper_image(look=Look("palette"))
+
+
+@pytest.fixture
+def paper_engine() -> PaperEngine:
+    """An engine without pixels."""
+    return PaperEngine()
+
+
+@pytest.fixture
+def new_map(paper_engine: PaperEngine) -> Iterator[Any]:
+    """Makes maps of that engine, which are closed at the end."""
+    from geoloom.map import Map
+
+    made = []
+
+    def make(**options: Any) -> Map:
+        made.append(Map(engine=paper_engine, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def eventually() -> Any:
+    """Wait until something holds: `eventually(lambda: …)`."""
+
+    def wait(holds: Any, seconds: float = 5.0) -> None:
+        deadline = time.monotonic() + seconds
+        while not holds():
+            assert time.monotonic() < deadline, "it never came true"
+            time.sleep(0.01)
+
+    return wait

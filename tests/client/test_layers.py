@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from geoloom.errors import NotFound, ParameterError
+from geoloom.layers import BLANK, ImageLayer, in_words
+from geoloom.profile import Look
+from geoloom.stretch import styled
+
+SECRET = "c3VwZXItc2VjcmV0"
+
+
+@pytest.fixture
+def layer(paper_engine: Any, styled_image: Any) -> ImageLayer:
+    layer = ImageLayer(paper_engine, paper_engine.tiles_base, name="NDVI")
+    layer.draw(styled_image)
+    return layer
+
+
+def test_its_url_is_the_browsers_address_and_serves_dense_screens(layer: ImageLayer) -> None:
+    assert layer.url.startswith(f"/lab/proxy/20123/tiles/{layer.key}/{{z}}/{{x}}/{{y}}{{r}}.png?c=")
+    assert not layer.detect_retina
+
+
+def test_the_browser_asks_only_where_the_image_is(layer: ImageLayer) -> None:
+    assert [tuple(corner) for corner in layer.bounds] == [(40.6, -112.9), (41.0, -112.5)]
+    assert layer.max_zoom == 24
+    assert layer.max_native_zoom is None
+    assert layer.bbox == (-112.9, 40.6, -112.5, 41.0)
+
+
+@pytest.mark.parametrize("bounds", [None, (170.0, -10.0, -170.0, 10.0)])
+def test_over_the_antimeridian_it_asks_everywhere(paper_engine: Any, styled_image: Any, bounds: Any) -> None:
+    paper_engine.bounds = bounds
+    layer = ImageLayer(paper_engine, paper_engine.tiles_base)
+    layer.draw(styled_image)
+    assert layer.bounds is None
+
+
+def test_a_hidden_layer_asks_for_nothing(layer: ImageLayer) -> None:
+    url = layer.url
+    layer.visible = False
+    assert layer.url == BLANK
+    layer.renew()
+    assert layer.url == BLANK
+    layer.visible = True
+    assert layer.url != url
+    assert "/tiles/" in layer.url
+
+
+def test_no_representation_shows_the_right_to_read(layer: ImageLayer) -> None:
+    assert SECRET in layer.url
+    shown = repr(layer) + str(layer) + str(layer._repr_mimebundle_())
+    assert SECRET not in shown
+    assert layer.key in shown
+
+
+def test_names_and_messages_are_escaped(layer: ImageLayer) -> None:
+    layer.name = "<img src=x>"
+    layer.say("<script>")
+    html = layer._repr_mimebundle_()["text/html"]
+    assert "<img" not in html
+    assert "<script" not in html
+
+
+def test_renewing_changes_the_right_and_nothing_else(layer: ImageLayer) -> None:
+    before = layer.url
+    layer.renew()
+    assert before.partition("?")[0] == layer.url.partition("?")[0]
+    assert before != layer.url
+
+
+def test_it_is_renewed_before_the_right_expires(paper_engine: Any, layer: ImageLayer) -> None:
+    assert time.time() < layer.renew_at < time.time() + paper_engine.lifetime
+
+
+def test_a_retry_changes_the_url_so_that_no_cache_answers(layer: ImageLayer) -> None:
+    first = layer.url
+    layer.retry()
+    layer.retry()
+    assert layer.url == f"{first}&v=2"
+
+
+def test_a_message_is_said_once(layer: ImageLayer) -> None:
+    assert layer.say("gone")
+    assert not layer.say("gone")
+    assert layer.messages == ("gone",)
+
+
+def test_drawing_another_image_forgets_the_messages(layer: ImageLayer, paper: Any) -> None:
+    layer.say("gone")
+    key = layer.key
+    layer.draw(paper(href="/data/other.tif", look=Look("grey")))
+    assert layer.key != key
+    assert layer.messages == ()
+    assert layer.key in layer.url
+
+
+def test_a_blend_shows_the_legends_of_its_parts(paper_engine: Any, paper: Any) -> None:
+    image = paper(look=Look("rgba")).step("blend", Look("rgba"))
+    top = image.key
+    legend = paper_engine.legend
+
+    def legends(key: str) -> dict[str, Any]:
+        return {"kind": "none"} if key == top else legend(key)
+
+    paper_engine.legend = legends
+    layer = ImageLayer(paper_engine, paper_engine.tiles_base)
+    layer.draw(image)
+    assert layer.legend["kind"] == "group"
+    assert layer.legend["parts"][0]["name"] == "NDVI"
+
+
+def test_events_and_errors_become_sentences() -> None:
+    assert in_words(NotFound("No chain.", hint="Run the cell.")) == "No chain. Run the cell."
+    event = {"message": "It is gone.", "hint": "Put it back.", "op": "open", "incident": "ab12"}
+    assert in_words(event) == "In open: It is gone. Put it back. (incident ab12)"
+    assert in_words({}) == "The engine gave no reason."
+
+
+class TestStretch:
+    """`geoloom.stretch`: a look for images that have none."""
+
+    def test_a_look_is_left_alone(self, styled_image: Any, paper_engine: Any) -> None:
+        assert styled(styled_image, paper_engine) == (styled_image, "")
+
+    def test_a_look_cannot_be_given_twice(self, styled_image: Any, paper_engine: Any) -> None:
+        with pytest.raises(ParameterError, match="already has a look, so vmin and colormap"):
+            styled(styled_image, paper_engine, vmin=0, colormap="greys")
+
+    def test_one_band_becomes_a_ramp_between_its_percentiles(self, paper: Any, paper_engine: Any) -> None:
+        paper_engine.percentiles = {"B1": (23, 145)}
+        image, note = styled(paper(names=("B1",), dtype="uint8"), paper_engine)
+        assert note == "stretched 23–145 (2–98 %)"
+        assert [node.op for node in image.chain.topological()] == ["open", "scale", "colormap"]
+        assert list(image.chain.topological()[1].params["limits"]) == [23.0, 145.0]
+
+    def test_given_limits_are_kept(self, paper: Any, paper_engine: Any) -> None:
+        _, note = styled(paper(), paper_engine, vmin=-0.2, vmax=1)
+        assert note == "stretched −0.2 to 1"
+        assert paper_engine.registered == []
+
+    def test_a_missing_limit_is_measured(self, paper: Any, paper_engine: Any) -> None:
+        paper_engine.percentiles = {"ndvi": (-0.1, 0.8)}
+        _, note = styled(paper(), paper_engine, vmin=0)
+        assert note == "stretched 0–0.8 (2–98 %)"
+
+    def test_first_three_bands_become_a_picture(self, paper: Any, paper_engine: Any) -> None:
+        paper_engine.percentiles = {"B1": (10, 20), "B2": (11, 21), "B3": (12, 22)}
+        image, note = styled(paper(names=("B1", "B2", "B3", "B4"), dtype="uint16"), paper_engine)
+        assert note == "B1, B2, B3 as red, green, blue, stretched 10–20, 11–21, 12–22 (2–98 %)"
+        assert list(image.chain.node.params["limits"]) == [10, 20, 11, 21, 12, 22]
+
+    def test_the_files_own_colours_are_used_as_they_are(self, paper: Any, paper_engine: Any) -> None:
+        photo = paper(names=("a", "b", "c", "d"), dtype="uint8", colours=("Blue", "Green", "Red", "Alpha"))
+        image, note = styled(photo, paper_engine)
+        assert note == "c, b, a as red, green, blue, as in the file"
+        assert list(image.chain.node.params["limits"]) == [0, 255]
+
+    def test_bool_becomes_two_classes(self, paper: Any, paper_engine: Any) -> None:
+        image, note = styled(paper(dtype="bool"), paper_engine)
+        assert image.chain.node.op == "palette"
+        assert note == "false and true"
+
+    @pytest.mark.parametrize("percentiles", [{}, {"ndvi": (3.0, 3.0)}])
+    def test_nothing_to_measure_still_gives_a_ramp(
+        self, paper: Any, paper_engine: Any, percentiles: Any
+    ) -> None:
+        paper_engine.percentiles = percentiles
+        image, _ = styled(paper(), paper_engine)
+        low, high = image.chain.topological()[1].params["limits"]
+        assert low < high
+
+    def test_one_limit_a_band_must_fit_the_bands(self, paper: Any, paper_engine: Any) -> None:
+        with pytest.raises(ParameterError, match="vmin has 2 values for 3 bands"):
+            styled(paper(names=("r", "g", "b")), paper_engine, vmin=[0, 1], vmax=1)
+
+    def test_a_ramp_shows_one_band(self, paper: Any, paper_engine: Any) -> None:
+        with pytest.raises(ParameterError, match=r'image has 3: r, g, b. Choose one, for example image."r"'):
+            styled(paper(names=("r", "g", "b")), paper_engine, colormap="viridis")

@@ -1,0 +1,297 @@
+from __future__ import annotations
+
+from typing import Any
+
+import ipyleaflet
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from geoloom.basemaps import base_layer
+from geoloom.errors import EngineUnreachable, ParameterError
+from geoloom.layers import BLANK, ImageLayer
+from geoloom.map import Map
+from geoloom.profile import Look
+from geoloom.view import bbox_around, fitting
+
+POINT = {"type": "Point", "coordinates": [12.0, 45.0]}
+BOX = (-112.9, 40.6, -112.5, 41.0)
+
+
+def names(m: Map) -> list[str]:
+    return [layer.name for layer in m.overlays]
+
+
+class TestLayers:
+    def test_add_layer_returns_the_layer_and_puts_it_on_top(
+        self, new_map: Any, styled_image: Any, paper: Any
+    ) -> None:
+        m = new_map()
+        first = m.add_layer(styled_image, name="NDVI", opacity=0.5, visible=False)
+        second = m.add_layer(paper(href="/b.tif", look=Look("grey")), name="other")
+        assert isinstance(first, ImageLayer)
+        assert (first.opacity, first.visible) == (0.5, False)
+        assert m.overlays == (first, second)
+        assert isinstance(m, ipyleaflet.Map)
+
+    def test_the_same_name_again_replaces(self, new_map: Any, styled_image: Any, paper: Any) -> None:
+        m = new_map()
+        layer = m.add_layer(styled_image, name="NDVI", opacity=0.3)
+        m.add_layer(POINT, name="place")
+        again = m.add_layer(paper(href="/b.tif", look=Look("grey")), name="NDVI")
+        assert again is layer
+        assert names(m) == ["NDVI", "place"]
+        assert layer.opacity == 0.3
+
+    def test_unnamed_layers_get_names_of_their_own(self, new_map: Any, styled_image: Any, paper: Any) -> None:
+        m = new_map()
+        m.add_layer(styled_image)
+        m.add_layer(styled_image)
+        m.add_layer(paper(href="/b.tif", look=Look("grey")))
+        m.add_layer(POINT)
+        m.add(ipyleaflet.Marker(location=(1, 2)))
+        assert names(m) == ["ndvi", "ndvi 2", "GeoJSON", "Marker"]
+
+    def test_replace_keeps_place_and_name_across_kinds(self, new_map: Any, styled_image: Any) -> None:
+        m = new_map()
+        m.add_layer(styled_image, name="a")
+        m.add_layer(POINT, name="b")
+        m.replace_layer("a", POINT)
+        m.replace_layer("b", styled_image)
+        assert names(m) == ["a", "b"]
+        assert isinstance(m.layer("a"), ipyleaflet.GeoJSON)
+        assert isinstance(m.layer("b"), ImageLayer)
+
+    def test_remove_takes_names_and_layers(self, new_map: Any, styled_image: Any) -> None:
+        m = new_map()
+        layer = m.add_layer(styled_image, name="a")
+        m.add_layer(POINT, name="b")
+        m.remove_layer(layer)
+        m.remove_layer("b")
+        assert m.overlays == ()
+
+    @pytest.mark.parametrize("act", ["remove_layer", "layer", "fit"])
+    def test_unknown_names_list_those_there_are(self, new_map: Any, styled_image: Any, act: str) -> None:
+        m = new_map()
+        with pytest.raises(ParameterError, match=r"no layer 'NDWI' on this map. It has no layers yet"):
+            getattr(m, act)("NDWI")
+        m.add_layer(styled_image, name="NDVI")
+        with pytest.raises(ParameterError, match="The layers are 'NDVI'"):
+            getattr(m, act)("NDWI")
+
+    def test_clear_keeps_base_map_and_controls(self, new_map: Any, styled_image: Any) -> None:
+        m = new_map()
+        before = (m.layers, m.controls)
+        m.add_layer(styled_image)
+        m.say("x", "gone")
+        m.clear()
+        assert (m.layers, m.controls) == before
+        assert m.messages == ()
+
+    def test_layers_move(self, new_map: Any) -> None:
+        m = new_map()
+        for name in "abc":
+            m.add_layer(POINT, name=name)
+        m.move_layer("a", 1)
+        assert names(m) == ["b", "a", "c"]
+        m.move_layer("c", -5)
+        assert names(m) == ["c", "b", "a"]
+
+    def test_what_cannot_be_shown_says_what_can(self, new_map: Any) -> None:
+        with pytest.raises(ParameterError, match=r"A dict cannot be shown on a map. Give an image, GeoJSON"):
+            new_map().add_layer({"type": "Nonsense"})
+        with pytest.raises(ParameterError, match="vmin can be set for images only"):
+            new_map().add_layer(POINT, vmin=3)
+
+    def test_anything_with_geometry_becomes_geojson(self, new_map: Any) -> None:
+        class Frame:
+            crs = "EPSG:32632"
+
+            def __init__(self, moved: bool = False) -> None:
+                self.moved = moved
+
+            def to_crs(self, code: int) -> Frame:
+                assert code == 4326
+                return Frame(moved=True)
+
+            @property
+            def __geo_interface__(self) -> dict[str, Any]:
+                assert self.moved
+                return {"type": "Feature", "geometry": POINT, "properties": None}
+
+        layer = new_map().add_layer(Frame(), name="places")
+        assert layer.data["features"][0]["geometry"] == POINT
+        assert "properties" in layer.data["features"][0]
+
+    def test_a_failure_leaves_no_layer(self, new_map: Any, paper_engine: Any, styled_image: Any) -> None:
+        m = new_map()
+        paper_engine.go_away()
+        with pytest.raises(EngineUnreachable):
+            m.add_layer(styled_image, name="NDVI")
+        assert m.overlays == ()
+
+
+class TestBaseMaps:
+    def test_the_default_is_drawn_by_the_engine(self, new_map: Any) -> None:
+        m = new_map()
+        assert [layer.url for layer in m.layers] == ["/lab/proxy/20123/basemap/{z}/{x}/{y}.png"]
+        assert m.layers[0].base
+
+    def test_no_address_beyond_this_machine_is_in_the_map(self, new_map: Any) -> None:
+        m = new_map()
+        state = [widget.get_state() for widget in (m, *m.layers, *m.controls)]
+        assert "http" not in str(state).replace("http://www.w3.org", "")
+
+    def test_online_ones_by_name(self, new_map: Any) -> None:
+        m = new_map(basemap="esri")
+        assert m.layers[0].url.startswith("https://server.arcgisonline.com/")
+        m.set_basemap("osm")
+        assert "openstreetmap" in m.layers[0].url
+        m.set_basemap("none")
+        assert m.layers[0].url == BLANK
+        m.set_basemap(ipyleaflet.TileLayer(url="/mine/{z}/{x}/{y}.png", name="mine"))
+        assert m.base_name == "mine"
+        assert len(m.layers) == 1
+
+    def test_changing_it_keeps_the_layers(self, new_map: Any, styled_image: Any) -> None:
+        m = new_map()
+        layer = m.add_layer(styled_image)
+        m.set_basemap("osm")
+        assert m.layers[1:] == (layer,)
+
+    @pytest.mark.parametrize("name", ["no such map", "Thunderforest.Landscape"])
+    def test_unknown_ones_list_those_there_are(self, name: str) -> None:
+        with pytest.raises(ParameterError, match=r"There is no base map .*offline, osm, esri"):
+            base_layer(name, None)
+
+    def test_without_an_engine_the_map_says_so(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(engine: Any) -> Any:
+            raise EngineUnreachable("The embedded engine did not start.")
+
+        monkeypatch.setattr("geoloom.map._connect", refuse)
+        m = Map()
+        assert m.messages == ("The embedded engine did not start.",)
+        assert m.layers[0].url == BLANK
+        m.close()
+
+
+class TestView:
+    def test_fit_shows_all_of_it(self, new_map: Any, styled_image: Any) -> None:
+        m = new_map()
+        layer = m.add_layer(styled_image, name="NDVI")
+        for item in (layer, "NDVI", styled_image, BOX):
+            m.center, m.zoom = [0, 0], 1
+            m.fit(item)
+            west, south, east, north = m.bbox
+            assert west <= BOX[0]
+            assert south <= BOX[1]
+            assert east >= BOX[2]
+            assert north >= BOX[3]
+            assert m.zoom == 10
+
+    def test_fit_refuses_what_has_no_place(self, new_map: Any) -> None:
+        m = new_map()
+        m.add_layer(POINT, name="p")
+        for item in ("p", (1, 2), None):
+            with pytest.raises((ParameterError, TypeError)):
+                m.fit(item)
+
+    def test_bbox_is_what_the_browser_says(self, new_map: Any) -> None:
+        m = new_map()
+        for edge, value in zip(("west", "south", "east", "north"), (170.0, -10.0, 190.0, 10.0), strict=True):
+            m.set_trait(edge, value)
+        assert m.bbox == (170.0, -10.0, -170.0, 10.0)
+
+    @given(
+        st.floats(-180, 180),
+        st.floats(-84, 84),
+        st.floats(0.001, 90),
+        st.floats(0.001, 60),
+        st.tuples(st.integers(100, 3000), st.integers(100, 2000)),
+    )
+    def test_fitting_shows_every_box(
+        self, west: float, south: float, width: float, height: float, size: tuple[int, int]
+    ) -> None:
+        north = min(south + height, 84.9)
+        east = west + width if west + width <= 180 else west + width - 360
+        center, zoom = fitting((west, south, east, north), size)
+        shown = bbox_around(center, zoom, size)
+        assert 0 <= zoom <= 18
+        assert -180 <= center[1] <= 180
+        if zoom > 0:
+            assert shown[1] <= south + 1e-6
+            assert shown[3] >= north - 1e-6
+            assert shown[0] == -shown[2] == -180 or (shown[2] - shown[0]) % 360 >= width - 1e-6
+
+
+class TestCompareAndDraw:
+    def test_split_takes_its_layers_off_and_gives_them_back(self, new_map: Any, styled_image: Any) -> None:
+        m = new_map()
+        m.add_layer(POINT, name="below")
+        m.add_layer(styled_image, name="a")
+        m.add_layer(POINT, name="b")
+        control = m.split("a", "b")
+        assert control in m.controls
+        assert [layer.name for layer in m.layers if not layer.base] == ["below"]
+        assert set(names(m)) == {"below", "a", "b"}
+        m.add_layer(POINT, name="c")
+        assert control in m.controls
+        m.unsplit()
+        assert control not in m.controls
+        assert names(m) == ["below", "a", "b", "c"]
+
+    def test_split_takes_images(self, new_map: Any, styled_image: Any, paper: Any) -> None:
+        m = new_map()
+        m.split(styled_image, paper(href="/b.tif", look=Look("grey")))
+        assert names(m) == ["left", "right"]
+        with pytest.raises(ParameterError, match="Two different layers"):
+            m.split("left", "left")
+
+    def test_removing_a_side_ends_the_split(self, new_map: Any, styled_image: Any) -> None:
+        m = new_map()
+        m.add_layer(styled_image, name="a")
+        m.add_layer(POINT, name="b")
+        m.split("a", "b")
+        m.remove_layer("a")
+        assert names(m) == ["b"]
+
+    def test_drawn_is_geojson(self, new_map: Any) -> None:
+        m = new_map()
+        assert m.drawn == {"type": "FeatureCollection", "features": []}
+        m.draw()
+        feature = {"type": "Feature", "properties": {}, "geometry": POINT}
+        (control,) = (one for one in m.controls if isinstance(one, ipyleaflet.GeomanDrawControl))
+        control.data = [feature]
+        assert m.drawn["features"][0]["geometry"] == POINT
+
+
+class TestMessages:
+    def test_each_is_said_once_and_escaped(self, new_map: Any) -> None:
+        m = new_map()
+        for _ in range(3):
+            m.say("engine", "<b>gone</b>")
+        assert m.messages == ("<b>gone</b>",)
+        (board,) = (
+            one.widget for one in m.controls if "geoloom-messages" in getattr(one, "widget", m)._dom_classes
+        )
+        assert "&lt;b&gt;gone" in board.value
+        assert board.layout.display is None
+        m.unsay("engine")
+        assert m.messages == ()
+        assert board.layout.display == "none"
+
+    def test_replacing_a_layer_takes_its_messages_away(self, new_map: Any, styled_image: Any) -> None:
+        m = new_map()
+        m.add_layer(styled_image, name="NDVI")
+        m.say("NDVI", "gone")
+        m.say("other", "stays")
+        m.add_layer(styled_image, name="NDVI")
+        assert m.messages == ("stays",)
+
+
+def test_no_representation_shows_a_right_to_read(new_map: Any, styled_image: Any) -> None:
+    m = new_map()
+    m.add_layer(styled_image, name="NDVI")
+    shown = f"{m!r} {m} {m._repr_mimebundle_()} {m.panel!r} {m.controls!r} {m.layers!r}"
+    assert "c3VwZXItc2VjcmV0" not in shown
+    assert repr(m) == "Map(center=(20.0000, 0.0000), zoom=2, layers=['NDVI'])"

@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from geoloom.errors import CapabilityError
+from geoloom.layers import ImageLayer
+from geoloom.profile import Look
+from geoloom.watch import Watch, watch_for
+
+
+class Listener:
+    """As much of a map as the watch looks at."""
+
+    def __init__(self, *layers: ImageLayer) -> None:
+        self.comm: Any = object()
+        self.image_layers = layers
+        self.said: list[tuple[str, str]] = []
+
+    def say(self, source: str, message: str) -> None:
+        if (source, message) not in self.said:
+            self.said.append((source, message))
+
+    def unsay(self, source: str) -> None:
+        self.said = [pair for pair in self.said if pair[0] != source]
+
+
+@pytest.fixture
+def layer(paper_engine: Any, styled_image: Any) -> ImageLayer:
+    layer = ImageLayer(paper_engine, paper_engine.tiles_base, name="NDVI")
+    layer.draw(styled_image)
+    return layer
+
+
+@pytest.fixture
+def listener(layer: ImageLayer) -> Listener:
+    return Listener(layer)
+
+
+@pytest.fixture
+def watch(paper_engine: Any, listener: Listener) -> Watch:
+    """A watch whose turns the test makes itself."""
+    watch = Watch(paper_engine, paper_engine.tiles_base)
+    watch._maps.add(listener)
+    return watch
+
+
+def happen(engine: Any, layer: ImageLayer, kind: str, message: str = "") -> None:
+    engine.happened.put({"type": kind, "key": layer.key, "message": message, "hint": None, "tile": [1, 2, 3]})
+
+
+class TestTurns:
+    def test_an_error_is_said_once(self, watch: Watch, layer: ImageLayer, listener: Listener) -> None:
+        for _ in range(3):
+            happen(watch.engine, layer, "error", "/data/a.tif is not there.")
+            watch.turn(0.01)
+        assert layer.messages == ("/data/a.tif is not there.",)
+        assert listener.said == [("NDVI", "/data/a.tif is not there.")]
+
+    def test_events_of_other_chains_are_left_alone(
+        self, watch: Watch, layer: ImageLayer, listener: Listener
+    ) -> None:
+        watch.engine.happened.put({"type": "error", "key": "0" * 32, "message": "x"})
+        watch.turn(0.01)
+        assert layer.messages == ()
+        assert listener.said == []
+
+    def test_refused_tiles_come_back(
+        self, watch: Watch, layer: ImageLayer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        url = layer.url
+        happen(watch.engine, layer, "refused", "The engine is busy.")
+        watch.turn(0.01)
+        assert layer.waiting
+        assert layer.url == url
+        assert layer.messages == ()
+        later = time.monotonic() + 1.5
+        monkeypatch.setattr("geoloom.watch.time.monotonic", lambda: later)
+        watch.turn(0.01)
+        assert not layer.waiting
+        assert layer.url == f"{url}&v=1"
+
+    def test_refused_again_waits_longer(
+        self, watch: Watch, layer: ImageLayer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now = [time.monotonic()]
+        monkeypatch.setattr("geoloom.watch.time.monotonic", lambda: now[0])
+        waits = []
+        for _ in range(4):
+            happen(watch.engine, layer, "refused")
+            watch.turn(0.01)
+            start = now[0]
+            while layer.waiting:
+                now[0] += 0.5
+                watch.turn(0.01)
+            waits.append(now[0] - start)
+        assert waits == [1.0, 2.0, 4.0, 8.0]
+
+    def test_a_right_is_renewed_before_it_expires(self, watch: Watch, layer: ImageLayer) -> None:
+        url = layer.url
+        watch.turn(0.01)
+        assert layer.url == url
+        layer.renew_at = time.time() - 1
+        watch.turn(0.01)
+        assert layer.url != url
+        assert layer.renew_at > time.time()
+
+    def test_a_renewal_that_fails_is_said(
+        self, watch: Watch, layer: ImageLayer, listener: Listener, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(chain: Any) -> Any:
+            raise CapabilityError("You may not read this any more.")
+
+        monkeypatch.setattr(watch.engine, "register", refuse)
+        layer.renew_at = time.time() - 1
+        watch.turn(0.01)
+        assert listener.said == [("NDVI", "You may not read this any more.")]
+        assert layer.renew_at > time.time()
+
+    def test_a_browser_that_never_asks_is_told(
+        self, watch: Watch, layer: ImageLayer, listener: Listener, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        layer.set_trait("loading", True)
+        watch.turn(0.01)
+        assert listener.said == []
+        later = time.monotonic() + 6
+        monkeypatch.setattr("geoloom.watch.time.monotonic", lambda: later)
+        watch.turn(0.01)
+        ((_, message),) = listener.said
+        assert "does not reach the tile engine at /lab/proxy/20123" in message
+        assert "GEOLOOM_TILES_URL" in message
+        happen(watch.engine, layer, "seen")
+        watch.turn(0.01)
+        assert listener.said == []
+
+    @pytest.mark.parametrize("why", ["seen", "hidden", "not shown"])
+    def test_only_shown_layers_are_expected_to_ask(
+        self, watch: Watch, layer: ImageLayer, listener: Listener, monkeypatch: pytest.MonkeyPatch, why: str
+    ) -> None:
+        if why != "not shown":
+            layer.set_trait("loading", True)
+        if why == "seen":
+            happen(watch.engine, layer, "seen")
+        layer.visible = why != "hidden"
+        later = time.monotonic() + 6
+        monkeypatch.setattr("geoloom.watch.time.monotonic", lambda: later)
+        watch.turn(0.01)
+        assert listener.said == []
+
+
+class TestThread:
+    def test_it_tells_a_map_and_ends_with_the_last_one(
+        self, new_map: Any, paper_engine: Any, styled_image: Any, eventually: Any
+    ) -> None:
+        m = new_map()
+        watch = m._watch
+        assert not watch.running
+        layer = m.add_layer(styled_image, name="NDVI")
+        assert watch.running
+        happen(paper_engine, layer, "error", "It is gone.")
+        eventually(lambda: m.messages == ("It is gone.",))
+        m.close()
+        eventually(lambda: not watch.running)
+
+    def test_one_thread_serves_all_maps_of_a_kernel(
+        self, new_map: Any, styled_image: Any, paper: Any
+    ) -> None:
+        first, second = new_map(), new_map()
+        first.add_layer(styled_image)
+        second.add_layer(paper(href="/b.tif", look=Look("grey")))
+        assert first._watch is second._watch
+        names = [thread.name for thread in threading.enumerate()]
+        assert names.count("geoloom-watch") == 1
+
+    def test_an_engine_that_comes_back_brings_the_map_back(
+        self, new_map: Any, paper_engine: Any, styled_image: Any, eventually: Any, monkeypatch: Any
+    ) -> None:
+        monkeypatch.setattr("geoloom.watch.RETRY_SECONDS", (0.01,))
+        m = new_map()
+        layer = m.add_layer(styled_image, name="NDVI")
+        paper_engine.go_away()
+        eventually(lambda: any("does not answer" in message for message in m.messages))
+        url = layer.url
+        paper_engine.failure = None
+        eventually(lambda: m.messages == () and layer.url != url)
+        assert "&v=1" in layer.url
+
+    def test_even_a_defect_is_said_and_survived(
+        self,
+        new_map: Any,
+        paper_engine: Any,
+        styled_image: Any,
+        eventually: Any,
+        monkeypatch: Any,
+        capfd: pytest.CaptureFixture[str],
+    ) -> None:
+        monkeypatch.setattr("geoloom.watch.RETRY_SECONDS", (0.01,))
+        m = new_map()
+        events = paper_engine.events
+        paper_engine.events = lambda *_: {"events": 3}
+        m.add_layer(styled_image, name="NDVI")
+        eventually(lambda: any("TypeError" in message for message in m.messages))
+        assert m._watch.running
+        paper_engine.events = events
+        eventually(lambda: m.messages == ())
+        assert capfd.readouterr() == ("", "")
+
+
+def test_there_is_one_watch_an_engine(paper_engine: Any) -> None:
+    assert watch_for(paper_engine, paper_engine.tiles_base) is watch_for(
+        paper_engine, paper_engine.tiles_base
+    )
