@@ -151,16 +151,6 @@ class Pipeline:
         """A tile of the offline base map as PNG."""
         return basemap_tile(tile.z, tile.x, tile.y, ratio)
 
-    def warm(self) -> None:
-        """Compile what is compiled, so that the first tile does not wait for it."""
-        from geoloom_engine import warp
-
-        warm = getattr(warp, "warm", None)
-        if warm is not None:
-            warm()
-        for tile in (Tile(0, 0, 0),):
-            self.basemap(tile, 1)
-
     def close(self) -> None:
         """Close all sources."""
         self.pool.close()

@@ -19,6 +19,7 @@ from geoloom_engine.metrics import Metrics
 from geoloom_engine.revocations import Revocations
 from geoloom_engine.settings import Settings
 from geoloom_engine.tiles import Tiles
+from geoloom_engine.warming import steps
 from geoloom_engine.work import WorkQueue
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Services:
         self._active = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        self._warm = asyncio.ensure_future(self.compute("warm", "engine", pipeline.warm))
+        self._warm = asyncio.ensure_future(self._warm_up())
 
     async def compute[T](self, name: object, session: str, task: Callable[[], T]) -> T:
         """Run a task in the compute thread, in its turn."""
@@ -90,6 +91,11 @@ class Services:
         finally:
             task.cancel()
             stop.cancel()
+
+    async def _warm_up(self) -> None:
+        # One by one, so that requests that are there already take their turn in between.
+        for step in steps():
+            await self.compute(step, "warming", step)
 
     def begin(self) -> None:
         """Count a request that is being answered."""

