@@ -39,8 +39,9 @@ format: setup-test ## Format the code and mend what ruff can mend
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
-docs: setup-test ## Write the generated files anew: image.pyi, docs/settings.md
+docs: setup-test ## Write the generated files anew: image.pyi, operations, settings
 	@$(BIN)/python -m geoloom.stub > .venv/new && mv .venv/new client_lib/geoloom/image.pyi
+	@$(BIN)/python tools/operations.py > .venv/new && mv .venv/new docs/operations.md
 	@$(BIN)/python -m geoloom_engine.settings > .venv/new && mv .venv/new docs/settings.md
 
 hooks: setup-test ## Check every commit with pre-commit
