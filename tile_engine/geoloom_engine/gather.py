@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numba
 import numpy as np
@@ -21,26 +21,20 @@ from numba import types
 CELL = 16
 """Pixels between nodes."""
 
-Kernel = Callable[..., None]
 
-
-def _position(nodes: Any, exact: Any, slot: int, i: int, j: int, r: int, c: int) -> float:
-    """Position of pixel (r, c) of a cell along one source axis; (i, j) is its upper left node."""
-    if slot >= 0:
-        return exact[slot, r, c]  # type: ignore[no-any-return]
+@numba.njit(inline="always")
+def _line(nodes: Any, i: int, j: int, r: int) -> tuple[float, float]:
+    """Position of the first pixel of row r of a cell along one source axis, and the step to the next."""
     s = r / CELL
     left = nodes[i, j] + (nodes[i + 1, j] - nodes[i, j]) * s
     right = nodes[i, j + 1] + (nodes[i + 1, j + 1] - nodes[i, j + 1]) * s
-    return left + (right - left) * (c / CELL)  # type: ignore[no-any-return]
-
-
-position = numba.njit(inline="always")(_position)
+    return left, (right - left) / CELL
 
 
 def _extent(
-    nodes: Any, exact: Any, slots: Any, row: int, col: int, rows: int, cols: int, size: float, pad: float
+    nodes: Any, exact: Any, slots: Any, row: int, col: int, rows: int, cols: int, size: Any
 ) -> tuple[float, float, float, float]:
-    """Least and greatest position of a rectangle's pixels that meet the source.
+    """Least and greatest position of a rectangle's pixels that lie in the source.
 
     Parameters
     ----------
@@ -54,16 +48,14 @@ def _extent(
         The rectangle's first pixel, counted from the first cell.
     size
         (2,): width and height of the source.
-    pad
-        How far outside the source a position still counts.
 
     Returns
     -------
-    (low x, high x, low y, high y); low > high if no pixel meets the source.
+    (low x, high x, low y, high y), perhaps a little wider; low > high if no pixel lies in the source.
     """
     low_x, low_y = np.inf, np.inf
     high_x, high_y = -np.inf, -np.inf
-    width, height = size[0] + pad, size[1] + pad  # type: ignore[index]
+    width, height = size
     for i in range(row // CELL, (row + rows - 1) // CELL + 1):
         top, bottom = max(row - i * CELL, 0), min(row + rows - i * CELL, CELL) - 1
         for j in range(col // CELL, (col + cols - 1) // CELL + 1):
@@ -71,20 +63,22 @@ def _extent(
             if slot == -2:
                 continue
             left, right = max(col - j * CELL, 0), min(col + cols - j * CELL, CELL) - 1
-            # Interpolated positions are extreme at a corner.
-            step_r = max(bottom - top, 1) if slot < 0 else 1
-            step_c = max(right - left, 1) if slot < 0 else 1
             x0, x1, y0, y1 = np.inf, -np.inf, np.inf, -np.inf
-            for r in range(top, bottom + 1, step_r):
-                for c in range(left, right + 1, step_c):
-                    x = position(nodes[0], exact[0], slot, i, j, r, c)
-                    y = position(nodes[1], exact[1], slot, i, j, r, c)
-                    if math.isfinite(x) and math.isfinite(y):
-                        inside = -pad <= x < width and -pad <= y < height
-                        if slot < 0 or inside:
-                            x0, x1 = min(x0, x), max(x1, x)
-                            y0, y1 = min(y0, y), max(y1, y)
-            if x1 >= -pad and x0 < width and y1 >= -pad and y0 < height:
+            if slot >= 0:
+                for r in range(top, bottom + 1):
+                    for c in range(left, right + 1):
+                        x, y = exact[0, slot, r, c], exact[1, slot, r, c]
+                        if 0 <= x < width and 0 <= y < height:
+                            x0, x1, y0, y1 = min(x0, x), max(x1, x), min(y0, y), max(y1, y)
+            else:
+                # Interpolated positions are extreme at a corner.
+                for r in (top, bottom):
+                    ax, dx = _line(nodes[0], i, j, r)
+                    ay, dy = _line(nodes[1], i, j, r)
+                    for c in (left, right):
+                        x, y = ax + dx * c, ay + dy * c
+                        x0, x1, y0, y1 = min(x0, x), max(x1, x), min(y0, y), max(y1, y)
+            if x1 >= 0 and x0 < width and y1 >= 0 and y0 < height:
                 low_x, high_x = min(low_x, x0), max(high_x, x1)
                 low_y, high_y = min(low_y, y0), max(high_y, y1)
     return low_x, high_x, low_y, high_y
@@ -100,6 +94,7 @@ def _nearest(
     col: int,
     corner: Any,
     size: Any,
+    masked: bool,
     out: Any,
     out_valid: Any,
 ) -> None:
@@ -108,45 +103,89 @@ def _nearest(
     Parameters
     ----------
     data
-        (bands, h, w): a window of the source.
+        (bands, h, w): a window of the source that holds all pixels needed.
     valid
-        (1|bands, h, w), or (1, 1, 1) for "all are valid".
+        (1|bands, h, w); anything if not `masked`.
     nodes, exact, slots, row, col
         See `_extent`.
     corner
         (2,): x and y of the window's first pixel in the source.
     size
         (2,): width and height of the source.
+    masked
+        Whether some pixel of the window is invalid.
     out, out_valid
         (bands, rows, cols) and (1|bands, rows, cols): written where a source pixel is found.
     """
     bands, rows, cols = out.shape
     layers = out_valid.shape[0]
-    masked = valid.shape[1] > 1 or valid.shape[2] > 1 or data.shape[1] * data.shape[2] == 1
-    x0, y0, width, height = corner[0], corner[1], data.shape[2], data.shape[1]
+    left, top = corner
+    right, bottom = min(left + data.shape[2], size[0]), min(top + data.shape[1], size[1])
     for r in range(rows):
         i, s = (row + r) // CELL, (row + r) % CELL
         for j in range(col // CELL, (col + cols - 1) // CELL + 1):
             slot = slots[i, j]
             if slot == -2:
                 continue
-            for c in range(max(j * CELL - col, 0), min((j + 1) * CELL - col, cols)):
-                t = col + c - j * CELL
-                px = position(nodes[0], exact[0], slot, i, j, s, t)
-                py = position(nodes[1], exact[1], slot, i, j, s, t)
-                if not (0.0 <= px < size[0] and 0.0 <= py < size[1]):
+            first, end = max(col - j * CELL, 0), min(col + cols - j * CELL, CELL)
+            skip = j * CELL - col
+            ax, dx, ay, dy = 0.0, 0.0, 0.0, 0.0
+            if slot < 0:
+                ax, dx = _line(nodes[0], i, j, s)
+                ay, dy = _line(nodes[1], i, j, s)
+                xa, xb, ya, yb = ax + dx * first, ax + dx * (end - 1), ay + dy * first, ay + dy * (end - 1)
+                if (
+                    left <= min(xa, xb)
+                    and max(xa, xb) < right
+                    and top <= min(ya, yb)
+                    and max(ya, yb) < bottom
+                ):
+                    # All of the run lies inside: no pixel needs to be asked.
+                    for k in range(layers):
+                        b = np.uintp(k)
+                        if masked:
+                            for t in range(first, end):
+                                y, x = np.uintp(int(ay + dy * t) - top), np.uintp(int(ax + dx * t) - left)
+                                out_valid[b, np.uintp(r), np.uintp(skip + t)] = valid[b, y, x]
+                        else:
+                            for t in range(first, end):
+                                out_valid[b, np.uintp(r), np.uintp(skip + t)] = True
+                    for k in range(bands):
+                        b = np.uintp(k)
+                        for t in range(first, end):
+                            y, x = np.uintp(int(ay + dy * t) - top), np.uintp(int(ax + dx * t) - left)
+                            out[b, np.uintp(r), np.uintp(skip + t)] = data[b, y, x]
                     continue
-                x, y = int(px) - x0, int(py) - y0
-                if not (0 <= x < width and 0 <= y < height):
-                    continue
-                if masked:
-                    for b in range(layers):
-                        out_valid[b, r, c] = valid[b, y, x]
+            for t in range(first, end):
+                if slot < 0:
+                    px, py = ax + dx * t, ay + dy * t
                 else:
-                    for b in range(layers):
-                        out_valid[b, r, c] = True
-                for b in range(bands):
-                    out[b, r, c] = data[b, y, x]
+                    px, py = exact[0, slot, s, t], exact[1, slot, s, t]
+                if not (left <= px < right and top <= py < bottom):
+                    continue
+                x, y = np.uintp(int(px) - left), np.uintp(int(py) - top)
+                c = np.uintp(skip + t)
+                for k in range(layers):
+                    b = np.uintp(k)
+                    out_valid[b, np.uintp(r), c] = (not masked) or valid[b, y, x]
+                for k in range(bands):
+                    b = np.uintp(k)
+                    out[b, np.uintp(r), c] = data[b, y, x]
+
+
+@numba.njit(inline="always")
+def _blend(a00: Any, a01: Any, a10: Any, a11: Any, wx: float, wy: float) -> float:
+    """Four neighbours weighted by the distance (0..1) from the left and upper ones."""
+    upper = a00 + (float(a01) - float(a00)) * wx
+    lower = a10 + (float(a11) - float(a10)) * wx
+    return upper + (lower - upper) * wy
+
+
+@numba.njit(inline="always")
+def _rounded(value: float, high: float) -> float:
+    """Rounded half away from zero, at most `high`."""
+    rounded: float = np.trunc(value + 0.5) if value >= 0.0 else np.trunc(value - 0.5)
+    return high if rounded > high else rounded
 
 
 def _bilinear(
@@ -159,76 +198,96 @@ def _bilinear(
     col: int,
     corner: Any,
     size: Any,
-    limits: Any,
+    masked: bool,
+    whole: bool,
+    high: float,
     out: Any,
     out_valid: Any,
 ) -> None:
     """Weighted mean of the valid ones of the four source pixels round each pixel's centre.
 
-    A pixel is valid if the source pixel that holds its centre is. `limits` is (low, high) for
-    integers, which are rounded half away from zero, and (inf, -inf) for floats. Others: `_nearest`.
+    A pixel is valid if the source pixel that holds its centre is. `whole` says that the type holds
+    integers: they are rounded half away from zero, and nothing above `high`, the greatest float64
+    that is one of them, is stored. The other parameters are those of `_nearest`.
     """
     bands, rows, cols = out.shape
     layers = out_valid.shape[0]
-    masked = valid.shape[1] > 1 or valid.shape[2] > 1 or data.shape[1] * data.shape[2] == 1
-    x0, y0, width, height = corner[0], corner[1], data.shape[2], data.shape[1]
-    last_x, last_y = size[0] - 1, size[1] - 1
-    whole = limits[0] < limits[1]
+    left, top = corner
+    right, bottom = min(left + data.shape[2], size[0]), min(top + data.shape[1], size[1])
     for r in range(rows):
         i, s = (row + r) // CELL, (row + r) % CELL
         for j in range(col // CELL, (col + cols - 1) // CELL + 1):
             slot = slots[i, j]
             if slot == -2:
                 continue
-            for c in range(max(j * CELL - col, 0), min((j + 1) * CELL - col, cols)):
-                t = col + c - j * CELL
-                px = position(nodes[0], exact[0], slot, i, j, s, t)
-                py = position(nodes[1], exact[1], slot, i, j, s, t)
-                if not (0.0 <= px < size[0] and 0.0 <= py < size[1]):
+            first, end = max(col - j * CELL, 0), min(col + cols - j * CELL, CELL)
+            skip = j * CELL - col
+            ax, dx, ay, dy = 0.0, 0.0, 0.0, 0.0
+            if slot < 0:
+                ax, dx = _line(nodes[0], i, j, s)
+                ay, dy = _line(nodes[1], i, j, s)
+                xa, xb, ya, yb = ax + dx * first, ax + dx * (end - 1), ay + dy * first, ay + dy * (end - 1)
+                inside = left + 0.5 <= min(xa, xb) and max(xa, xb) < right - 0.5
+                if not masked and inside and top + 0.5 <= min(ya, yb) and max(ya, yb) < bottom - 0.5:
+                    # All four neighbours of all pixels of the run are there and valid.
+                    for k in range(layers):
+                        for t in range(first, end):
+                            out_valid[np.uintp(k), np.uintp(r), np.uintp(skip + t)] = True
+                    for k in range(bands):
+                        b = np.uintp(k)
+                        for t in range(first, end):
+                            px, py = ax + dx * t + 0.5, ay + dy * t + 0.5
+                            bx, by = int(px), int(py)
+                            wx, wy = px - bx, py - by
+                            x1, y1 = np.uintp(bx - left), np.uintp(by - top)
+                            x0, y0 = x1 - np.uintp(1), y1 - np.uintp(1)
+                            value = _blend(
+                                data[b, y0, x0], data[b, y0, x1], data[b, y1, x0], data[b, y1, x1], wx, wy
+                            )
+                            out[b, np.uintp(r), np.uintp(skip + t)] = (
+                                _rounded(value, high) if whole else value
+                            )
                     continue
-                nx, ny = int(px) - x0, int(py) - y0
-                fx, fy = math.floor(px - 0.5), math.floor(py - 0.5)
-                wx, wy = px - 0.5 - fx, py - 0.5 - fy
-                xa, xb = max(int(fx), 0) - x0, min(int(fx) + 1, last_x) - x0
-                ya, yb = max(int(fy), 0) - y0, min(int(fy) + 1, last_y) - y0
-                if not (0 <= xa and xb < width and 0 <= ya and yb < height):
+            for t in range(first, end):
+                if slot < 0:
+                    px, py = ax + dx * t, ay + dy * t
+                else:
+                    px, py = exact[0, slot, s, t], exact[1, slot, s, t]
+                if not (left <= px < right and top <= py < bottom):
                     continue
-                for b in range(bands):
-                    w00, w01 = (1.0 - wx) * (1.0 - wy), wx * (1.0 - wy)
-                    w10, w11 = (1.0 - wx) * wy, wx * wy
-                    total = 1.0
-                    if masked:
-                        v = min(b, layers - 1)
-                        if not valid[v, ny, nx]:
-                            continue
-                        if not (
-                            valid[v, ya, xa] and valid[v, ya, xb] and valid[v, yb, xa] and valid[v, yb, xb]
-                        ):
-                            w00 = w00 if valid[v, ya, xa] else 0.0
-                            w01 = w01 if valid[v, ya, xb] else 0.0
-                            w10 = w10 if valid[v, yb, xa] else 0.0
-                            w11 = w11 if valid[v, yb, xb] else 0.0
-                            total = w00 + w01 + w10 + w11
-                    value = (
-                        data[b, ya, xa] * w00
-                        + data[b, ya, xb] * w01
-                        + data[b, yb, xa] * w10
-                        + data[b, yb, xb] * w11
-                    ) / total
-                    if whole:
-                        value = math.floor(value + 0.5) if value >= 0 else math.ceil(value - 0.5)
-                        value = min(max(value, limits[0]), limits[1])
-                    out[b, r, c] = value
-                    if b < layers:
-                        out_valid[b, r, c] = True
+                # Positions are not negative, so that adding 0.5 and cutting rounds down.
+                bx, by = int(px + 0.5), int(py + 0.5)
+                wx, wy = (px + 0.5) - bx, (py + 0.5) - by
+                x0, x1 = np.uintp(max(bx - 1, left) - left), np.uintp(min(bx, right - 1) - left)
+                y0, y1 = np.uintp(max(by - 1, top) - top), np.uintp(min(by, bottom - 1) - top)
+                c = np.uintp(skip + t)
+                for k in range(bands):
+                    b, v = np.uintp(k), np.uintp(min(k, layers - 1))
+                    if masked and not valid[v, np.uintp(int(py) - top), np.uintp(int(px) - left)]:
+                        continue
+                    a00, a01, a10, a11 = data[b, y0, x0], data[b, y0, x1], data[b, y1, x0], data[b, y1, x1]
+                    if masked and not (
+                        valid[v, y0, x0] and valid[v, y0, x1] and valid[v, y1, x0] and valid[v, y1, x1]
+                    ):
+                        w00 = (1.0 - wx) * (1.0 - wy) if valid[v, y0, x0] else 0.0
+                        w01 = wx * (1.0 - wy) if valid[v, y0, x1] else 0.0
+                        w10 = (1.0 - wx) * wy if valid[v, y1, x0] else 0.0
+                        w11 = wx * wy if valid[v, y1, x1] else 0.0
+                        value = (a00 * w00 + a01 * w01 + a10 * w10 + a11 * w11) / (w00 + w01 + w10 + w11)
+                    else:
+                        value = _blend(a00, a01, a10, a11, wx, wy)
+                    out[b, np.uintp(r), c] = _rounded(value, high) if whole else value
+                    if k < layers:
+                        out_valid[b, np.uintp(r), c] = True
 
 
-def _array(dtype: str, ndim: int, layout: str = "A", *, readonly: bool = True) -> Any:
-    return types.Array(numba.from_dtype(np.dtype(dtype)), ndim, layout, readonly=readonly)
+def _array(dtype: str, ndim: int, layout: Literal["A", "C"] = "A", *, readonly: bool = True) -> Any:
+    kind: types.Type = numba.from_dtype(np.dtype(dtype))
+    return types.Array(kind, ndim, layout, readonly=readonly)
 
 
-_PAIR = types.UniTuple(types.int64, 2)
-_FLOAT_PAIR = types.UniTuple(types.float64, 2)
+_types: Any = types
+_PAIR = _types.UniTuple(types.int64, 2)
 _PLACE = (
     _array("float64", 3, "C"),
     _array("float64", 4, "C"),
@@ -265,43 +324,41 @@ def extent(
     slots: npt.NDArray[np.int32],
     place: tuple[int, int, int, int],
     size: tuple[int, int],
-    pad: float,
 ) -> tuple[float, float, float, float]:
     """See `_extent`; `place` is (row, col, rows, cols)."""
-    kernel = _compile(_extent, "", *_PLACE, types.int64, types.int64, _PAIR, types.float64)
-    low_x, high_x, low_y, high_y = kernel(nodes, exact, slots, *place, size, pad)
+    kernel = _compile(_extent, "", *_PLACE, types.int64, types.int64, _PAIR)
+    low_x, high_x, low_y, high_y = kernel(nodes, exact, slots, *place, size)
     return low_x, high_x, low_y, high_y
 
 
 def nearest(data: Any, valid: Any, *place: Any, out: Any, out_valid: Any) -> None:
-    """See `_nearest`; `place` is (nodes, exact, slots, row, col, corner, size)."""
+    """See `_nearest`; `place` is (nodes, exact, slots, row, col, corner, size, masked)."""
     bits = f"uint{8 * data.dtype.itemsize}"
     kernel = _compile(
         _nearest,
         bits,
         *(_array(bits, 3), _array("bool", 3)),
         *_PLACE,
-        *(_PAIR, _PAIR),
+        *(_PAIR, _PAIR, types.boolean),
         *(_array(bits, 3, readonly=False), _array("bool", 3, readonly=False)),
     )
     kernel(data.view(bits), valid, *place, out.view(bits), out_valid)
 
 
 def bilinear(data: Any, valid: Any, *place: Any, out: Any, out_valid: Any) -> None:
-    """See `_bilinear`; `place` is (nodes, exact, slots, row, col, corner, size)."""
+    """See `_bilinear`; `place` is (nodes, exact, slots, row, col, corner, size, masked)."""
     name = data.dtype.name
-    limits = (math.inf, -math.inf)
-    if data.dtype.kind in "iu":
-        bounds = np.iinfo(data.dtype)
-        # The greatest float64 that the type still holds: 2^63 - 1 itself is none.
-        high = float(bounds.max) if bounds.bits < 64 else math.nextafter(float(bounds.max), 0.0)
-        limits = (float(bounds.min), high)
     kernel = _compile(
         _bilinear,
         name,
         *(_array(name, 3), _array("bool", 3)),
         *_PLACE,
-        *(_PAIR, _PAIR, _FLOAT_PAIR),
+        *(_PAIR, _PAIR, types.boolean, types.boolean, types.float64),
         *(_array(name, 3, readonly=False), _array("bool", 3, readonly=False)),
     )
-    kernel(data, valid, *place, limits, out, out_valid)
+    whole = data.dtype.kind in "iu"
+    high = math.inf
+    if whole:
+        greatest = int(np.iinfo(data.dtype).max)
+        high = float(greatest) if float(greatest) == greatest else math.nextafter(float(greatest), 0.0)
+    kernel(data, valid, *place, whole, high, out, out_valid)

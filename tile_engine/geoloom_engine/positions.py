@@ -27,7 +27,13 @@ TOLERANCE = 0.05
 """Greatest error of an interpolated position, in pixels of the level read."""
 
 _TRANSFORMERS = 64
-_CYLINDRICAL = ("Mercator", "Popular Visualisation", "Equidistant Cylindrical", "Lambert Cylindrical", "Miller")
+_CYLINDRICAL = (
+    "Mercator",
+    "Popular Visualisation",
+    "Equidistant Cylindrical",
+    "Lambert Cylindrical",
+    "Miller",
+)
 
 Floats = npt.NDArray[np.float64]
 
@@ -73,7 +79,7 @@ def turn(crs: str) -> Turn | None:
     operation = system.coordinate_operation
     if operation is None or not operation.method_name.startswith(_CYLINDRICAL):
         return None
-    zero = next((p.value for p in operation.params if p.name.startswith("Longitude of")), 0.0)
+    zero = next((float(p.value) for p in operation.params if p.name.startswith("Longitude of")), 0.0)
     forward = pyproj.Transformer.from_crs(system.geodetic_crs, system, always_xy=True)
     west, _ = forward.transform(zero - 80.0, 0.0)
     east, _ = forward.transform(zero + 80.0, 0.0)
@@ -101,7 +107,9 @@ def _transformer(source: str, target: str) -> pyproj.Transformer:
     return found
 
 
-def exact_positions(lattice: Lattice, geometry: Geometry, cols: Floats, rows: Floats) -> tuple[Floats, Floats]:
+def exact_positions(
+    lattice: Lattice, geometry: Geometry, cols: Floats, rows: Floats
+) -> tuple[Floats, Floats]:
     """Positions in the source, in pixels of its full resolution.
 
     Parameters
@@ -229,7 +237,7 @@ def coarse(
     slots[slots == 0] = np.arange(len(flagged), dtype=np.int32)
     exact = np.empty((2, len(flagged), CELL, CELL))
     if len(flagged):
-        first = (flagged + (row, col)) * CELL
+        first = (flagged + np.array([row, col])) * CELL
         inner = np.arange(CELL) + 0.5
         all_rows = np.broadcast_to((first[:, 0, None] + inner)[:, :, None], exact.shape[1:])
         all_cols = np.broadcast_to((first[:, 1, None] + inner)[:, None, :], exact.shape[1:])

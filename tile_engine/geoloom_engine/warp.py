@@ -16,7 +16,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -39,8 +39,6 @@ BLOCK = 256
 
 PADS = {"nearest": 0, "bilinear": 1}
 """Resamplings, and the source pixels they need round a position."""
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +183,7 @@ def warp(
         pixels, good = source.read(read.level, bands, read.window)
         if valid is None:
             valid = np.zeros((good.shape[0], grid.rows, grid.cols), np.bool_)
-        if good.strides[1:] == (0, 0) and read.window.pixels > 1 and good.all():
-            good = _ALL_VALID
+        masked = good.strides[1:] != (0, 0) or not good[:, 0, 0].all()
         part = (slice(None), slice(read.row, read.row + read.rows), slice(read.col, read.col + read.cols))
         cells = read.cells
         pick = gather.nearest if resampling == "nearest" else gather.bilinear
@@ -199,6 +196,7 @@ def warp(
             *read.place,
             (read.window.x, read.window.y),
             info.levels[read.level],
+            masked,
             out=data[part],
             out_valid=valid[part],
         )
@@ -207,10 +205,7 @@ def warp(
     return Block(data, valid)
 
 
-_ALL_VALID = np.ones((1, 1, 1), np.bool_)
-
-
-class _Memo(Generic[T]):
+class _Memo[T]:
     """A small table of computed things, the longest unused forgotten first; safe in many threads."""
 
     def __init__(self, size: int) -> None:
@@ -374,7 +369,7 @@ def _window(
 ) -> Window | None:
     """The source pixels that a piece's positions need; None if all lie outside."""
     low_x, high_x, low_y, high_y = gather.extent(
-        cells.nodes, cells.exact, cells.slots, (*place, piece.rows, piece.cols), size, 0.0
+        cells.nodes, cells.exact, cells.slots, (*place, piece.rows, piece.cols), size
     )
     if low_x > high_x:
         return None

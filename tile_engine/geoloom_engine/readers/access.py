@@ -84,7 +84,7 @@ class Access:
                 continue
             if entry.startswith(("http://", "https://")):
                 prefixes.append(_parse_url(entry))
-            elif os.path.isabs(entry) and not entry.startswith("/vsi"):
+            elif Path(entry).is_absolute() and not entry.startswith("/vsi"):
                 roots.append(os.path.realpath(entry))
             else:
                 raise ValueError(f"{entry!r} is neither an absolute folder nor an http(s):// prefix")
@@ -122,9 +122,7 @@ class Access:
         try:
             url = _parse_url(href)
         except ValueError as error:
-            raise SourceRefused(
-                f"{short_name(href)}: the address {error}.", hint=_FORM_HINT
-            ) from None
+            raise SourceRefused(f"{short_name(href)}: the address {error}.", hint=_FORM_HINT) from None
         if not self._covers(url):
             raise SourceRefused(
                 f"{short_name(href)} lies at {url.host}, outside the addresses this engine may read.",
@@ -142,18 +140,18 @@ class Access:
                 )
             path = urllib.parse.unquote(parsed.path)
             _check_form(path)
-        if not os.path.isabs(path):
+        if not Path(path).is_absolute():
             raise SourceRefused(f"{short_name(href)} is not an absolute path.", hint=_FORM_HINT)
         # Outside the roots the answer is the same whether the file exists or not.
         if not self.allows_path(path):
             raise SourceRefused(
                 f"{short_name(href)} lies outside the folders this engine may read.", hint=_ALLOW_HINT
             )
-        real = os.path.realpath(path)
-        if not os.path.isfile(real):
-            what = "is a folder, not a file" if os.path.isdir(real) else "is not there"
+        real = Path(os.path.realpath(path))
+        if not real.is_file():
+            what = "is a folder, not a file" if real.is_dir() else "is not there"
             raise SourceNotFound(f"{short_name(href)} {what}.", hint="Check the path and its spelling.")
-        return Place(href, real, remote=False)
+        return Place(href, str(real), remote=False)
 
     def _covers(self, url: _Prefix) -> bool:
         return url.scheme in self._open_schemes or any(

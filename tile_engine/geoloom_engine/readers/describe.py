@@ -37,8 +37,9 @@ _DTYPES = {
     gdal.GDT_Float64: "float64",
 }
 _CLASS_WORDS = frozenset(
-    "category categories class classes classification cloudmask flag flags fmask label labels landcover "
-    "landuse lulc mask nlcd qa qa60 quality scl worldcover".split()
+    ("category", "categories", "class", "classes", "classification", "cloudmask", "flag", "flags", "fmask")
+    + ("label", "labels", "landcover", "landuse", "lulc", "mask", "nlcd", "qa", "qa60", "quality", "scl")
+    + ("worldcover",)
 )
 _GEO_HINT = "Give it a CRS and corners, for example with gdalwarp or gdal_edit."
 
@@ -231,7 +232,8 @@ def _crs(handle: Any, place: Place) -> tuple[str, str]:
 
 def _band_numbers(handle: Any, place: Place) -> tuple[tuple[int, ...], int | None]:
     """Numbers of the bands with data, and of the alpha band."""
-    alphas, numbers = [], []
+    alphas: list[int] = []
+    numbers: list[int] = []
     for number in range(1, handle.RasterCount + 1):
         is_alpha = handle.GetRasterBand(number).GetColorInterpretation() == gdal.GCI_AlphaBand
         (alphas if is_alpha else numbers).append(number)
@@ -302,7 +304,7 @@ def _palette(band: Any) -> tuple[tuple[int, int, int, int], ...] | None:
     table = band.GetColorTable()
     if table is None or table.GetCount() == 0:
         return None
-    return tuple(tuple(table.GetColorEntry(index)) for index in range(table.GetCount()))  # type: ignore[misc]
+    return tuple(tuple(table.GetColorEntry(index)) for index in range(table.GetCount()))
 
 
 def _overviews(raw: list[Any]) -> list[tuple[int, tuple[int, int]]]:

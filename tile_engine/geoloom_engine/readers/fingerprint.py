@@ -7,10 +7,10 @@ files beside it that belong to it; a remote one's from its ETag, Last-Modified a
 from __future__ import annotations
 
 import hashlib
-import os
 import urllib.error
 import urllib.request
 from http.client import HTTPException, HTTPMessage
+from pathlib import Path
 from typing import IO
 
 from geoloom.errors import SourceNotFound, SourceRefused, SourceUnreadable
@@ -24,7 +24,7 @@ _HTTP_TIMEOUT = 10.0
 
 
 def sidecars(place: Place, access: Access) -> tuple[str, ...]:
-    """Files beside a local source that may be opened with it.
+    """Names of the files beside a local source that may be opened with it.
 
     Raises
     ------
@@ -34,21 +34,21 @@ def sidecars(place: Place, access: Access) -> tuple[str, ...]:
     """
     found = []
     for ending in SIDECARS if not place.remote else ():
-        path = place.path + ending
-        if not os.path.isfile(path):
+        path = Path(place.path + ending)
+        if not path.is_file():
             continue
-        if not access.allows_path(path):
+        if not access.allows_path(str(path)):
             raise SourceRefused(
                 f"{place.name}{ending} leads outside the folders this engine may read.",
                 hint="Remove the file beside the image.",
             )
         if ending != ".aux.xml":
-            with open(path, "rb") as file:
+            with path.open("rb") as file:
                 if file.read(4) not in _TIFF_MAGICS:
                     raise SourceRefused(
                         f"{place.name}{ending} is not a TIFF file.", hint="Make it anew, or remove it."
                     )
-        found.append(path)
+        found.append(path.name)
     return tuple(found)
 
 
@@ -68,7 +68,7 @@ def _local_marks(place: Place) -> list[str]:
     marks = []
     for ending in ("", *SIDECARS):
         try:
-            stat = os.stat(place.path + ending)
+            stat = Path(place.path + ending).stat()
         except OSError:
             if not ending:
                 raise SourceNotFound(
@@ -87,7 +87,13 @@ class _AllowedRedirects(urllib.request.HTTPRedirectHandler):
         self._name = name
 
     def redirect_request(
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: HTTPMessage,
+        newurl: str,
     ) -> urllib.request.Request | None:
         if not self._access.allows_url(newurl):
             raise SourceRefused(

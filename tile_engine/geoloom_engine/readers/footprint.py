@@ -16,13 +16,13 @@ _DEGREES = "OGC:CRS84"
 Floats = npt.NDArray[np.float64]
 
 
-def place(
-    transform: Transform, width: int, height: int, crs: str
-) -> tuple[Bounds, float] | None:
+def place(transform: Transform, width: int, height: int, crs: str) -> tuple[Bounds, float] | None:
     """Bounds in degrees and ground resolution in metres; None if the CRS does not reach degrees."""
     to_degrees = pyproj.Transformer.from_crs(crs, _DEGREES, always_xy=True)
     bounds = _bounds(transform, width, height, crs, to_degrees)
-    return None if bounds is None else (bounds, _ground_resolution(transform, width, height, to_degrees, bounds))
+    if bounds is None:
+        return None
+    return bounds, _ground_resolution(transform, width, height, to_degrees, bounds)
 
 
 def apply(transform: Transform, cols: Floats, rows: Floats) -> tuple[Floats, Floats]:

@@ -9,9 +9,9 @@ which may be after the file was replaced.
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -88,9 +88,7 @@ class GeoTiff:
         self._closed = False
         if place.remote:
             gdal.VSICurlPartialClearCache(place.gdal_name)
-        self._siblings = [os.path.basename(place.path)] + [
-            os.path.basename(path) for path in sidecars(place, access)
-        ]
+        self._siblings = [PurePath(place.path).name, *sidecars(place, access)]
         handle = self._open_handle()
         try:
             self.info, self._layout = describe(handle, place, print_)
@@ -122,11 +120,11 @@ class GeoTiff:
             top, left = max(y0, 0), max(x0, 0)
             bottom, right = min(y0 + height, rows), min(x0 + width, cols)
             into = (slice(top, bottom), slice(left, right))
-            part = (slice(top - y0, bottom - y0), slice(left - x0, right - x0))
+            inner = (slice(top - y0, bottom - y0), slice(left - x0, right - x0))
             for index, block in enumerate(column):
-                data[index][into] = block.data[part]
+                data[index][into] = block.data[inner]
                 if block.valid is not None and index < layers:
-                    valid[index][into] = block.valid[part]
+                    valid[index][into] = block.valid[inner]
         data.setflags(write=False)
         valid.setflags(write=False)
         return data, valid
@@ -185,7 +183,9 @@ class GeoTiff:
                 self._cache.put((self._print, level, band, by, bx), block)
         return decoded
 
-    def _prefetch(self, handle: Any, level: int, bands: tuple[int, ...], missing: list[tuple[int, int]]) -> None:
+    def _prefetch(
+        self, handle: Any, level: int, bands: tuple[int, ...], missing: list[tuple[int, int]]
+    ) -> None:
         """Fetch the missing blocks' bytes of a remote file in as few requests as GDAL can make."""
         width, height = self._block_size(level)
         full_width, full_height = self.info.levels[level]

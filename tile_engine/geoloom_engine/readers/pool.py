@@ -74,9 +74,7 @@ class SourcePool:
                 self._open.move_to_end(seen.print_)
                 return source
         try:
-            opened = GeoTiff(
-                seen.place, self._access, seen.print_, self.cache, lambda: self.forget(href)
-            )
+            opened = GeoTiff(seen.place, self._access, seen.print_, self.cache, lambda: self.forget(href))
         except GeoloomError:
             self.forget(href)
             raise
