@@ -12,7 +12,8 @@ cividis
 turbo
     A. Mikhailov, copyright 2019 Google LLC, Apache-2.0.
 greys … piyg
-    ColorBrewer, copyright 2002 C. Brewer, M. Harrower, Pennsylvania State University, Apache-2.0.
+    ColorBrewer, copyright 2002 C. Brewer, M. Harrower, Pennsylvania State University, Apache-2.0:
+    color specifications and designs developed by Cynthia Brewer (https://colorbrewer2.org).
 terrain, elevation, ocean, bathymetry, ndvi, jet
     Geoloom.
 

@@ -85,12 +85,12 @@ def wrap(text: str, lettering: Font, width: float, lines: int) -> list[str]:
     for word in text.split(" "):
         rest = word
         joined = f"{line} {rest}" if line else rest
-        if lettering.getlength(joined) <= width:
+        if _fits(joined, lettering, width):
             line = joined
             continue
         if line:
             done.append(line)
-        while rest and lettering.getlength(rest) > width and len(done) <= lines:
+        while rest and not _fits(rest, lettering, width) and len(done) <= lines:
             count = _fitting(rest, lettering, width)
             done.append(rest[:count])
             rest = rest[count:]
@@ -112,16 +112,21 @@ def clip(text: str, lettering: Font, width: float, *, cut: bool = False) -> str:
 
     With `cut`, the text ends with an ellipsis already.
     """
-    if lettering.getlength(text) <= width:
+    if _fits(text, lettering, width):
         return text
     body = text[:-1] if cut else text
     room = width - lettering.getlength(ELLIPSIS)
     return body[: _fitting(body, lettering, room)].rstrip() + ELLIPSIS
 
 
+def _fits(text: str, lettering: Font, width: float) -> bool:
+    """Whether a text is no wider than `width`; no letter is less than a pixel wide."""
+    return len(text) <= width and lettering.getlength(text) <= width
+
+
 def _fitting(text: str, lettering: Font, width: float) -> int:
     """How many letters fit a width, at least 1."""
-    low, high = 1, max(1, len(text))
+    low, high = 1, max(1, min(len(text), int(width)))
     while low < high:
         middle = (low + high + 1) // 2
         if lettering.getlength(text[:middle]) <= width:

@@ -15,12 +15,13 @@ from PIL import Image, ImageDraw
 from geoloom.block import Block
 from geoloom.colour import lut
 from geoloom.profile import Look
-from geoloom_engine.lettering import font, plain, wrap
+from geoloom_engine.lettering import clip, font, plain, wrap
 from geoloom_engine.render import png
 
 __all__ = ["error_tile", "reason_tile"]
 
 _INK, _MUTED, _PAPER = 0, 90, 254
+_LONGEST = 700
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,9 @@ def error_tile(message: str, size: int = 256, hint: str | None = None, incident:
     -------
     A PNG, a few kilobytes.
     """
-    return _card(_ERROR, plain(message), size, plain(hint or ""), plain(incident or "", 40))
+    return _card(
+        _ERROR, plain(message, _LONGEST), size, plain(hint or "", _LONGEST), plain(incident or "", 40)
+    )
 
 
 def reason_tile(message: str, size: int = 256, hint: str | None = None) -> bytes:
@@ -59,7 +62,7 @@ def reason_tile(message: str, size: int = 256, hint: str | None = None) -> bytes
 
     Parameters are those of `error_tile`.
     """
-    return _card(_REASON, plain(message), size, plain(hint or ""), "")
+    return _card(_REASON, plain(message, _LONGEST), size, plain(hint or "", _LONGEST), "")
 
 
 @lru_cache(maxsize=128)
@@ -76,7 +79,8 @@ def _card(tone: _Tone, message: str, size: int, hint: str, incident: str) -> byt
     if incident:
         small = font(10 * unit)
         bottom -= 14 * unit
-        pen.text((inset + padding, bottom + 2 * unit), f"incident {incident}", _MUTED, font=small)
+        line = clip(f"incident {incident}", small, width)
+        pen.text((inset + padding, bottom + 2 * unit), line, _MUTED, font=small)
     top = inset + padding - 2 * unit
     pen.text((inset + padding, top), tone.title, _MUTED, font=font(11 * unit))
     top += 19 * unit
