@@ -82,7 +82,7 @@ class Block:
                 data = np.broadcast_to(data, (data.shape[0], *shape[1:]))
             if not data.flags.writeable:
                 data = data.copy()
-            np.copyto(data, 0, where=~valid)
+            np.copyto(data, False, where=~valid)  # False casts to every dtype, 0 not to bool
         return Block(data, valid)
 
     @staticmethod
