@@ -226,7 +226,7 @@ def _divisible(values: Block, other: Block, dtype: np.dtype[Any]) -> Mask:
     valid = valid_in_all((values, other))
     if dtype.kind == "f":
         return valid
-    valid = np.logical_and(valid, other.data != 0)
+    found: Mask = valid & (other.data != 0)
     if dtype == INT64 and INT64 in (values.data.dtype, other.data.dtype):
-        valid &= (other.data != -1) | (values.data != np.iinfo(np.int64).min)
-    return valid
+        found = found & ((other.data != -1) | (values.data != np.iinfo(np.int64).min))
+    return found

@@ -1,0 +1,80 @@
+"""Colours of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from geoloom.block import Array, Block
+from geoloom.colour import LEVELS, parse
+from geoloom.errors import ParameterError
+from geoloom.grid import Grid
+from geoloom.op import Band, Look, Op, Output, Profile, band, one_band, op, param, valid_in_all
+from geoloom.ops.remap import places
+
+
+def _entries(value: Any) -> Any:
+    """``{1: ("water", "blue"), 2: "green"}`` as (value, label, colour) by value."""
+    if not isinstance(value, Mapping):
+        value = {entry[0]: tuple(entry[1:]) for entry in value} if _is_entries(value) else value
+    if not isinstance(value, Mapping):
+        return value
+    found = []
+    for number, entry in value.items():
+        labelled = isinstance(entry, tuple | list) and len(entry) == 2
+        label, shade = entry if labelled else (str(number), entry)
+        found.append((number, label, parse(shade)))
+    return tuple(sorted(found, key=lambda one: (str(type(one[0]) is str), one[0])))
+
+
+def _is_entries(value: Any) -> bool:
+    return isinstance(value, tuple | list) and all(
+        isinstance(one, tuple | list) and len(one) == 3 for one in value
+    )
+
+
+@op
+class Palette(Op):
+    """Colours of classes: ``palette({1: ("water", "blue"), 2: ("forest", "darkgreen")})``.
+
+    Values without a class become invalid, that is transparent.
+    """
+
+    values: Band = band(doc="A band of classes.")
+    classes: tuple[tuple[int, str, str], ...] = param(
+        doc="Label and colour, or just colour, of each class's value.",
+        coerce=_entries,
+        min_length=1,
+        example=((1, "water", "#0000ffff"), (2, "forest", "#006400ff")),
+    )
+    output = Output(dtype="uint8", range=(0, 254))
+
+    def check(self) -> None:
+        """At most as many classes as a palette has colours, each once."""
+        if len(self.classes) > LEVELS:
+            raise ParameterError(f"palette() got {len(self.classes)} classes; at most {LEVELS} can be shown.")
+        numbers = [value for value, _, _ in self.classes]
+        if len(set(numbers)) != len(numbers):
+            raise ParameterError("palette(): a class's value is given twice.")
+
+    def sampling(self, asked: str | None) -> str | None:
+        """Nearest: a value between two classes is no class."""
+        return "nearest"
+
+    def profile(self, *inputs: Profile) -> Profile:
+        """Indices into the classes' colours."""
+        source = inputs[0]
+        one_band(self.name, source)
+        lut = tuple(shade for _, _, shade in self.classes)
+        labels = tuple((label, shade) for _, label, shade in self.classes)
+        look = Look("palette", lut=lut, labels=labels, unit=source.unit, name=source.names[0])
+        return Profile(source.names, "uint8", range=(0.0, 254.0), look=look)
+
+    def kernel(self, values: Block, grid: Grid) -> Block:
+        """The place of each value among the classes."""
+        keys = tuple(value for value, _, _ in self.classes)
+        index, found = places(values.data, keys)
+        data: Array = index.astype(np.uint8)
+        return Block.of(data, valid_in_all((values,)) & found)
