@@ -15,6 +15,7 @@ from weakref import WeakSet
 
 from geoloom.errors import EngineError, GeoloomError
 from geoloom.layers import Engine, ImageLayer, in_words
+from geoloom.local import Endpoint
 
 POLL_SECONDS = 25.0
 """How long the engine may hold a poll open."""
@@ -40,6 +41,10 @@ UNREACHED = (
 
 class EngineWithEvents(Engine, Protocol):
     """An engine that can be listened to."""
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where it is, and the name by which it answers."""
 
     def events(self, after: str | None = None, timeout: float = POLL_SECONDS) -> Mapping[str, Any]:
         """The session's events after an id, as soon as there are any."""
@@ -80,6 +85,7 @@ class Watch:
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._last: str | None = None
+        self._which: str | None = None
         self._seen: set[str] = set()
         self._failures = 0
         self._retries: dict[str, tuple[int, float]] = {}
@@ -113,9 +119,13 @@ class Watch:
         """
         answer = self.engine.events(self._last, timeout)
         self._last = answer.get("last", self._last)
-        if self._failures:
-            self._failures = 0
-            self._recover()
+        # A client may find a restarted engine by itself, so that no poll fails.
+        which = self.engine.endpoint.nonce
+        if self._failures or which != self._which:
+            came_back = bool(self._failures) or self._which is not None
+            self._failures, self._which = 0, which
+            if came_back:
+                self._recover()
         for event in answer.get("events") or ():
             self._tell(event)
         self._retry()

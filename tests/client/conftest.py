@@ -14,6 +14,7 @@ import pytest
 
 from geoloom.chain import Chain
 from geoloom.errors import EngineUnreachable, GeoloomError
+from geoloom.local import Endpoint
 from geoloom.profile import Look, Profile
 
 SECRET = "c3VwZXItc2VjcmV0"
@@ -44,9 +45,14 @@ class PaperEngine:
     happened: queue.Queue[dict[str, Any]] = field(default_factory=queue.Queue)
     polls: int = 0
     version: int = 1
+    nonce: str = "first"
 
     def tiles_base(self) -> str:
         return "/lab/proxy/20123"
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return Endpoint("http://127.0.0.1:20123", SECRET, 1, self.nonce)
 
     def register(self, chain: Any) -> Registration:
         self.check()

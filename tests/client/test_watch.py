@@ -150,6 +150,16 @@ class TestTurns:
         watch.turn(0.01)
         assert listener.said == []
 
+    def test_a_restarted_engine_is_noticed_without_a_failed_poll(
+        self, watch: Watch, layer: ImageLayer
+    ) -> None:
+        watch.turn(0.01)
+        url = layer.url
+        watch.engine.nonce = "second"
+        watch.turn(0.01)
+        assert layer.url != url
+        assert layer.url.endswith("&v=1")
+
 
 class TestThread:
     def test_it_tells_a_map_and_ends_with_the_last_one(
