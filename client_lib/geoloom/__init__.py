@@ -15,6 +15,7 @@ Names are loaded when they are first used, so that the import itself is quick.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
 from geoloom._version import __version__
@@ -22,7 +23,7 @@ from geoloom._version import __version__
 if TYPE_CHECKING:
     from geoloom.engine_client import engine
     from geoloom.image import Image
-    from geoloom.interact import interact
+    from geoloom.interaction import interact
     from geoloom.map import Map
     from geoloom.opening import diff, from_json, load, open  # noqa: A004
 
@@ -32,7 +33,7 @@ _HOMES = {
     "diff": "opening",
     "engine": "engine_client",
     "from_json": "opening",
-    "interact": "interact",
+    "interact": "interaction",
     "load": "opening",
     "open": "opening",
 }
@@ -56,6 +57,9 @@ def __dir__() -> list[str]:
 
 def _function(name: str) -> Any:
     """The function of an op that has one, such as ``gl.sqrt``."""
+    # `from geoloom import store` asks for the attribute first and loads the module if there is none.
+    if importlib.util.find_spec(f"geoloom.{name}") is not None:
+        raise AttributeError(f"geoloom.{name} is a module that was not imported yet")
     from geoloom.image import function
     from geoloom.op import registry
 
