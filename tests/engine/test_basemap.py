@@ -11,7 +11,7 @@ from PIL import Image
 
 from geoloom.errors import RequestError
 from geoloom.grid import Tile
-from geoloom_engine.basemap import basemap_tile
+from geoloom_engine.basemap import _outlines, basemap_tile
 
 SEA, LAND = (214, 224, 231), (244, 242, 237)
 
@@ -35,6 +35,22 @@ def test_land_and_sea() -> None:
     sahara, pacific = Tile.at(10, 23, 9), Tile.at(-130, -20, 9)
     assert share(pixels(9, sahara.x, sahara.y), LAND) > 0.9
     assert share(pixels(9, pacific.x, pacific.y), SEA) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("lon", "lat", "z"),
+    [(12.3, 45.3, 8), (-74, -50, 7), (10, 55, 3), (179.9, 67, 3), (104, 1, 4), (23, 38, 11)],
+)
+def test_four_tiles_go_together(lon: float, lat: float, z: int) -> None:
+    """Drawn apart, land and sea are where they are in one picture of twice the size."""
+    x, y = Tile.at(lon, lat, z).x, Tile.at(lon, lat, z).y
+    whole = np.asarray(_outlines(z, x, y, 2)).astype(int)
+    parts = [[np.asarray(_outlines(z + 1, 2 * x + i, 2 * y + j, 1)) for i in (0, 1)] for j in (0, 1)]
+    pasted = np.concatenate([np.concatenate(row, axis=1) for row in parts], axis=0).astype(int)
+    for one, other in ((SEA, LAND), (LAND, SEA)):
+        mixed = (whole == one).all(axis=2) & (pasted == other).all(axis=2)
+        assert mixed.sum() == 0
+    assert 0 < share(whole, LAND) < 1
 
 
 def test_twice_the_pixels_show_the_same_map() -> None:
@@ -65,7 +81,7 @@ def test_the_same_bytes_in_another_process_and_order() -> None:
     tiles = [(8, 133, 91), (3, 4, 2), (6, 33, 22)]
     here = [basemap_tile(*tile) for tile in tiles]
     code = (
-        "import hashlib; from geoloom_engine.basemap import basemap_tile as b; "
+        "import hashlib; from geoloom_engine.basemap import _outlines, basemap_tile as b; "
         f"print([hashlib.sha256(b(*t)).hexdigest() for t in reversed({tiles})])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -81,3 +97,4 @@ def test_tiles_that_do_not_exist(z: int, x: int, y: int) -> None:
 def test_pixel_ratios_that_do_not_exist() -> None:
     with pytest.raises(RequestError, match="ratio"):
         basemap_tile(0, 0, 0, 3)
+    assert pixels(0, 0, 0, 4).shape == (1024, 1024, 3)

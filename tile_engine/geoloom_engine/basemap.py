@@ -24,7 +24,7 @@ _COAST, _BORDER, _GRATICULE = (170, 186, 197), (205, 195, 183), (202, 214, 222)
 _COUNTRY_INK, _CITY_INK, _DOT = (142, 134, 124), (104, 99, 93), (150, 142, 132)
 _TILE = 256
 _SHARPNESS = 4
-"""Each pixel is the mean of this many squared (half as many at double pixel ratio)."""
+"""Each pixel is the mean of this many squared (fewer at higher pixel ratios)."""
 
 
 @lru_cache(maxsize=512)
@@ -36,7 +36,7 @@ def basemap_tile(z: int, x: int, y: int, pixel_ratio: int = 1) -> bytes:
     z, x, y
         Of the XYZ scheme, up to zoom 30 (the outlines are those of 1:10 million).
     pixel_ratio
-        1 for 256 × 256 pixels, 2 for 512 × 512 of the same map.
+        1 for 256 × 256 pixels, 2 or 4 for so many times as many a side of the same map.
 
     Raises
     ------
@@ -44,8 +44,8 @@ def basemap_tile(z: int, x: int, y: int, pixel_ratio: int = 1) -> bytes:
         If there is no such tile or pixel ratio.
     """
     Tile(z, x, y)
-    if pixel_ratio not in (1, 2):
-        raise RequestError(f"Pixel ratio {pixel_ratio} is not served.", hint="Use 1 or 2.")
+    if pixel_ratio not in (1, 2, 4):
+        raise RequestError(f"Pixel ratio {pixel_ratio} is not served.", hint="Use 1, 2 or 4.")
     fineness = _SHARPNESS // pixel_ratio
     sheet = _outlines(z, x, y, pixel_ratio * fineness)
     sheet = sheet.reduce(fineness)
