@@ -271,8 +271,10 @@ class EngineClient:
     def _take(self, url: str, timeout: float) -> tuple[http.client.HTTPConnection, bool]:
         with self._guard:
             if self._owner != os.getpid():
-                # A forked child must not speak on its parent's connections.
-                self._owner, self._idle = os.getpid(), []
+                # A forked child must not speak on its parent's connections; closing its copies harms none.
+                self._owner, inherited, self._idle = os.getpid(), self._idle, []
+                for _, connection in inherited:
+                    connection.close()
             for index, (where, connection) in enumerate(self._idle):
                 if where == url:
                     del self._idle[index]

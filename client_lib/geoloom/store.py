@@ -131,14 +131,19 @@ class RedisStore:
             self._connected = None
 
     def _put(self, kind: str, key: str, content: bytes) -> None:
+        import redis
+
         name = _name(kind, key)
 
         def put(client: redis.Redis) -> None:
             if client.set(name, content, nx=True, ex=self._ttl):
                 return
-            if client.get(name) != content:
-                # A value of another type makes GET fail above; a wrong one is replaced here, and
-                # KEEPTTL leaves it saved if it was.
+            try:
+                known = client.get(name)
+            except redis.ResponseError:
+                known = None  # of another type
+            if known != content:
+                # KEEPTTL: what was saved stays saved.
                 client.set(name, content, keepttl=True)
             client.expire(name, self._ttl, gt=True)
 
@@ -152,12 +157,17 @@ class RedisStore:
             pipe.get(name)
             # GT never shortens, and counts "for good" as longer than any time: saved ones stay saved.
             pipe.expire(name, self._ttl, gt=True)
-            return pipe.execute()[0]
+            return pipe.execute(raise_on_error=False)[0]
 
         content = self._ask(get)
         if content is None:
             raise _missing(kind, key)
-        return bytes(content)
+        if not isinstance(content, bytes):
+            raise CorruptChain(
+                f"What is stored under {key} cannot be read as a {kind}: {content}.",
+                hint="Run the cell that made it again; that replaces it.",
+            )
+        return content
 
     def _ask[T](self, question: Callable[[redis.Redis], T]) -> T:
         import redis

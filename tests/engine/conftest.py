@@ -226,26 +226,25 @@ def engine(start_engine: StartEngine, valkey: str, tmp_path_factory: pytest.Temp
 
 @pytest.fixture(scope="session")
 def raster(engine: RunningEngine) -> Path:
-    """A GeoTIFF of two bands (512 × 512, UTM 33, 30 m, overviews) that `engine` may read."""
+    """A GeoTIFF (512 × 512 uint8, UTM 33 at 15°E 45.1°N, 30 m, overviews) that `engine` may read."""
     return write_raster(engine.folder / "scene.tif")
 
 
-def write_raster(path: Path, value: float = 0.0) -> Path:
-    """Two float32 bands: waves, the second twice as high; `value` is added to both."""
+def write_raster(path: Path, phase: float = 0.0) -> Path:
+    """One band of waves in uint8, which need no look to be drawn; `phase` moves them."""
     import numpy as np
     from osgeo import gdal, osr
 
     gdal.UseExceptions()
     size = 512
-    dataset = gdal.GetDriverByName("GTiff").Create(str(path), size, size, 2, gdal.GDT_Float32, ["TILED=YES"])
+    dataset = gdal.GetDriverByName("GTiff").Create(str(path), size, size, 1, gdal.GDT_Byte, ["TILED=YES"])
     srs = osr.SpatialReference()
     srs.ImportFromEPSG(32633)
     dataset.SetProjection(srs.ExportToWkt())
     dataset.SetGeoTransform((500000, 30, 0, 5000000, 0, -30))
     rows, cols = np.mgrid[0:size, 0:size]
-    for band in (1, 2):
-        wave = band * (np.sin(cols / 30) + np.cos(rows / 40)) + value
-        dataset.GetRasterBand(band).WriteArray(wave.astype(np.float32))
+    waves = 120 + 60 * np.sin(cols / 30 + phase) + 60 * np.cos(rows / 40)
+    dataset.GetRasterBand(1).WriteArray(waves.astype(np.uint8))
     dataset.BuildOverviews("AVERAGE", [2, 4])
     dataset.FlushCache()
     return path

@@ -6,6 +6,7 @@ Compiled code is kept on disk where possible, so that all but the very first sta
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 
@@ -56,4 +57,4 @@ def steps() -> Iterator[Callable[[], object]]:
     for dtype in DTYPES:
         source = Specimen(dtype)
         for resampling in ("bilinear", "nearest"):
-            yield lambda source=source, resampling=resampling: warp(source, grid, (0,), resampling)
+            yield partial(warp, source, grid, (0,), resampling)
