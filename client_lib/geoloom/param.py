@@ -8,6 +8,7 @@ int), ``str``, `BandName`, `BlobKey`, ``Literal[…]``, ``X | None``, ``tuple[X,
 from __future__ import annotations
 
 import datetime
+import functools
 import itertools
 import math
 import operator
@@ -20,7 +21,7 @@ from typing import Any, Literal, NewType, Union, get_args, get_origin
 from geoloom.chain import MAX_BYTES, is_key
 from geoloom.errors import ParameterError
 
-Number = Union[int, float]  # noqa: UP007 - told apart from `int | float | None` by identity
+Number = int | float
 BandName = NewType("BandName", str)
 BlobKey = NewType("BlobKey", str)
 
@@ -153,7 +154,7 @@ def frozen(value: Any) -> Any:
 
 def _normalise(hint: Any, value: Any, path: str) -> Any:
     origin, arguments = get_origin(hint), get_args(hint)
-    if hint is Number:
+    if hint == Number:
         value = _scalar(value)
         return _float(value, path) if isinstance(value, float) else _int(value, path, "a number")
     if hint is bool:
@@ -184,7 +185,7 @@ def _normalise(hint: Any, value: Any, path: str) -> Any:
     if origin in (Union, types.UnionType) and type(None) in arguments:
         if value is None:
             return None
-        (inner,) = (one for one in arguments if one is not type(None))
+        inner = functools.reduce(operator.or_, (one for one in arguments if one is not type(None)))
         return _normalise(inner, value, path)
     if origin is tuple:
         return _tuple(arguments, value, path)
@@ -267,7 +268,7 @@ def _shown(value: Any) -> str:
 
 
 def _type_words(hint: Any) -> str:
-    if hint is Number:
+    if hint == Number:
         return "int | float"
     if hint in (BandName, BlobKey):
         return "str"
