@@ -47,10 +47,11 @@ class Block:
         return Block(data, valid)
 
     def pick(self, bands: tuple[int, ...]) -> Block:
-        """Some bands, in the order given."""
+        """Some bands, in the order given; a view where they stand side by side."""
         if bands == tuple(range(self.bands)):
             return self
-        index = list(bands)
+        side_by_side = bands == tuple(range(bands[0], bands[0] + len(bands)))
+        index = slice(bands[0], bands[0] + len(bands)) if side_by_side else list(bands)
         return Block(self.data[index], self.valid if self.valid.shape[0] == 1 else self.valid[index])
 
     def fill(self, rows: int, cols: int) -> Block:
