@@ -176,15 +176,15 @@ def _nearest(
 @numba.njit(inline="always")
 def _blend(a00: Any, a01: Any, a10: Any, a11: Any, wx: float, wy: float) -> float:
     """Four neighbours weighted by the distance (0..1) from the left and upper ones."""
-    upper = a00 + (float(a01) - float(a00)) * wx
-    lower = a10 + (float(a11) - float(a10)) * wx
+    upper = float(a00) + (float(a01) - float(a00)) * wx
+    lower = float(a10) + (float(a11) - float(a10)) * wx
     return upper + (lower - upper) * wy
 
 
 @numba.njit(inline="always")
 def _rounded(value: float, high: float) -> float:
     """Rounded half away from zero, at most `high`."""
-    rounded: float = np.trunc(value + 0.5) if value >= 0.0 else np.trunc(value - 0.5)
+    rounded = float(np.trunc(value + (0.5 if value >= 0.0 else -0.5)))
     return high if rounded > high else rounded
 
 

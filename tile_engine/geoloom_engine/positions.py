@@ -186,6 +186,11 @@ class Coarse:
     slots: npt.NDArray[np.int32]
     exact: Floats
 
+    @property
+    def nbytes(self) -> int:
+        """Memory the arrays take."""
+        return self.nodes.nbytes + self.slots.nbytes + self.exact.nbytes
+
     def shifted(self, shift: float) -> Coarse:
         """The same cells with x moved by `shift` pixels."""
         if shift == 0.0:
