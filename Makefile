@@ -21,11 +21,13 @@ lab: setup-lab ## Set up and open JupyterLab on the first notebook
 	@echo "geoloom: opening JupyterLab on notebooks/01_first_map.ipynb; its address follows, Ctrl-C ends it"
 	@exec $(BIN)/jupyter lab notebooks/01_first_map.ipynb --log-level=WARN $(AS_ROOT) $(LAB_ARGS)
 
-test: setup-test ## Set up, then run every check and every test
-	@$(BIN)/ruff check
-	@$(BIN)/ruff format --check
-	@$(BIN)/mypy
-	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile $(TEST_ARGS)
+test: setup-test ## Set up, then run every check and every test; all are reported, pytest's last
+	@failed=0; \
+	$(BIN)/ruff check || failed=1; \
+	$(BIN)/ruff format --check || failed=1; \
+	$(BIN)/mypy || failed=1; \
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile $(TEST_ARGS) || failed=1; \
+	exit $$failed
 
 lint: setup-test ## Check style and formatting with ruff
 	@$(BIN)/ruff check
