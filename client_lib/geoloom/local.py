@@ -101,6 +101,10 @@ class _Lease:
         self.descriptor = runtime_folder.hold(path, time.monotonic() + 1.0)
         self.path = path
 
+    def supervised(self) -> bool:
+        """Whether a supervisor lives in the folder of the lease."""
+        return self.path is not None and runtime_folder.held(self.path.parent.parent / "supervisor")
+
     def drop(self) -> None:
         """Give the lease up."""
         if self.path is not None:
@@ -132,7 +136,8 @@ def ensure(*, verify: bool = False) -> Endpoint:
         if known is not None:
             if not verify and time.monotonic() - _lease.verified < FRESH_SECONDS:
                 return known
-            if _answers(known):
+            # Workers of a killed supervisor may answer for a moment more.
+            if _lease.supervised() and _answers(known):
                 _lease.verified = time.monotonic()
                 return known
         deadline = time.monotonic() + START_SECONDS

@@ -145,8 +145,16 @@ class Home:
 @contextmanager
 def new_home() -> Iterator[Home]:
     base = Path(tempfile.mkdtemp(prefix="gl-", dir="/tmp"))
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("GEOLOOM_")}
+    environ = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("GEOLOOM_") or name == "GEOLOOM_TEST_RUN"
+    }
     home = Home(base, environ | {"GEOLOOM_WORKERS": "2"})
+    home.data.mkdir(parents=True)
+    # A port of its own for each test, since tests run side by side.
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        (home.data / "port").write_text(str(probe.getsockname()[1]))
     try:
         yield home
     finally:
@@ -202,7 +210,8 @@ def test_without_any_lease_nothing_is_started(home: Home) -> None:
 def test_second_supervisor_leaves_the_first_alone(lasting: Home) -> None:
     found = lasting.answering()
     lasting.launch()
-    assert lasting.healthy() == found | {"worker": lasting.healthy()["worker"]}  # type: ignore[index]
+    assert lasting.answering()["nonce"] == found["nonce"]
+    assert lasting.announced() == {name: found[name] for name in ("url", "token", "pid", "nonce")}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
@@ -378,6 +387,7 @@ def test_two_versions_do_not_share_a_store(home: Home) -> None:
 
 
 def test_data_folder_that_cannot_be_written(home: Home) -> None:
+    shutil.rmtree(home.base / "data")
     (home.base / "data").write_text("a file where a folder should be")
     home.start()
     assert "will not outlive this engine" in home.log()

@@ -32,6 +32,8 @@ def main() -> None:
         if time.monotonic() > deadline:
             return
         time.sleep(0.01)
+    # Kernels that see the lock must not take a killed supervisor's engine for this one's.
+    (options.runtime / "engine.json").unlink(missing_ok=True)
     if os.fork():
         os._exit(0)
     os.setsid()

@@ -51,7 +51,6 @@ class Supervisor:
         StartError
             Store or engine cannot be started.
         """
-        (self.runtime / "engine.json").unlink(missing_ok=True)
         end_leftover(self.runtime / "valkey.sock")
         try:
             while not self.stopping and self._wanted():
