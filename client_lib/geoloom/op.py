@@ -383,16 +383,24 @@ def _guessed(block: Block) -> Profile:
     return Profile(names, str(block.data.dtype), constant=number)
 
 
-def eroded(valid: Mask, margin: int) -> Mask:
-    """Valid only where all pixels up to `margin` away are; the result is smaller by the margin."""
-    size = 2 * margin + 1
-    rows, cols = valid.shape[1] - 2 * margin, valid.shape[2] - 2 * margin
+def eroded(valid: Mask, up: int, side: int | None = None) -> Mask:
+    """Valid only where all pixels up to so many away are; the result is smaller by as many.
+
+    Parameters
+    ----------
+    valid
+        (bands, rows, cols).
+    up, side
+        Pixels north and south, and west and east (the same unless given).
+    """
+    side = up if side is None else side
+    high, wide = 2 * up + 1, 2 * side + 1
     if valid.all():
-        return np.ones((valid.shape[0], rows, cols), np.bool_)
+        return np.ones((valid.shape[0], valid.shape[1] - 2 * up, valid.shape[2] - 2 * side), np.bool_)
     invalid = np.zeros((valid.shape[0], valid.shape[1] + 1, valid.shape[2] + 1), np.int32)
     np.cumsum(np.cumsum(~valid, axis=1, dtype=np.int32), axis=2, out=invalid[:, 1:, 1:])
-    count = invalid[:, size:, size:] - invalid[:, :-size, size:] - invalid[:, size:, :-size]
-    count += invalid[:, :-size, :-size]
+    count = invalid[:, high:, wide:] - invalid[:, :-high, wide:] - invalid[:, high:, :-wide]
+    count += invalid[:, :-high, :-wide]
     found: Mask = count == 0
     return found
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
-from geoloom.block import Array, Block
+from geoloom.block import Block
 from geoloom.colour import lut, ramp
 from geoloom.errors import ParameterError
 from geoloom.grid import Grid
 from geoloom.op import Band, Look, Op, Output, Profile, band, one_band, op, param
-from geoloom.paint import GREY_TO_INDEX
+
+
+def indices(shades: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Index 0 to 254 of each shade 0 to 255: `geoloom.paint.GREY_TO_INDEX`, in two quick passes."""
+    return shades - (shades >> 7)
 
 
 def shades_look(op_name: str, source: Profile) -> Look:
@@ -58,6 +63,6 @@ class Colormap(Op):
             inputs[0].names, "uint8", range=(0.0, 254.0), look=replace(look, kind="palette", lut=colours)
         )
 
-    def kernel(self, shades: Block, grid: Grid) -> Array:
+    def kernel(self, shades: Block, grid: Grid) -> Block:
         """From 256 shades to 255 colours."""
-        return np.take(GREY_TO_INDEX, shades.data)
+        return Block(indices(shades.data), shades.valid)

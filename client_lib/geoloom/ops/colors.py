@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from geoloom.block import Array, Block
+from geoloom.block import Block
 from geoloom.colour import LEVELS, components, lut, parse
 from geoloom.errors import ParameterError
 from geoloom.grid import Grid
 from geoloom.op import Band, Op, Output, Profile, band, op, param
-from geoloom.ops.colormap import shades_look
-from geoloom.paint import GREY_TO_INDEX
+from geoloom.ops.colormap import indices, shades_look
 
 
 def _parsed(value: Any) -> Any:
@@ -66,9 +65,9 @@ class Colors(Op):
             inputs[0].names, "uint8", range=(0.0, 254.0), look=replace(look, kind="palette", lut=colours)
         )
 
-    def kernel(self, shades: Block, grid: Grid) -> Array:
+    def kernel(self, shades: Block, grid: Grid) -> Block:
         """From 256 shades to 255 colours."""
-        return np.take(GREY_TO_INDEX, shades.data)
+        return Block(indices(shades.data), shades.valid)
 
     def _lut(self, low: float, high: float) -> tuple[str, ...]:
         """The colours of `LEVELS` values from low to high."""

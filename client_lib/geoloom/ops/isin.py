@@ -31,7 +31,7 @@ def _sorted(value: Any) -> Any:
 class Isin(Op):
     """True where the image has one of the values: ``scl.isin(3, 8, 9)`` or ``scl.isin([3, 8, 9])``."""
 
-    image_: Image = image(doc="The image.")
+    classes: Image = image(doc="The image.")
     values: tuple[Number, ...] = param(
         doc="The values to look for.", variadic=True, coerce=_sorted, min_length=1, example=(3, 8)
     )
@@ -47,6 +47,6 @@ class Isin(Op):
         """A bool image."""
         return Profile(inputs[0].names, "bool", range=(0.0, 1.0))
 
-    def kernel(self, image_: Block, grid: Grid) -> Array:
+    def kernel(self, classes: Block, grid: Grid) -> Array:
         """Look every value up."""
-        return places(image_.data, self.values)[1]
+        return places(classes.data, self.values)[1]
