@@ -136,7 +136,7 @@ class EventLog:
         await self._flush()
         name = _stream(session)
         try:
-            async with asyncio.timeout(timeout + 5):
+            async with asyncio.timeout(timeout + 2):
                 found = await self._followers.xread(
                     {name: after}, count=KEPT, block=max(1, int(timeout * 1000))
                 )

@@ -97,16 +97,19 @@ class WorkQueue:
             self._refuse(job, "The engine is stopping.")
 
     async def _outcome(self, job: Job) -> Any:
-        left = job.queued + self._patience - time.monotonic()
-        if await _wait(job, left):
-            return job.done.result()
-        if job.started is None:
-            self._refuse(job, f"The engine is busy: no turn within {self._patience:g} s.")
-            return await job.done
-        left = job.started + self._budget - time.monotonic()
-        if not await _wait(job, left):
-            self._abandon(job)
-        return await job.done
+        while not job.done.done():
+            now = time.monotonic()
+            if job.started is None:
+                left = job.queued + self._patience - now
+                if left <= 0:
+                    self._refuse(job, f"The engine is busy: no turn within {self._patience:g} s.")
+            else:
+                left = job.started + self._budget - now
+                if left <= 0:
+                    self._abandon(job)
+            # Nothing tells this loop that the job began, so it looks again in time.
+            await asyncio.wait([job.done], timeout=max(0.0, min(left, self._budget)))
+        return job.done.result()
 
     def _add(self, name: object, session: str, task: Callable[[], Any]) -> Job:
         if self._waiting >= self._length:
@@ -201,11 +204,3 @@ class WorkQueue:
             job.done.set_exception(error)
         else:
             job.done.set_result(result)
-
-
-async def _wait(job: Job, seconds: float) -> bool:
-    """Whether the job was done in time."""
-    if job.done.done():
-        return True
-    await asyncio.wait([job.done], timeout=max(0.0, seconds))
-    return job.done.done()

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from geoloom.errors import EngineOverloaded, EngineUnreachable, GeoloomError, RequestError, SourceUnreadable
+from geoloom_engine.events import KEPT, Event, EventLog
+
+KEY = "0" * 32
+
+
+def with_log(url: str, use: Callable[[EventLog, str], Awaitable[Any]]) -> Any:
+    """Run `use(log, session)` in an event loop of its own."""
+
+    async def run() -> Any:
+        log = EventLog(url, ttl=60, timeout=1.0)
+        try:
+            return await use(log, uuid.uuid4().hex)
+        finally:
+            await log.close()
+
+    return asyncio.run(run())
+
+
+def test_an_event_is_told_once_and_repetitions_are_counted(valkey: str) -> None:
+    async def use(log: EventLog, session: str) -> Any:
+        error = SourceUnreadable("a.tif is damaged.", node="n", op="open")
+        for x in range(5):
+            log.tell(session, Event.of(error, KEY, (3, x, 1)))
+        log.tell(session, Event.of(SourceUnreadable("b.tif is damaged."), KEY))
+        return await log.follow(session, "0-0", 0)
+
+    answer = with_log(valkey, use)
+    first, second = answer["events"]
+    assert first["type"] == "error"
+    assert (first["key"], first["error"], first["message"]) == (KEY, "SourceUnreadable", "a.tif is damaged.")
+    assert (first["node"], first["op"], first["tile"], first["count"]) == ("n", "open", [3, 0, 1], 5)
+    assert (second["message"], second["tile"], second["count"]) == ("b.tif is damaged.", None, 1)
+    assert answer["last"] == second["id"]
+
+
+def test_following_goes_on_after_the_last(valkey: str) -> None:
+    async def use(log: EventLog, session: str) -> Any:
+        log.tell(session, Event("print", KEY, {"message": "one"}))
+        first = await log.follow(session, "0-0", 0)
+        log.tell(session, Event("print", KEY, {"message": "two"}))
+        second = await log.follow(session, first["last"], 0)
+        third = await log.follow(session, second["last"], 0)
+        return first, second, third
+
+    first, second, third = with_log(valkey, use)
+    assert [event["message"] for event in first["events"]] == ["one"]
+    assert [event["message"] for event in second["events"]] == ["two"]
+    assert third == {"events": [], "last": second["last"]}
+
+
+def test_a_poll_answers_as_soon_as_something_comes(valkey: str) -> None:
+    async def use(log: EventLog, session: str) -> Any:
+        poll = asyncio.ensure_future(log.follow(session, "0-0", 20))
+        await asyncio.wait([poll], timeout=0.1)
+        assert not poll.done()
+        begun = time.monotonic()
+        log.tell(session, Event.of(EngineOverloaded("busy"), KEY, (1, 0, 0)))
+        answer = await poll
+        return answer, time.monotonic() - begun
+
+    answer, waited = with_log(valkey, use)
+    assert [event["type"] for event in answer["events"]] == ["refused"]
+    assert waited < 2
+
+
+def test_a_layer_is_seen_once(valkey: str) -> None:
+    async def use(log: EventLog, session: str) -> Any:
+        for _ in range(3):
+            log.seen(session, KEY)
+        log.seen(session, "1" * 32)
+        return await log.follow(session, "0-0", 0)
+
+    events = with_log(valkey, use)["events"]
+    assert [(event["type"], event["key"]) for event in events] == [("seen", KEY), ("seen", "1" * 32)]
+
+
+def test_sessions_do_not_see_each_other(valkey: str) -> None:
+    async def use(log: EventLog, session: str) -> Any:
+        log.tell(session, Event("print", KEY, {"message": "mine"}))
+        return await log.follow(session + "x", "0-0", 0)
+
+    assert with_log(valkey, use)["events"] == []
+
+
+def test_a_stream_stays_small(valkey: str) -> None:
+    async def use(log: EventLog, session: str) -> Any:
+        for number in range(3 * KEPT):
+            log.tell(session, Event("print", KEY, {"message": str(number)}))
+            if number % 100 == 0:
+                await log.follow(session, "0-0", 0)
+        await log.follow(session, "0-0", 0)
+        return await log._redis.xlen(f"geoloom:log:{session}"), await log._redis.ttl(f"geoloom:log:{session}")
+
+    length, ttl = with_log(valkey, use)
+    assert length <= 1.3 * KEPT
+    assert 0 < ttl <= 60
+
+
+def test_a_wrong_id_is_refused(valkey: str) -> None:
+    for after in ("x", "1-", "-1", "1" * 30, "1-1-1"):
+        with pytest.raises(RequestError):
+            with_log(valkey, lambda log, session, after=after: log.follow(session, after, 0))
+
+
+def test_while_redis_is_away_events_are_held_back(own_valkey: Any) -> None:
+    async def use(log: EventLog, session: str) -> Any:
+        own_valkey.stop()
+        log.tell(session, Event.of(GeoloomError("lost?"), KEY))
+        with pytest.raises(EngineUnreachable):
+            await log.follow(session, "0-0", 0)
+        own_valkey.start()
+        return await log.follow(session, "0-0", 0)
+
+    assert [event["message"] for event in with_log(own_valkey.url, use)["events"]] == ["lost?"]
+
+
+def test_a_server_that_hangs_is_left_in_time() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"redis://127.0.0.1:{silent.getsockname()[1]}"
+        begun = time.monotonic()
+        with pytest.raises(EngineUnreachable):
+            with_log(url, lambda log, session: log.follow(session, "0-0", 0))
+        assert time.monotonic() - begun < 10
+
+
+def test_payloads_are_json(valkey: str) -> None:
+    event = Event.of(GeoloomError("ü", hint="h"), KEY)
+    assert json.loads(json.dumps(event.payload))["message"] == "ü"
