@@ -39,10 +39,10 @@ def test_land_and_sea() -> None:
 
 @pytest.mark.parametrize(
     ("lon", "lat", "z"),
-    [(12.3, 45.3, 8), (-74, -50, 7), (10, 55, 3), (179.9, 67, 3), (104, 1, 4), (23, 38, 11)],
+    [(12.3, 45.3, 8), (-74, -50, 8), (10, 55, 9), (179.9, 68.98, 8), (104, 1, 10), (12.33, 45.43, 12)],
 )
 def test_four_tiles_go_together(lon: float, lat: float, z: int) -> None:
-    """Drawn apart, land and sea are where they are in one picture of twice the size."""
+    """Drawn apart, land and sea are where they are in one picture of twice the size (full detail)."""
     x, y = Tile.at(lon, lat, z).x, Tile.at(lon, lat, z).y
     whole = np.asarray(_outlines(z, x, y, 2)).astype(int)
     parts = [[np.asarray(_outlines(z + 1, 2 * x + i, 2 * y + j, 1)) for i in (0, 1)] for j in (0, 1)]

@@ -21,7 +21,7 @@ import shapely
 
 from geoloom_engine.lettering import plain
 
-__all__ = ["ATTRIBUTION", "Country", "Cell", "City", "cell", "cities", "countries"]
+__all__ = ["ATTRIBUTION", "Cell", "City", "Country", "Shapes", "cell", "cities", "countries"]
 
 ATTRIBUTION = "Natural Earth, GeoNames"
 
@@ -32,6 +32,10 @@ MARGIN = 0.25
 """How far a cell's shapes reach beyond the cell, as a share of its size."""
 
 _DEEPEST = 12
+"""Beyond this zoom shapes are clipped for each tile anew: few are left."""
+
+_FULL_DETAIL = 8
+"""From this zoom on the outlines are drawn with all their points."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +70,11 @@ class City:
 
 def cell(z: int, x: int, y: int) -> Cell:
     """The shapes of a tile and `MARGIN` around it, in the detail that suits its zoom."""
+    detail = min(z, _FULL_DETAIL)
     if z > _DEEPEST:
         shift = z - _DEEPEST
-        return _clipped(_cell(_level(z), _DEEPEST, x >> shift, y >> shift), z, x, y)
-    return _cell(_level(z), z, x, y)
+        return _clipped(_cell(detail, _DEEPEST, x >> shift, y >> shift), z, x, y)
+    return _cell(detail, z, x, y)
 
 
 @lru_cache(maxsize=1)
@@ -90,17 +95,30 @@ def cities() -> tuple[City, ...]:
     )
 
 
-def _level(z: int) -> str:
-    return "110m" if z < 2 else "50m" if z < 6 else "10m"
-
-
 @lru_cache(maxsize=1024)
-def _cell(level: str, z: int, x: int, y: int) -> Cell:
+def _cell(detail: int, z: int, x: int, y: int) -> Cell:
     # Always by way of the parent: clipping little is fast, and the result does not depend on
     # which tiles were asked for before.
     if z == 0:
-        return _world(level)
-    return _clipped(_cell(level, z - 1, x // 2, y // 2), z, x, y)
+        return _world(detail)
+    return _clipped(_cell(detail, z - 1, x // 2, y // 2), z, x, y)
+
+
+@lru_cache(maxsize=_FULL_DETAIL + 1)
+def _world(detail: int) -> Cell:
+    """The whole map in the detail of a zoom: no finer than a fourth of its pixels."""
+    whole = _outlines("110m" if detail < 2 else "50m" if detail < 6 else "10m")
+    if detail == _FULL_DETAIL:
+        return whole
+    return Cell(*(_simplified(shapes, 0.25 / 256 / 2**detail) for shapes in (whole.land, whole.borders)))
+
+
+def _simplified(shapes: Shapes, tolerance: float) -> Shapes:
+    """Shapes with fewer points (Douglas and Peucker 1973); those that would vanish stay whole."""
+    fewer: Shapes = shapely.simplify(shapes, tolerance, preserve_topology=False)
+    simple = (shapely.get_type_id(fewer) == shapely.get_type_id(shapes)) & ~shapely.is_empty(fewer)
+    kept: Shapes = np.where(simple, fewer, shapes)
+    return kept
 
 
 def _clipped(source: Cell, z: int, x: int, y: int) -> Cell:
@@ -130,7 +148,7 @@ def _inside(shapes: Shapes, box: tuple[float, float, float, float]) -> Shapes:
 
 
 @lru_cache(maxsize=3)
-def _world(level: str) -> Cell:
+def _outlines(level: str) -> Cell:
     with np.load(io.BytesIO(_read(f"outlines-{level}.npz.xz")), allow_pickle=False) as stored:
         content = dict(stored)
     place = content["scale"], content["translate"]

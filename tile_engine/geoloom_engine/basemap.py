@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 import shapely
 from PIL import Image, ImageDraw
 
 from geoloom.block import Block
 from geoloom.errors import RequestError
 from geoloom.grid import Tile
-from geoloom_engine.atlas import ATTRIBUTION, Cell, cell
+from geoloom_engine.atlas import ATTRIBUTION, Cell, Shapes, cell
 from geoloom_engine.lettering import font
 from geoloom_engine.placenames import Name, names_on
 from geoloom_engine.render import png
@@ -61,46 +61,48 @@ def _outlines(z: int, x: int, y: int, unit: int) -> Image.Image:
     pen = ImageDraw.Draw(sheet)
     _draw_graticule(pen, z, x, y, size)
     content: Cell = cell(z, x, y)
-    exteriors = shapely.get_exterior_ring(content.land)
-    for land, exterior in zip(content.land, exteriors, strict=True):
-        pen.polygon(_flat(_pixels(exterior, z, x, y, size)), fill=_LAND)
-        for hole in shapely.get_rings(land)[1:]:
-            pen.polygon(_flat(_pixels(hole, z, x, y, size)), fill=_SEA)
-    for land in content.land:
-        for ring in shapely.get_rings(land):
-            for run in _without_edges(ring):
-                pen.line(_flat(_pixels(run, z, x, y, size)), fill=_COAST, width=unit)
-    for border in content.borders:
-        pen.line(_flat(_pixels(border, z, x, y, size)), fill=_BORDER, width=max(1, round(1.2 * unit)))
+    rings, owners = shapely.get_rings(content.land, return_index=True)
+    shells = np.diff(owners, prepend=-1) > 0
+    coasts = _Lines(rings, z, x, y, size)
+    for number, shell in enumerate(shells):
+        pen.polygon(coasts.line(number), fill=_LAND if shell else _SEA)
+    for number in range(len(rings)):
+        for run in coasts.runs(number):
+            pen.line(run, fill=_COAST, width=unit)
+    borders = _Lines(content.borders, z, x, y, size)
+    for number in range(len(content.borders)):
+        pen.line(borders.line(number), fill=_BORDER, width=max(1, round(1.2 * unit)))
     return sheet
 
 
-def _pixels(shape: object, z: int, x: int, y: int, size: int) -> npt.NDArray[np.int64]:
-    """Points of a line in whole fine pixels of the tile, (points, 2).
+class _Lines:
+    """Lines in whole fine pixels of a tile.
 
-    They are rounded down on the world's sheet of fine pixels, then moved: so a point has the same
-    place in each tile that shows it, and no seam shows.
+    Points are rounded down on the world's sheet of fine pixels, then moved: so a point has the
+    same place in each tile that shows it, and no seam shows. All at once, because most lines are
+    islands of a few points.
     """
-    points = shapely.get_coordinates(shape)
-    world = float(size) * 2.0**z
-    pixels: npt.NDArray[np.int64] = np.floor(points * world).astype(np.int64) - (np.array([x, y]) * size)
-    return pixels
 
+    def __init__(self, shapes: Shapes, z: int, x: int, y: int, size: int) -> None:
+        points, owners = shapely.get_coordinates(shapes, return_index=True)
+        pixels = np.floor(points * (float(size) * 2.0**z)).astype(np.int64) - np.array([x, y]) * size
+        self._flat: list[int] = pixels.ravel().tolist()
+        self._ends: list[int] = np.searchsorted(owners, np.arange(len(shapes) + 1)).tolist()
+        edge = (points[:, 0] <= 1e-9) | (points[:, 0] >= 1 - 1e-9)
+        self._along = edge[1:] & edge[:-1] & (owners[1:] == owners[:-1])
 
-def _flat(points: npt.NDArray[np.int64]) -> list[int]:
-    flat: list[int] = points.ravel().tolist()
-    return flat
+    def line(self, number: int) -> list[int]:
+        """The points of a line in one list of x and y by turns."""
+        return self._flat[2 * self._ends[number] : 2 * self._ends[number + 1]]
 
-
-def _without_edges(ring: object) -> list[object]:
-    """The runs of a coast between the places where it follows the map's edge, ±180°."""
-    points = shapely.get_coordinates(ring)
-    edge = (points[:, 0] <= 1e-9) | (points[:, 0] >= 1 - 1e-9)
-    along = edge[1:] & edge[:-1]
-    if not along.any():
-        return [ring]
-    runs = np.split(points, np.flatnonzero(along) + 1)
-    return [shapely.linestrings(run) for run in runs if len(run) > 1]
+    def runs(self, number: int) -> list[list[int]]:
+        """The parts of a coast between the places where it follows the map's edge, ±180°."""
+        first, last = self._ends[number], self._ends[number + 1]
+        along = self._along[first : last - 1]
+        if not along.any():
+            return [self.line(number)]
+        cuts = [first, *(np.flatnonzero(along) + first + 1).tolist(), last]
+        return [self._flat[2 * start : 2 * end] for start, end in pairwise(cuts) if end - start > 1]
 
 
 def _draw_graticule(pen: ImageDraw.ImageDraw, z: int, x: int, y: int, size: int) -> None:
