@@ -35,6 +35,8 @@ FOREIGN_PAGES = ("VSCODE_PID", "PYCHARM_HOSTED", "DATASPELL_HOSTED")
 
 WILDCARDS = ("", "*", "0.0.0.0", "::")  # noqa: S104 (compared with, not listened on)
 
+REFUSALS = (302, 401, 403)
+
 REMEMBER_SECONDS = 60.0
 """How long a fallback to loopback is remembered; what was confirmed is remembered for good."""
 
@@ -123,15 +125,22 @@ def _leads_to(endpoint: Endpoint, server: Mapping[str, Any], path: str) -> bool:
     """Whether a GET through the Jupyter server's proxy is answered by the engine itself.
 
     A login page answers everything with status 200; only the engine knows its nonce. Redirects are not
-    followed, so the server's token goes to this server only.
+    followed, so the server's token goes to this server only. A server with a password has no token that a
+    kernel could use: there the proxy is believed if it, and not just any path, asks for the password.
     """
-    headers = {"Authorization": f"token {server['token']}"} if server.get("token") else {}
     try:
-        nonce = endpoint.nonce or _get(endpoint.url, "/healthz", {}).get("engine")
-        answer = _get(_address(server), f"{path}/healthz?nonce={secrets.token_hex(8)}", headers)
+        address = _address(server)
+        nonce = endpoint.nonce or _answer(_get(endpoint.url, "/healthz", {})[1]).get("engine")
+        path = f"{path}/healthz?nonce={secrets.token_hex(8)}"
+        if server.get("token"):
+            body = _get(address, path, {"Authorization": f"token {server['token']}"})[1]
+            return bool(nonce) and _answer(body).get("engine") == nonce
+        status, body = _get(address, path, {})
+        if status in REFUSALS:
+            return _get(address, path.replace("/proxy/", f"/{secrets.token_hex(8)}/"), {})[0] == 404
+        return bool(nonce) and _answer(body).get("engine") == nonce
     except (OSError, ValueError, http.client.HTTPException):
         return False
-    return bool(nonce) and answer.get("engine") == nonce
 
 
 def _address(server: Mapping[str, Any]) -> str:
@@ -142,7 +151,8 @@ def _address(server: Mapping[str, Any]) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def _get(server: str, path: str, headers: dict[str, str]) -> dict[str, Any]:
+def _get(server: str, path: str, headers: dict[str, str]) -> tuple[int, bytes]:
+    """Status and body."""
     parts = urlsplit(server)
     host = parts.hostname or "127.0.0.1"
     connection: http.client.HTTPConnection
@@ -155,7 +165,12 @@ def _get(server: str, path: str, headers: dict[str, str]) -> dict[str, Any]:
         connection = http.client.HTTPConnection(host, parts.port, timeout=TIMEOUT_SECONDS)
     try:
         connection.request("GET", path, headers=headers)
-        answer = json.loads(connection.getresponse().read(10_000))
+        response = connection.getresponse()
+        return response.status, response.read(10_000)
     finally:
         connection.close()
+
+
+def _answer(body: bytes) -> dict[str, Any]:
+    answer = json.loads(body)
     return answer if isinstance(answer, dict) else {}

@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from geoloom.local import Endpoint
-from geoloom.tiles_url import tiles_base
+from geoloom.tiles_url import FOREIGN_PAGES, tiles_base
 
 NONCE = "the-engine-itself"
 TOKEN = "jupyter-secret"
@@ -162,11 +163,10 @@ def test_confirmed_answer_is_remembered(
     assert len(paths) == 1
 
 
-@pytest.fixture(scope="module")
-def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """A real Jupyter server below a prefix; the environment its kernels would have."""
+@contextmanager
+def jupyter_server(folder: Path, **settings: str) -> Iterator[dict[str, str]]:
+    """A real Jupyter server below a prefix; the environment its kernels would have, and its URL."""
     pytest.importorskip("jupyter_server_proxy")
-    folder = tmp_path_factory.mktemp("jupyter")
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     environ = os.environ | {
@@ -174,7 +174,6 @@ def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
         "JUPYTER_CONFIG_DIR": str(folder / "config"),
         "JUPYTER_DATA_DIR": str(folder / "data"),
         "IPYTHONDIR": str(folder / "ipython"),
-        "JUPYTER_TOKEN": TOKEN,
     }
     command = [sys.executable, "-m", "jupyter_server", "--allow-root", "--no-browser", f"--port={port}"]
     command += [
@@ -182,6 +181,7 @@ def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
         "--ServerApp.port_retries=0",
         f"--notebook-dir={folder}",
     ]
+    command += [f"--{name.replace('__', '.')}={value}" for name, value in settings.items()]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, env=environ, stdout=log, stderr=log, cwd=folder)
     try:
@@ -204,6 +204,12 @@ def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
         process.wait(15)
 
 
+@pytest.fixture(scope="module")
+def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    with jupyter_server(tmp_path_factory.mktemp("jupyter"), IdentityProvider__token=TOKEN) as server:
+        yield server
+
+
 def test_real_jupyter_server_below_a_prefix(engine: Endpoint, jupyter: dict[str, str]) -> None:
     base = tiles_base(engine, jupyter)
     assert base == f"/some/prefix/proxy/{port_of(engine)}"
@@ -219,3 +225,38 @@ def test_real_jupyter_server_and_an_engine_that_is_gone(jupyter: dict[str, str])
         port = probe.getsockname()[1]
     endpoint = Endpoint(f"http://127.0.0.1:{port}", "secret", 1, NONCE)
     assert tiles_base(endpoint, jupyter) == endpoint.url
+
+
+def test_kernels_of_a_real_jupyter_server_find_the_way_by_themselves(
+    engine: Endpoint, jupyter: dict[str, str]
+) -> None:
+    request = urllib.request.Request(
+        f"{jupyter['URL']}/some/prefix/api/kernels",
+        data=b"{}",
+        headers={"Authorization": f"token {TOKEN}", "Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        kernel = json.loads(answer.read())["id"]
+    (process,) = (
+        child
+        for child in psutil.Process(int(jupyter["JPY_PARENT_PID"])).children(recursive=True)
+        if kernel in " ".join(child.cmdline())
+    )
+    environ = {name: value for name, value in process.environ().items() if name not in FOREIGN_PAGES}
+    assert tiles_base(engine, environ) == f"/some/prefix/proxy/{port_of(engine)}"
+
+
+def test_real_jupyter_server_with_a_password(engine: Endpoint, tmp_path: Path) -> None:
+    hashed = "sha1:0123456789ab:" + "0" * 40
+    with jupyter_server(tmp_path, PasswordIdentityProvider__hashed_password=hashed) as server:
+        assert tiles_base(engine, server) == f"/some/prefix/proxy/{port_of(engine)}"
+
+
+def test_server_with_a_password_and_no_proxy(engine: Endpoint, tmp_path: Path) -> None:
+    with serving(lambda path, headers: (404, "")) as (port, _):
+        assert tiles_base(engine, jupyter_file(tmp_path, port, token="")) == engine.url
+
+
+def test_wall_that_asks_everybody_for_a_password_is_not_a_proxy(engine: Endpoint, tmp_path: Path) -> None:
+    with serving(lambda path, headers: (302, "")) as (port, _):
+        assert tiles_base(engine, jupyter_file(tmp_path, port, token="")) == engine.url
