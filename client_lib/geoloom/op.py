@@ -363,15 +363,6 @@ def valid_in_all(blocks: tuple[Block, ...]) -> Mask:
     return valid
 
 
-def one_band(op_name: str, profile: Profile) -> None:
-    """Raises BandError if an image that must have one band has more."""
-    if profile.bands != 1:
-        raise BandError(
-            f"{op_name}() needs an image of one band, this one has {profile.bands}.",
-            hint=f"Choose one of: {', '.join(profile.names)}.",
-        )
-
-
 @lru_cache(maxsize=4096)
 def _working_dtype(one: Op, inputs: tuple[Profile, ...]) -> np.dtype[Any]:
     return np.dtype(one.working_dtype(*inputs))

@@ -35,12 +35,19 @@ class BitMask(Op):
 
     quality: Image = image(doc="Whole numbers whose bits are flags.")
     bits: tuple[int, ...] = param(
-        (), doc="Bits of which any must be set.", variadic=True, ge=0, le=63, coerce=_numbers, example=(3, 4)
+        (),
+        doc="Bits of which any must be set.",
+        unit="bit",
+        variadic=True,
+        ge=0,
+        le=63,
+        coerce=_numbers,
+        example=(3, 4),
     )
-    first: int | None = param(None, doc="Lowest bit of the number wanted.", ge=0, le=63)
-    last: int | None = param(None, doc="Highest bit of the number wanted.", ge=0, le=63)
+    first: int | None = param(None, doc="Lowest bit of the number wanted.", unit="bit", ge=0, le=63)
+    last: int | None = param(None, doc="Highest bit of the number wanted.", unit="bit", ge=0, le=63)
     values: tuple[int, ...] = param(
-        (), doc="The values wanted, as one number or many.", ge=0, coerce=_numbers
+        (), doc="The values wanted, as one number or many.", unit="1", ge=0, coerce=_numbers
     )
     bandwise = True
     output = Output(dtype="bool", range=(0, 1))

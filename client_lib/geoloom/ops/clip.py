@@ -21,10 +21,10 @@ class Clip(Op):
 
     values: Image = image(doc="The image.")
     low: Number | None = param(
-        None, doc="Smallest value of the result; None for no limit.", unit="same as the image"
+        None, doc="Smallest value of the result; None for no limit.", unit="same as the image", example=1
     )
     high: Number | None = param(
-        None, doc="Largest value of the result; None for no limit.", unit="same as the image"
+        None, doc="Largest value of the result; None for no limit.", unit="same as the image", example=3
     )
     bandwise = True
     function = True

@@ -11,7 +11,7 @@ from geoloom.block import Block
 from geoloom.colour import lut, ramp
 from geoloom.errors import ParameterError
 from geoloom.grid import Grid
-from geoloom.op import Band, Look, Op, Output, Profile, band, one_band, op, param
+from geoloom.op import Band, Look, Op, Output, Profile, band, op, param
 
 
 def indices(shades: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -20,8 +20,7 @@ def indices(shades: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 def shades_look(op_name: str, source: Profile) -> Look:
-    """The look of an image of shades; raises BandError or ParameterError if it is none."""
-    one_band(op_name, source)
+    """The look of an image of shades; raises ParameterError if it is none."""
     if source.look is not None and source.look.kind == "grey":
         return source.look
     if source.look is None and source.dtype == "uint8":

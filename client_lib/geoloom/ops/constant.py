@@ -14,7 +14,7 @@ from geoloom.profile import dtype_of_number
 class Constant(Op):
     """One number everywhere; what a number in a formula becomes."""
 
-    value: Number = param(doc="The number.", example=3)
+    value: Number = param(doc="The number.", unit="any", example=3)
     method = False
     bandwise = True
 

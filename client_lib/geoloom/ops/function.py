@@ -244,7 +244,11 @@ class Round(Rounding):
     """
 
     decimals: int = param(
-        0, ge=-18, le=18, doc="Digits behind the point; negative ones round to tens, hundreds…", unit="1"
+        0,
+        ge=-18,
+        le=18,
+        doc="Digits behind the point; negative ones round to tens, hundreds and so on.",
+        unit="1",
     )
     ufunc = "rint"
 

@@ -33,7 +33,12 @@ class Isin(Op):
 
     classes: Image = image(doc="The image.")
     values: tuple[Number, ...] = param(
-        doc="The values to look for.", variadic=True, coerce=_sorted, min_length=1, example=(3, 8)
+        doc="The values to look for.",
+        unit="same as the image",
+        variadic=True,
+        coerce=_sorted,
+        min_length=1,
+        example=(3, 8),
     )
     bandwise = True
     function = True

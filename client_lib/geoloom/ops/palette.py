@@ -11,7 +11,7 @@ from geoloom.block import Array, Block
 from geoloom.colour import LEVELS, parse
 from geoloom.errors import ParameterError
 from geoloom.grid import Grid
-from geoloom.op import Band, Look, Op, Output, Profile, band, one_band, op, param, valid_in_all
+from geoloom.op import Band, Look, Op, Output, Profile, band, op, param, valid_in_all
 from geoloom.ops.remap import places
 
 
@@ -45,6 +45,7 @@ class Palette(Op):
     values: Band = band(doc="A band of classes.")
     classes: tuple[tuple[int, str, str], ...] = param(
         doc="Label and colour, or just colour, of each class's value.",
+        unit="class",
         coerce=_entries,
         min_length=1,
         example=((1, "water", "#0000ffff"), (2, "forest", "#006400ff")),
@@ -66,7 +67,6 @@ class Palette(Op):
     def profile(self, *inputs: Profile) -> Profile:
         """Indices into the classes' colours."""
         source = inputs[0]
-        one_band(self.name, source)
         lut = tuple(shade for _, _, shade in self.classes)
         labels = tuple((label, shade) for _, label, shade in self.classes)
         look = Look("palette", lut=lut, labels=labels, unit=source.unit, name=source.names[0])

@@ -77,9 +77,15 @@ class Remap(Op):
 
     values: Image = image(doc="The image.")
     pairs: tuple[tuple[Number, Number], ...] = param(
-        doc="New value of each old one.", coerce=_pairs, min_length=1, example=((1, 10), (2, 20))
+        doc="New value of each old one.",
+        unit="same as the image",
+        coerce=_pairs,
+        min_length=1,
+        example=((1, 10), (2, 20)),
     )
-    default: Number | None = param(None, doc="New value of all others; None makes them invalid.")
+    default: Number | None = param(
+        None, doc="New value of all others; None makes them invalid.", unit="same as the image"
+    )
     bandwise = True
 
     def check(self) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from geoloom.block import Array, Block
 from geoloom.grid import Grid
-from geoloom.op import Band, Op, Output, Profile, band, one_band, param
+from geoloom.op import Band, Op, Output, Profile, band, param
 
 
 class Terrain(Op):
@@ -28,7 +28,6 @@ class Terrain(Op):
 
     def profile(self, *inputs: Profile) -> Profile:
         """One band, named as the op."""
-        one_band(self.name, inputs[0])
         output: Output = self.output
         return Profile((self.name,), output.dtype, unit=output.unit, range=output.range)
 
