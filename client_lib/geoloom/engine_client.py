@@ -199,8 +199,9 @@ class EngineClient:
     def _json(
         self, method: str, path: str, body: bytes | None = None, timeout: float = TIMEOUT
     ) -> dict[str, Any]:
+        content = self._bytes(method, path, body, timeout)
         try:
-            answer = json.loads(self._bytes(method, path, body, timeout))
+            answer = json.loads(content)
         except ValueError:
             answer = None
         if not isinstance(answer, dict):

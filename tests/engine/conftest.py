@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,11 +77,20 @@ class RunningEngine:
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
         return [int(pid) for pid in children.split()]
 
+    def raster(self, phase: float = 0.0, path: Path | None = None) -> Path:
+        """A new GeoTIFF that this engine may read; see `write_raster`."""
+        return write_raster(path or self.folder / f"{uuid.uuid4().hex}.tif", phase)
+
+    def wait_until(self, true: Callable[[], Any], seconds: float = 20.0, what: str = "it") -> Any:
+        return wait_until(true, seconds, what)
+
     def stop(self) -> int:
         for client in self._clients:
             client.close()
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
         try:
             return self.process.wait(10)
         except subprocess.TimeoutExpired:
@@ -214,14 +224,14 @@ def start_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartEngi
 
     yield start
     for engine in started:
-        if engine.process.poll() is None:
-            engine.stop()
+        engine.stop()
 
 
 @pytest.fixture(scope="session")
 def engine(start_engine: StartEngine, valkey: str, tmp_path_factory: pytest.TempPathFactory) -> RunningEngine:
     """An engine of two workers that all tests share; it may read what is in `engine.folder`."""
-    return start_engine(valkey, tmp_path_factory.mktemp("sources"), workers=2)
+    folder = tmp_path_factory.mktemp("sources")
+    return start_engine(valkey, folder, workers=2, signing_key="new,old", source_recheck="0")
 
 
 @pytest.fixture(scope="session")
