@@ -51,7 +51,8 @@ def test_architecture_names_only_files_that_exist() -> None:
 def test_operations_are_documented_as_declared() -> None:
     command = [sys.executable, str(ROOT / "tools" / "operations.py")]
     page = subprocess.run(command, capture_output=True, check=True, encoding="utf-8").stdout
-    assert (ROOT / "docs" / "operations.md").read_text(encoding="utf-8") == page, "run: make docs"
+    fresh = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8") == page
+    assert fresh, "run: make docs"
 
 
 def test_every_make_target_is_explained() -> None:
