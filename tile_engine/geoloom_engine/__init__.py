@@ -1,0 +1,1 @@
+"""The tile engine: plans and evaluates chains, serves tiles, points and statistics."""
