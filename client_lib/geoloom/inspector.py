@@ -176,10 +176,13 @@ def _table(at_zoom: Reading, native: Reading, zoom: int) -> str:
     heads = (f"map, zoom {zoom}{_metres(at_zoom)}", f"full resolution{_metres(native)}")
     titles = "".join(f'<th style="{CELL};font-weight:normal;opacity:.75">{head}</th>' for head in heads)
     rows = []
-    for band in dict.fromkeys([*at_zoom.values, *native.values]):
+    bands = list(dict.fromkeys([*at_zoom.values, *native.values]))
+    for band in bands:
         values = (_value(*where.values.get(band, (None, None))) for where in (at_zoom, native))
         cells = "".join(f'<td style="{CELL}">{value}</td>' for value in values)
-        rows.append(f'<tr><td style="padding-right:8px">{escape(band)}</td>{cells}</tr>')
+        # The only band of a formula is named after its first operand, which says nothing here.
+        label = escape(band) if len(bands) > 1 else "value"
+        rows.append(f'<tr><td style="padding-right:8px">{label}</td>{cells}</tr>')
     return f'<table style="border-collapse:collapse"><tr><th></th>{titles}</tr>{"".join(rows)}</table>'
 
 

@@ -182,7 +182,7 @@ class ImageLayer(ipyleaflet.TileLayer):
         said = "".join(f"<div>⚠ {escape(message)}</div>" for message in self.messages)
         return {
             "text/plain": repr(self),
-            "text/html": f'<div style="max-width:320px">{title}{note}{legend_html(self.legend)}{said}</div>',
+            "text/html": f'<div style="max-width:320px">{title}{note}{legend_html(self.legend, named=False)}{said}</div>',
         }
 
 

@@ -16,7 +16,7 @@ SWATCH = (
 )
 
 
-def legend_html(legend: Mapping[str, Any]) -> str:
+def legend_html(legend: Mapping[str, Any], *, named: bool = True) -> str:
     """The legend as HTML; every text in it is escaped.
 
     Parameters
@@ -25,9 +25,11 @@ def legend_html(legend: Mapping[str, Any]) -> str:
         What the engine says about a chain's look: `kind` (ramp, grey, classes, rgb or none), `name`, `unit`,
         `limits` ((low, high) a band), `colors` (a ramp's, low to high), `labels` ((text, colour) a class) and
         `bands` (of a colour picture). Kind group has several of them as `parts`.
+    named
+        Whether to begin with the name of the values; their unit is shown in any case.
     """
     kind = legend.get("kind")
-    title = _title(legend)
+    title = _title(legend, named)
     if kind in ("ramp", "grey"):
         return title + _bar(legend)
     if kind == "classes":
@@ -62,8 +64,8 @@ def _decimals(magnitude: float) -> int:
     return decimals
 
 
-def _title(legend: Mapping[str, Any]) -> str:
-    name, unit = legend.get("name"), legend.get("unit")
+def _title(legend: Mapping[str, Any], named: bool) -> str:
+    name, unit = legend.get("name") if named else None, legend.get("unit")
     if not name and not unit:
         return ""
     words = " ".join(

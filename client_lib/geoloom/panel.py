@@ -169,7 +169,7 @@ class LayerRow(ipywidgets.VBox):
         lines = []
         if layer.note:
             lines.append(f'<div style="opacity:.75">{escape(layer.note)}</div>')
-        lines.append(legend_html(layer.legend))
+        lines.append(legend_html(layer.legend, named=False))
         if layer.waiting:
             lines.append("<div>The engine is busy; the missing tiles come by themselves.</div>")
         lines += [
