@@ -130,9 +130,9 @@ class Image(Lazy):
             ("steps", " → ".join(self.steps()[-6:])),
             ("key", self.key),
         ]
+        left = "style='text-align:left'"
         cells = "".join(
-            f"<tr><th style='text-align:left'>{name}</th><td style='text-align:left'>{escape(value)}</td></tr>"
-            for name, value in rows
+            f"<tr><th {left}>{name}</th><td {left}>{escape(value)}</td></tr>" for name, value in rows
         )
         return f"<table class='geoloom-image'><caption>Image</caption>{cells}</table>"
 

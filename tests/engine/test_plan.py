@@ -18,13 +18,14 @@ from geoloom_engine.steps import Compute, Gather, Read
 from geoloom_engine.warp import Limits
 
 TILE = Tile(10, 547, 346)
+WEST, NORTH = TILE.grid().bounds().west, TILE.grid().bounds().north
 INFO = SourceInfo(
     href="/scene.tif",
     driver="GTiff",
     fingerprint="one",
     width=1024,
     height=1024,
-    transform=(1370000.0, 38.0, 0.0, 6440000.0, 0.0, -38.0),
+    transform=(WEST, 38.0, 0.0, NORTH, 0.0, -38.0),
     crs="EPSG:3857",
     bands=tuple(BandInfo(name, "uint16") for name in ("B02", "B03", "B04", "B08")),
     overviews=((512, 512), (256, 256)),
@@ -186,7 +187,7 @@ def test_without_overviews_low_zooms_are_refused_beforehand(image):
         height=200_000,
         overviews=(),
         resolution=(0.19, 0.19),
-        transform=(1370000.0, 0.19, 0.0, 6440000.0, 0.0, -0.19),
+        transform=(WEST, 0.19, 0.0, NORTH, 0.0, -0.19),
         ground_resolution=0.12,
     )
     planner = Planner(FakePool(huge), Limits())

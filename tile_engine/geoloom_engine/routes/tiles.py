@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 from geoloom.chain import is_key
-from geoloom.errors import EngineFault, EngineUnreachable, GeoloomError, RequestError
+from geoloom.errors import DemandError, EngineFault, EngineUnreachable, GeoloomError, RequestError
 from geoloom.grid import TILE_SIZE, Tile
 from geoloom_engine.auth import Capability
 from geoloom_engine.events import Event
-from geoloom_engine.picture import error_tile
+from geoloom_engine.picture import error_tile, reason_tile
 from geoloom_engine.routes.base import Handler
 from geoloom_engine.tile_cache import TileName
 
@@ -79,6 +79,9 @@ class ChainTile(Handler):
         self.set_header("X-Geoloom-Error", type(error).__name__)
         size = TILE_SIZE * self._ratio
         hint = None if isinstance(error, EngineFault | EngineUnreachable) else error.hint
+        if isinstance(error, DemandError):
+            self.finish(reason_tile(error.message, size, hint))
+            return
         self.finish(error_tile(error.message, size, hint, error.incident))
 
 
