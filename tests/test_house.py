@@ -217,6 +217,34 @@ def test_wheel_takes_every_data_file(setup: configparser.ConfigParser) -> None:
     assert {path for path in there - taken if path.suffix != ".py"} == set()
 
 
+def spelled(name: str) -> str:
+    """A distribution's name in its one spelling."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def declared(listed: str) -> set[str]:
+    """Names of the distributions in a list of requirements."""
+    lines = (line.strip() for line in listed.splitlines())
+    return {spelled(re.split(r"[\[<>=;\s]", line)[0]) for line in lines if line and not line.startswith("#")}
+
+
+def distributions(imports: list[Import]) -> set[str]:
+    """Distributions that imports name, our own left out."""
+    known = metadata.packages_distributions()
+    found = {one.top for one in imports} - sys.stdlib_module_names - {"geoloom", "geoloom_engine"}
+    return {spelled(name) for top in found for name in known[top]}
+
+
+def test_what_is_imported_is_declared(setup: configparser.ConfigParser) -> None:
+    client = declared(setup["options"]["install_requires"])
+    extras = {name: declared(listed) for name, listed in setup["options.extras_require"].items()}
+    imports = imports_below(CLIENT)
+    assert distributions([one for one in imports if not one.lazy]) - client == set()
+    # Kernels run in the engine, and a Jupyter server is asked only where there is one.
+    assert distributions(imports) - client - extras["engine"] - extras["lab"] == set()
+    assert distributions(imports_below(ENGINE)) - client - extras["engine"] == set()
+
+
 def test_every_folder_with_modules_is_a_package() -> None:
     assert [path for path in SOURCES if not (path.parent / "__init__.py").exists()] == []
 
