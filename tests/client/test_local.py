@@ -17,7 +17,8 @@ from typing import Any
 import psutil
 import pytest
 
-from geoloom import local, runtime_folder
+import geoloom
+from geoloom import engine_client, local, runtime_folder
 from geoloom.errors import EngineUnreachable
 
 KERNEL = """
@@ -240,18 +241,12 @@ def test_forked_child_takes_a_lease_of_its_own(kernel: Callable[..., Kernel]) ->
     os.kill(child, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("victims", ["supervisor", "everything"])
-def test_next_ensure_finds_an_engine_after_a_kill(kernel: Callable[..., Kernel], victims: str) -> None:
+def test_next_ensure_starts_an_engine_where_none_is_left(kernel: Callable[..., Kernel]) -> None:
     one = kernel()
     before = one.run("ensure")
-    if victims == "supervisor":
-        supervisor = psutil.Process(before["pid"])
-        supervisor.kill()
-        eventually(lambda: not supervisor.is_running(), "supervisor is dead")
-    else:
-        os.kill(before["pid"], signal.SIGSTOP)
-        for process in processes():
-            process.kill()
+    os.kill(before["pid"], signal.SIGSTOP)
+    for process in processes():
+        process.kill()
     after = one.run("verify")
     assert healthy(after)
     assert after["url"] == before["url"]
@@ -283,6 +278,62 @@ def test_kernel_that_comes_as_the_engine_ends_gets_a_living_one() -> None:
         while time.monotonic() < until:
             assert local.ensure(verify=True) == found
             time.sleep(0.05)
+
+
+def write_picture(path: Path) -> Path:
+    """A georeferenced GeoTIFF of one band around 13° E, 45° N."""
+    from osgeo import gdal
+
+    gdal.UseExceptions()
+    dataset = gdal.GetDriverByName("GTiff").Create(str(path), 64, 64, 1, gdal.GDT_Byte)
+    dataset.SetGeoTransform((13.0, 0.01, 0.0, 45.0, 0.0, -0.01))
+    dataset.SetProjection("EPSG:4326")
+    dataset.GetRasterBand(1).Fill(200)
+    dataset.Close()
+    return path
+
+
+def test_open_map_recovers_whatever_is_killed(tmp_path: Path) -> None:
+    image = geoloom.open(str(write_picture(tmp_path / "picture.tif")))
+    url = local.ensure().url
+    url += engine_client.connect().register(image.chain).tiles.format(z=10, x=549, y=368)
+
+    def tile() -> bool:
+        try:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    def kill(*names: str) -> None:
+        supervisor = psutil.Process(local.ensure().pid)
+        family = {"supervisor": supervisor}
+        family |= {"store" if "valkey" in one.name() else "engine": one for one in supervisor.children()}
+        victims = [family[name] for name in names]
+        for victim in victims:
+            victim.suspend()
+        for victim in victims:
+            victim.kill()
+        eventually(lambda: not any(is_running(victim) for victim in victims), "all killed")
+
+    assert tile()
+    kill("engine")
+    eventually(tile, "after the engine was killed")
+    kill("store")
+    eventually(tile, "after the store was killed")
+    kill("supervisor")
+    eventually(tile, "after the supervisor was killed")
+    local.ensure(verify=True)
+    kill("supervisor", "engine", "store")
+    # Nobody is left to notice: a kernel's next request starts an engine.
+    local.ensure(verify=True)
+    eventually(tile, "after all were killed")
+
+
+def is_running(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    return False
 
 
 def test_secrets_of_one_kernel_do_not_reach_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
