@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,13 @@ def test_architecture_names_only_files_that_exist() -> None:
     named = NAMED_FILE.findall((ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8"))
     assert len(named) > 10
     assert [name for name in named if not any((start / name).exists() for start in STARTS)] == []
+
+
+def test_operations_are_documented_as_declared() -> None:
+    command = [sys.executable, str(ROOT / "tools" / "operations.py")]
+    page = subprocess.run(command, capture_output=True, check=True, encoding="utf-8").stdout
+    fresh = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8") == page
+    assert fresh, "run: make docs"
 
 
 def test_every_make_target_is_explained() -> None:
