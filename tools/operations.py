@@ -64,7 +64,8 @@ def result(cls: type[Op]) -> str:
     parts = [bands.replace("1 band(s)", "one band").replace("band(s)", "bands")]
     if cls.profile is Op.profile:
         parts.append("of the image's dtype" if output.dtype == "same" else output.dtype)
-        parts += [f"in {output.unit}"] if output.unit and output.unit != "same" else []
+    if output.unit not in (None, "1", "same"):
+        parts.append(f"in {output.unit}")
     if output.range:
         parts.append(f"from {output.range[0]:g} to {output.range[1]:g}")
     margin = "depends on the grid" if callable(cls.margin) else cls.margin
