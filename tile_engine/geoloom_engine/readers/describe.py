@@ -23,6 +23,7 @@ from geoloom_engine.readers.source import BandInfo, SourceInfo, Transform, Windo
 osr.UseExceptions()
 
 _BLOCK_PIXELS = 1 << 16
+_MAX_BLOCK_PIXELS = 1 << 26
 _DTYPES = {
     gdal.GDT_Byte: "uint8",
     gdal.GDT_Int8: "int8",
@@ -150,6 +151,14 @@ def describe(handle: Any, place: Place, print_: str) -> tuple[SourceInfo, Layout
         tuple(raw[0].GetOverview(index).GetBlockSize()) for index, _ in overviews
     ]
     levels = [(width, height), *(size for _, size in overviews)]
+    for block, level in zip(blocks, levels, strict=True):
+        pixels = min(block[0], level[0]) * min(block[1], level[1])
+        if pixels > _MAX_BLOCK_PIXELS:
+            raise SourceRefused(
+                f"{place.name} is stored in blocks of {pixels / 1e6:,.0f} million pixels, each of which would "
+                "be read whole for one tile.",
+                hint="Convert it to a cloud-optimised GeoTIFF (gdal_translate -of COG).",
+            )
     layout = Layout(
         numbers=numbers,
         dtypes=tuple(band.dtype for band in bands),

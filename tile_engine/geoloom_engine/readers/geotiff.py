@@ -91,7 +91,8 @@ class GeoTiff:
         self._siblings = [PurePath(place.path).name, *sidecars(place, access)]
         handle = self._open_handle()
         try:
-            self.info, self._layout = describe(handle, place, print_)
+            with gdal.quiet_errors():
+                self.info, self._layout = describe(handle, place, print_)
         except RuntimeError as error:
             raise _damaged(place, error) from None
         self._check_unchanged()
@@ -166,7 +167,7 @@ class GeoTiff:
         width, height = self._block_size(level)
         full_width, full_height = self.info.levels[level]
         decoded: dict[tuple[int, int], list[Decoded]] = {}
-        with self._lease() as handle:
+        with self._lease() as handle, gdal.quiet_errors():
             try:
                 if self._place.remote and len(missing) > 1:
                     self._prefetch(handle, level, bands, missing)
