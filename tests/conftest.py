@@ -104,6 +104,14 @@ def is_worker(process: psutil.Process) -> bool:
     return "execnet" in command or "resource_tracker" in command
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--update-picture",
+        action="store_true",
+        help="write the browser test's screenshot to docs/images/first_map.png",
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Mark this run, and give it folders of its own: the user's engine and saved chains stay untouched."""
     if not hasattr(config, "workerinput"):

@@ -29,14 +29,6 @@ ARTEFACTS = ROOT / "tests" / "artefacts"
 SECONDS = 40.0
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--update-picture",
-        action="store_true",
-        help="write the map's screenshot to docs/images/first_map.png",
-    )
-
-
 def chromium_path() -> str | None:
     """Debian's chromium, if it is installed."""
     return os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
