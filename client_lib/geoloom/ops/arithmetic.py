@@ -127,7 +127,10 @@ class FloorDivide(Binary):
         """Rounded quotient."""
         with np.errstate(all="ignore"):
             result = np.floor_divide(values.data, other.data, dtype=dtype, casting="unsafe")
-        return Block.of(result, _divisible(values, other, dtype))
+        valid = _divisible(values, other, dtype)
+        if dtype == INT64 and INT64 in (values.data.dtype, other.data.dtype):
+            valid = valid & ((other.data != -1) | (values.data != np.iinfo(np.int64).min))
+        return Block.of(result, valid)
 
 
 @op
@@ -222,11 +225,9 @@ def _whole_dtype(one: Profile, other: Profile) -> str:
 
 
 def _divisible(values: Block, other: Block, dtype: np.dtype[Any]) -> Mask:
-    """Where both are valid, the divisor is not 0 and the quotient fits."""
+    """Where both are valid and a whole divisor is not 0; by 0, floats give what is not finite."""
     valid = valid_in_all((values, other))
     if dtype.kind == "f":
         return valid
     found: Mask = valid & (other.data != 0)
-    if dtype == INT64 and INT64 in (values.data.dtype, other.data.dtype):
-        found = found & ((other.data != -1) | (values.data != np.iinfo(np.int64).min))
     return found

@@ -17,22 +17,21 @@ from geoloom.ops.remap import places
 
 def _entries(value: Any) -> Any:
     """``{1: ("water", "blue"), 2: "green"}`` as (value, label, colour) by value."""
-    if not isinstance(value, Mapping):
-        value = {entry[0]: tuple(entry[1:]) for entry in value} if _is_entries(value) else value
-    if not isinstance(value, Mapping):
-        return value
-    found = []
-    for number, entry in value.items():
-        labelled = isinstance(entry, tuple | list) and len(entry) == 2
-        label, shade = entry if labelled else (str(number), entry)
-        found.append((number, label, parse(shade)))
-    return tuple(sorted(found, key=lambda one: (str(type(one[0]) is str), one[0])))
-
-
-def _is_entries(value: Any) -> bool:
-    return isinstance(value, tuple | list) and all(
+    if isinstance(value, Mapping):
+        entries = [
+            (number, *entry)
+            if isinstance(entry, tuple | list) and len(entry) == 2
+            else (number, str(number), entry)
+            for number, entry in value.items()
+        ]
+    elif isinstance(value, tuple | list) and all(
         isinstance(one, tuple | list) and len(one) == 3 for one in value
-    )
+    ):
+        entries = [tuple(one) for one in value]
+    else:
+        return value
+    found = [(number, label, parse(shade)) for number, label, shade in entries]
+    return tuple(sorted(found, key=lambda one: one[0] if isinstance(one[0], int | float) else 0))
 
 
 @op

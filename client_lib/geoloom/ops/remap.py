@@ -39,7 +39,7 @@ def _searched(data: Array, keys: tuple[int | float, ...]) -> tuple[npt.NDArray[n
     if not fitting:
         return np.zeros(data.shape, np.intp), np.zeros(data.shape, np.bool_)
     with np.errstate(over="ignore"):
-        sorted_keys = np.array(fitting).astype(data.dtype)
+        sorted_keys = np.array(fitting, data.dtype)
     place = np.searchsorted(sorted_keys, data)
     np.minimum(place, len(fitting) - 1, out=place)
     found = sorted_keys[place] == data
@@ -106,7 +106,7 @@ class Remap(Op):
     def kernel(self, values: Block, grid: Grid) -> Block:
         """Look the new values up."""
         index, found = places(values.data, tuple(old for old, _ in self.pairs))
-        new = np.array([value for _, value in self.pairs]).astype(self._dtype())
+        new = np.array([value for _, value in self.pairs], self._dtype())
         data = np.take(new, index)
         if self.default is None:
             return Block.of(data, values.valid & found)

@@ -102,7 +102,8 @@ def _computed(shades: npt.NDArray[Any], low: float, high: float, gamma: float) -
     """The shades of floats, which are overwritten."""
     with np.errstate(all="ignore"):
         shades -= low
-        shades *= 255 / (high - low)
+        shades *= 255
+        shades /= high - low
         if gamma != 1:
             np.clip(shades, 0, 255, out=shades)
             shades *= 1 / 255
