@@ -21,7 +21,7 @@ import pytest
 
 from geoloom.engine_client import EngineClient
 
-START_SECONDS = 60.0
+START_SECONDS = 180.0
 TOKEN = "engine-tests"
 
 

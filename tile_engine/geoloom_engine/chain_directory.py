@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from functools import partial
 
 from geoloom.chain import Chain, is_key
 from geoloom.errors import EngineUnreachable, GeoloomError, RequestError
@@ -49,8 +50,10 @@ class ChainDirectory:
     ----------
     store
         Where chains are kept.
+    store_threads
+        Run what waits for the store.
     threads
-        Run what waits for the store and for sources.
+        Run what waits for sources.
     check
         Refuses a chain this engine could not evaluate.
     version_of
@@ -60,11 +63,13 @@ class ChainDirectory:
     def __init__(
         self,
         store: Store,
+        store_threads: Executor,
         threads: Executor,
         check: Callable[[Chain], None],
         version_of: Callable[[Chain], str],
     ) -> None:
         self._store = store
+        self._store_threads = store_threads
         self._threads = threads
         self._check = check
         self._version_of = version_of
@@ -187,7 +192,9 @@ class ChainDirectory:
         if self._away is not None and time.monotonic() < self._away_until:
             raise EngineUnreachable(self._away.message, hint=self._away.hint)
         try:
-            result = await self._thread(call, *args, **kwargs)
+            result = await asyncio.get_running_loop().run_in_executor(
+                self._store_threads, partial(call, *args, **kwargs)
+            )
         except EngineUnreachable as error:
             self._away, self._away_until = error, time.monotonic() + PAUSE
             raise
@@ -195,5 +202,4 @@ class ChainDirectory:
         return result
 
     async def _thread[**P, T](self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, lambda: call(*args, **kwargs))
+        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(call, *args, **kwargs))

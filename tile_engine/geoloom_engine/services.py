@@ -56,6 +56,7 @@ class Services:
         self.chains = ChainDirectory(
             RedisStore(settings.redis_url, ttl=settings.chain_ttl, timeout=STORE_TIMEOUT),
             self.store_threads,
+            self.threads,
             pipeline.check,
             pipeline.version,
         )

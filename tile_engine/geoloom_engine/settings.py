@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
+from geoloom._version import __version__
+
 PREFIX = "GEOLOOM_"
 
 CLIENT_VARIABLES = frozenset({"GEOLOOM_ENGINE_URL", "GEOLOOM_TILES_URL", "GEOLOOM_HOME", "GEOLOOM_LINGER"})
@@ -117,7 +119,7 @@ class Settings:
     allowed_origins: tuple[str, ...] = setting(
         "", names, "Origins of web pages that may call, separated by commas; loopback ones always may."
     )
-    block_cache: int = setting("512MB", size, "Decoded source blocks kept in memory, per process.")
+    block_cache: int = setting("256MB", size, "Decoded source blocks kept in memory, per process.")
     tile_cache: int = setting("32MB", size, "Encoded tiles kept in memory, per process.")
     gdal_cache: int = setting("32MB", size, "GDAL's own block cache, per process.")
     open_sources: int = setting("256", whole(1, 65536), "Source files kept open, per process.")
@@ -230,6 +232,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Serves tiles of Geoloom chains.",
         allow_abbrev=False,
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     for item in fields(Settings):
         written = item.metadata["written"]
         default = f" Default: {written}." if written else ""

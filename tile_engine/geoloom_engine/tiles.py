@@ -9,20 +9,23 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from geoloom.chain import Chain
-from geoloom.errors import SourceChanged
+from geoloom.errors import EngineOverloaded, SourceChanged
 from geoloom.grid import Tile
 from geoloom_engine.tile_cache import TileCache, TileName
 
 if TYPE_CHECKING:
+    from geoloom.block import Block
     from geoloom_engine.pipeline import Drawn
+    from geoloom_engine.plan import Plan
     from geoloom_engine.services import Services
 
 
 @dataclass(frozen=True, slots=True)
 class TileAnswer:
-    """A tile's bytes, where they came from, and the seconds each stage took."""
+    """A tile's bytes, the data version they show, their origin, and the seconds each stage took."""
 
     png: bytes
+    data: str
     origin: Literal["memory", "redis", "computed"]
     stages: dict[str, float]
 
@@ -34,6 +37,7 @@ class Tiles:
         settings = services.settings
         self._services = services
         self._cache = TileCache(settings.tile_cache, settings.tile_store, settings.tile_ttl)
+        self._reads: dict[TileName, asyncio.Task[tuple[Plan, dict[int, Block], float]]] = {}
         self._writes: set[asyncio.Task[None]] = set()
 
     def remembered(self, name: TileName) -> bytes | None:
@@ -52,13 +56,13 @@ class Tiles:
         found = await self._cache.get(name)
         looked = time.perf_counter() - begun
         if found is not None:
-            return TileAnswer(found[0], found[1], {"cache": looked})
+            return TileAnswer(found[0], name.data, found[1], {"cache": looked})
         drawn = await self._draw(chain, name, tile, session)
         if drawn.data == name.data and self._cache.remembered(name) is None:
             write = asyncio.get_running_loop().create_task(self._cache.put(name, drawn.png))
             self._writes.add(write)
             write.add_done_callback(self._writes.discard)
-        return TileAnswer(drawn.png, "computed", drawn.stages)
+        return TileAnswer(drawn.png, drawn.data, "computed", drawn.stages)
 
     async def basemap(self, tile: Tile, ratio: int) -> bytes:
         """A tile of the base map."""
@@ -86,3 +90,22 @@ class Tiles:
                 if last:
                     raise
         raise AssertionError("unreachable")
+
+    async def _read(self, chain: Chain, name: TileName, tile: Tile) -> tuple[Plan, dict[int, Block], float]:
+        """Pixels of remote sources, read once for all who ask."""
+        services = self._services
+        task = self._reads.get(name)
+        if task is None:
+            grid = tile.grid(name.ratio)
+            task = asyncio.ensure_future(
+                services.wait_for(lambda: services.pipeline.read_pixels(chain, grid))
+            )
+            self._reads[name] = task
+            task.add_done_callback(lambda done: self._reads.pop(name, None))
+        patience = services.settings.queue_timeout + services.settings.tile_timeout
+        done, _ = await asyncio.wait([task], timeout=patience)
+        if not done:
+            raise EngineOverloaded(
+                f"The image's servers did not answer within {patience:g} s.", hint="It is asked again later."
+            )
+        return task.result()

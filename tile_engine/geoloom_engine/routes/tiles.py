@@ -56,6 +56,10 @@ class ChainTile(Handler):
             return
         session = capability.session if capability is not None else self.session
         answer = await self.attentive(services.tiles.get(chain, name, tile, session))
+        if answer.data != data:
+            # The file changed on the way: these are the pixels of the version to come.
+            self.clear_header("ETag")
+            self.set_header("Cache-Control", "private, no-cache")
         self._send(answer.png, answer.origin, answer.stages)
 
     def _send(self, png: bytes, origin: str, stages: dict[str, float]) -> None:
@@ -78,6 +82,9 @@ class ChainTile(Handler):
         self.set_header("Content-Type", "image/png")
         self.set_header("X-Geoloom-Error", type(error).__name__)
         size = TILE_SIZE * self._ratio
+        if isinstance(error, DemandError):
+            self.finish(reason_tile(error.message, size, error.hint))
+            return
         hint = None if isinstance(error, EngineFault | EngineUnreachable) else error.hint
         if isinstance(error, DemandError):
             self.finish(reason_tile(error.message, size, hint))

@@ -1,0 +1,181 @@
+"""The wiring of a worker, with a pipeline that does what a test wants."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+import tornado.httpserver
+import tornado.netutil
+
+from geoloom.chain import Chain
+from geoloom.errors import SourceChanged
+from geoloom.grid import Tile
+from geoloom_engine.metrics import Metrics
+from geoloom_engine.pipeline import Drawn
+from geoloom_engine.server import application
+from geoloom_engine.services import Services
+from geoloom_engine.settings import Settings, load
+from geoloom_engine.tile_cache import TileName
+
+CHAIN = Chain.extend("constant", 1, {"value": 1})
+TILE = Tile(3, 4, 2)
+
+
+class Pipeline:
+    """Answers `tile` by `draw`; remote chains pass by `read_pixels` first."""
+
+    def __init__(self) -> None:
+        self.data = uuid.uuid4().hex[:16]
+        self.far = False
+        self.tiles: list[Tile] = []
+        self.reads = 0
+        self.draw_tile: Callable[[], Drawn] = lambda: Drawn(b"png", self.data, {"compute": 0.0})
+
+    def check(self, chain: Chain) -> None: ...
+
+    def version(self, chain: Chain) -> str:
+        return self.data
+
+    def remote(self, chain: Chain) -> bool:
+        return self.far
+
+    def tile(self, chain: Chain, tile: Tile, ratio: int) -> Drawn:
+        self.tiles.append(tile)
+        return self.draw_tile()
+
+    def read_pixels(self, chain: Chain, grid: Any) -> Any:
+        self.reads += 1
+        return None, {}, 0.0
+
+    def draw(self, plan: Any, blocks: Any, read: float) -> Drawn:
+        return self.draw_tile()
+
+
+def with_services(url: str, use: Callable[[Services, Pipeline], Awaitable[Any]], *more: str) -> Any:
+    settings: Settings = load(["--redis-url", url, "--token", "t", "--signing-key", "k", "--nonce", "n", *more], {})
+
+    async def run() -> Any:
+        pipeline = Pipeline()
+        services = Services(settings, Metrics(1), pipeline)  # type: ignore[arg-type]
+        while await services.problem():
+            await asyncio.sleep(0.01)
+        try:
+            return await use(services, pipeline)
+        finally:
+            await services.close()
+
+    return asyncio.run(asyncio.wait_for(run(), 180))
+
+
+def name(services: Services, pipeline: Pipeline, x: int = TILE.x) -> TileName:
+    return TileName(CHAIN.root, pipeline.data, TILE.z, x, TILE.y, 1)
+
+
+@pytest.mark.parametrize("far", [False, True])
+def test_equal_tiles_are_computed_once_and_then_cached(valkey: str, far: bool) -> None:
+    async def use(services: Services, pipeline: Pipeline) -> None:
+        pipeline.far = far
+        wanted = name(services, pipeline)
+        first = await asyncio.gather(*(services.tiles.get(CHAIN, wanted, TILE, s) for s in "abc"))
+        assert {answer.origin for answer in first} == {"computed"}
+        assert (await services.tiles.get(CHAIN, wanted, TILE, "a")).origin == "memory"
+        assert (len(pipeline.tiles), pipeline.reads) == ((0, 1) if far else (1, 0))
+
+    # Without a cache to ask first, all three ask before the first can be done.
+    with_services(valkey, use, "--tile-redis-url", "")
+
+
+def test_a_tile_of_another_data_version_is_not_kept_under_this_one(valkey: str) -> None:
+    async def use(services: Services, pipeline: Pipeline) -> None:
+        wanted = name(services, pipeline)
+        pipeline.draw_tile = lambda: Drawn(b"newer", "f" * 16, {})
+        assert (await services.tiles.get(CHAIN, wanted, TILE, "a")).data == "f" * 16
+        assert services.tiles.remembered(wanted) is None
+
+    with_services(valkey, use)
+
+
+def test_a_source_that_changes_on_the_way_is_read_again_once(valkey: str) -> None:
+    async def use(services: Services, pipeline: Pipeline) -> None:
+        failures = [SourceChanged("now")]
+
+        def draw() -> Drawn:
+            if failures:
+                raise failures.pop()
+            return Drawn(b"png", pipeline.data, {})
+
+        pipeline.draw_tile = draw
+        assert (await services.tiles.get(CHAIN, name(services, pipeline), TILE, "a")).png == b"png"
+        failures[:] = [SourceChanged("pinned"), SourceChanged("pinned")]
+        with pytest.raises(SourceChanged):
+            await services.tiles.get(CHAIN, name(services, pipeline, 5), TILE, "a")
+
+    with_services(valkey, use)
+
+
+def test_a_request_whose_client_has_gone_is_dropped(valkey: str) -> None:
+    async def use(services: Services, pipeline: Pipeline) -> None:
+        await services.chains.register(CHAIN.to_json())
+        token, _ = services.signer.sign(CHAIN.root, "me", 60)
+        server = tornado.httpserver.HTTPServer(application(services))
+        (listening,) = tornado.netutil.bind_sockets(0, "127.0.0.1")
+        server.add_sockets([listening])
+        entered, gate = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            entered.set()
+            gate.wait(30)
+
+        holding = asyncio.ensure_future(services.compute("gate", "gate", hold))
+        await asyncio.to_thread(entered.wait, 30)
+        _, writer = await asyncio.open_connection(*listening.getsockname())
+        path = f"/tiles/{CHAIN.root}/{TILE.z}/{TILE.x}/{TILE.y}.png?c={token}"
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        while not services.queue.waiting:
+            await asyncio.sleep(0.01)
+        writer.close()
+        while services.queue.waiting:
+            await asyncio.sleep(0.01)
+        gate.set()
+        await holding
+        assert pipeline.tiles == []
+        await services.drained()
+        server.stop()
+
+    with_services(valkey, use)
+
+
+def test_a_defect_is_an_incident_and_no_secret(valkey: str, caplog: pytest.LogCaptureFixture) -> None:
+    async def use(services: Services, pipeline: Pipeline) -> bytes:
+        await services.chains.register(CHAIN.to_json())
+        token, _ = services.signer.sign(CHAIN.root, "me", 60)
+        server = tornado.httpserver.HTTPServer(application(services))
+        (listening,) = tornado.netutil.bind_sockets(0, "127.0.0.1")
+        server.add_sockets([listening])
+
+        def fail() -> Drawn:
+            raise ZeroDivisionError("internal detail")
+
+        pipeline.draw_tile = fail
+        reader, writer = await asyncio.open_connection(*listening.getsockname())
+        path = f"/tiles/{CHAIN.root}/{TILE.z}/{TILE.x}/{TILE.y}.png?c={token}"
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        answer = await reader.read()
+        events = await services.events.follow("me", "0-0", 5)
+        (told,) = (event for event in events["events"] if event["type"] == "error" and event["incident"])
+        assert told["incident"] in caplog.text
+        assert "internal detail" in caplog.text
+        assert "internal detail" not in told["message"]
+        assert token not in caplog.text
+        server.stop()
+        writer.close()
+        return answer
+
+    answer = with_services(valkey, use)
+    assert answer.startswith(b"HTTP/1.1 500")
+    assert b"image/png" in answer
