@@ -17,6 +17,7 @@ What lives longer (saved chains, port, signing key) is in the *data folder*.
 from __future__ import annotations
 
 import atexit
+import hashlib
 import http.client
 import importlib.util
 import json
@@ -27,6 +28,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -49,6 +51,9 @@ LOG_BYTES = 1_000_000
 
 PRIVATE_PREFIXES = ("JPY_", "JUPYTER_", "JUPYTERHUB_")
 """Variables of one kernel, its secrets among them, that the engine of all kernels must not inherit."""
+
+OWN_VARIABLES = ("GEOLOOM_ENGINE_URL", "GEOLOOM_TILES_URL", "GEOLOOM_HOME", "GEOLOOM_TOKEN", "GEOLOOM_LINGER")
+"""Variables of the client, of which the engine knows nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,9 +174,11 @@ def _find_or_start(folder: Path, deadline: float) -> Endpoint:
     started = False
     while True:
         if runtime_folder.held(folder / "supervisor"):
-            endpoint = _read_endpoint(folder)
-            if endpoint is not None and _answers(endpoint):
-                return endpoint
+            found = _read(folder)
+            if found is not None and _answers(found[0]):
+                if not started:
+                    _warn_of_other_settings(found[1])
+                return found[0]
             if time.monotonic() > deadline:
                 raise _unreachable(f"did not answer within {START_SECONDS:g} s", folder)
             time.sleep(0.02)
@@ -242,12 +249,31 @@ def _locked(deadline: float) -> Iterator[Path]:
         ) from None
 
 
-def _read_endpoint(folder: Path) -> Endpoint | None:
+def _read(folder: Path) -> tuple[Endpoint, dict[str, str]] | None:
+    """What the supervisor wrote: where the engine is, and hashes of the settings it was started with."""
     try:
         found = json.loads((folder / "engine.json").read_text())
-        return Endpoint(str(found["url"]), str(found["token"]), int(found["pid"]), str(found["nonce"]))
+        endpoint = Endpoint(str(found["url"]), str(found["token"]), int(found["pid"]), str(found["nonce"]))
+        return endpoint, dict(found["settings"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _warn_of_other_settings(started_with: dict[str, str]) -> None:
+    """Say which settings of this kernel the running engine, started by another, does not follow."""
+    ignored = [
+        name
+        for name, value in sorted(os.environ.items())
+        if name.startswith("GEOLOOM_")
+        and name not in OWN_VARIABLES
+        and hashlib.sha256(value.encode()).hexdigest() != started_with.get(name)
+    ]
+    if ignored:
+        warnings.warn(
+            f"The embedded engine was started by another kernel without your {', '.join(ignored)}. "
+            "End all kernels that use it to change its settings.",
+            stacklevel=4,
+        )
 
 
 def _answers(endpoint: Endpoint) -> bool:

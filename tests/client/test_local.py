@@ -260,10 +260,11 @@ def test_last_kernel_removes_what_a_killed_engine_left(kernel: Callable[..., Ker
     os.kill(found["pid"], signal.SIGSTOP)
     for process in processes():
         process.kill()
-    eventually(lambda: not processes(), "all killed")
-    assert runtime_folder.runtime_path().exists()
+    folder = runtime_folder.runtime_path()
+    eventually(lambda: not processes() and not runtime_folder.held(folder / "supervisor"), "all killed")
+    assert folder.exists()
     one.close()
-    assert not runtime_folder.runtime_path().exists()
+    assert not folder.exists()
 
 
 def test_kernel_that_comes_as_the_engine_ends_gets_a_living_one() -> None:
@@ -342,6 +343,16 @@ def test_secrets_of_one_kernel_do_not_reach_the_engine(monkeypatch: pytest.Monke
     local.ensure()
     for process in processes():
         assert not {"JUPYTERHUB_API_TOKEN", "JPY_PARENT_PID"} & set(process.environ())
+
+
+def test_settings_that_come_too_late_are_named(
+    kernel: Callable[..., Kernel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GEOLOOM_QUEUE_LENGTH", "99")
+    found = kernel().run("ensure")
+    monkeypatch.setenv("GEOLOOM_SOURCES", "/data")
+    with pytest.warns(UserWarning, match="without your GEOLOOM_SOURCES"):
+        assert local.ensure().nonce == found["nonce"]
 
 
 def test_start_that_fails_says_why_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

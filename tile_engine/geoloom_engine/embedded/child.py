@@ -14,6 +14,9 @@ STOP_SECONDS = 5.0
 FIRST_PAUSE, LAST_PAUSE = 0.1, 10.0
 """Seconds between two starts of a child that keeps ending; the pause doubles each time."""
 STABLE_SECONDS = 30.0
+CHECK_SECONDS = 10.0
+MOST_SILENCES = 6
+"""A child that lives but leaves so many checks in a row unanswered hangs, and is ended."""
 
 log = logging.getLogger("geoloom.embedded")
 
@@ -34,7 +37,8 @@ class Child:
         self.process: subprocess.Popen[bytes] | None = None
         self.ready = False
         self.pause = FIRST_PAUSE
-        self.launched = self.due = 0.0
+        self.launched = self.due = self.checked = 0.0
+        self.silences = 0
 
     def launch(self) -> subprocess.Popen[bytes]:
         """Start the process."""
@@ -72,7 +76,7 @@ class Child:
                 time.sleep(0.02)
 
     def tend(self) -> None:
-        """Start it again if it has ended."""
+        """Start it again if it has ended or hangs."""
         now = time.monotonic()
         if self.process is None:
             if now >= self.due:
@@ -93,6 +97,12 @@ class Child:
                     self.failed()
         elif not self.ready:
             self.ready = self.works()
+        elif now - self.checked > CHECK_SECONDS:
+            self.silences = 0 if self.works() else self.silences + 1
+            self.checked = time.monotonic()
+            if self.silences >= MOST_SILENCES:
+                log.error("%s does not answer any more; it is ended", self.name)
+                _signal_group(self.process.pid, signal.SIGKILL)
 
     def end(self) -> None:
         """End the whole process group: politely first if the process itself still lives."""
@@ -110,7 +120,8 @@ class Child:
         self.due, self.pause = now + self.pause, min(self.pause * 2, LAST_PAUSE)
 
     def _launch(self) -> None:
-        self.launched = time.monotonic()
+        self.launched = self.checked = time.monotonic()
+        self.silences = 0
         self.process = self.launch()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import logging
 import os
@@ -51,6 +52,12 @@ class Engine(Child):
         if redis_url is not None:
             defaults["GEOLOOM_REDIS_URL"] = redis_url
         self.added |= {name: value for name, value in defaults.items() if name not in os.environ}
+        # Kernels with other settings can tell; hashed, since an address may hold a password.
+        self.settings = {
+            name: hashlib.sha256(value.encode()).hexdigest()
+            for name, value in os.environ.items()
+            if name.startswith("GEOLOOM_") and name not in self.added
+        }
 
     def launch(self) -> subprocess.Popen[bytes]:
         """Start the engine on its usual port, or on another if somebody else has taken that."""
@@ -89,7 +96,8 @@ class Engine(Child):
             return False
         if nonce != self.nonce:
             return False
-        self._announce()
+        if not self.ready:
+            self._announce()
         return True
 
     def failed(self) -> None:
@@ -106,7 +114,8 @@ class Engine(Child):
 
     def _announce(self) -> None:
         url = f"http://127.0.0.1:{self.port}"
-        found = {"url": url, "token": self.token, "pid": os.getpid(), "nonce": self.nonce}
+        found: dict[str, object] = {"url": url, "token": self.token, "pid": os.getpid(), "nonce": self.nonce}
+        found["settings"] = self.settings
         draft = self.runtime / "engine.json.new"
         draft.unlink(missing_ok=True)
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
