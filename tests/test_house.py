@@ -303,3 +303,10 @@ def test_no_file_names_a_place_on_somebodys_machine() -> None:
     # This file spells the pattern.
     files = [path for path in committed_files() if path != Path(__file__).resolve()]
     assert [str(path.relative_to(ROOT)) for path in files if private.search(path.read_bytes())] == []
+
+
+def test_notebooks_are_committed_without_outputs() -> None:
+    for path in committed_files():
+        if path.suffix == ".ipynb":
+            cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
+            assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in cells), path
