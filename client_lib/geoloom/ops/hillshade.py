@@ -35,7 +35,7 @@ class Hillshade(Terrain):
         azimuth, altitude = math.radians(self.azimuth), math.radians(self.altitude)
         with np.errstate(all="ignore"):
             lit = east * (-254 * math.cos(altitude) * math.sin(azimuth))
-            lit -= south * (254 * math.cos(altitude) * math.cos(azimuth))
+            lit += south * (254 * math.cos(altitude) * math.cos(azimuth))
             lit += 254 * math.sin(altitude)
             east *= east
             south *= south
