@@ -83,7 +83,7 @@ class Tiles:
                     return await services.compute(
                         name, session, lambda: pipeline.tile(chain, tile, name.ratio)
                     )
-                pixels = await services.wait_for(lambda: pipeline.read_pixels(chain, tile.grid(name.ratio)))
+                pixels = await self._read(chain, name, tile)
                 return await services.compute(name, session, partial(pipeline.draw, *pixels))
             except SourceChanged:
                 # Between plan and read; a new plan sees the new file. A pinned source stays changed.
@@ -101,7 +101,7 @@ class Tiles:
                 services.wait_for(lambda: services.pipeline.read_pixels(chain, grid))
             )
             self._reads[name] = task
-            task.add_done_callback(lambda done: self._reads.pop(name, None))
+            task.add_done_callback(lambda done: self._forget(name, done))
         patience = services.settings.queue_timeout + services.settings.tile_timeout
         done, _ = await asyncio.wait([task], timeout=patience)
         if not done:
@@ -109,3 +109,9 @@ class Tiles:
                 f"The image's servers did not answer within {patience:g} s.", hint="It is asked again later."
             )
         return task.result()
+
+    def _forget(self, name: TileName, done: asyncio.Future[object]) -> None:
+        del self._reads[name]
+        if not done.cancelled():
+            # All who asked may have left; a failure then is nobody's.
+            done.exception()
