@@ -6,7 +6,7 @@ import asyncio
 import time
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from geoloom.chain import Chain
 from geoloom.errors import EngineOverloaded, SourceChanged
@@ -110,7 +110,7 @@ class Tiles:
             )
         return task.result()
 
-    def _forget(self, name: TileName, done: asyncio.Future[object]) -> None:
+    def _forget(self, name: TileName, done: asyncio.Future[Any]) -> None:
         del self._reads[name]
         if not done.cancelled():
             # All who asked may have left; a failure then is nobody's.

@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from geoloom.chain import Chain
+from geoloom.errors import (
+    CorruptChain,
+    EngineUnreachable,
+    NotFound,
+    ParameterError,
+    RequestError,
+    SourceNotFound,
+)
+from geoloom_engine import chain_directory
+from geoloom_engine.chain_directory import ChainDirectory
+
+CHAIN = Chain.extend("constant", 1, {"value": 1})
+
+
+class MemoryStore:
+    """A store that counts what it is asked, and may be away."""
+
+    def __init__(self) -> None:
+        self.chains: dict[str, Chain] = {}
+        self.asked: list[str] = []
+        self.away = False
+        self.lock = threading.Lock()
+
+    def put_chain(self, chain: Chain) -> str:
+        self._ask("put")
+        self.chains[chain.root] = chain
+        return chain.root
+
+    def get_chain(self, key: str) -> Chain:
+        self._ask("get")
+        if key not in self.chains:
+            raise NotFound(f"No chain {key}.")
+        return self.chains[key]
+
+    def put_blob(self, content: bytes) -> str:
+        raise NotImplementedError
+
+    def get_blob(self, key: str) -> bytes:
+        raise NotImplementedError
+
+    def save(self, key: str, blobs: Iterable[str] = ()) -> None:
+        self._ask("save")
+
+    def _ask(self, what: str) -> None:
+        with self.lock:
+            self.asked.append(what)
+        if self.away:
+            raise EngineUnreachable("away")
+
+
+class Sources:
+    """Versions of data, counted."""
+
+    def __init__(self) -> None:
+        self.looked = 0
+        self.answer: Callable[[], str] = lambda: "v1"
+
+    def version(self, chain: Chain) -> str:
+        self.looked += 1
+        return self.answer()
+
+
+def with_directory(
+    use: Callable[[ChainDirectory, MemoryStore, Sources], Awaitable[Any]],
+    check: Callable[[Chain], None] = lambda chain: None,
+) -> Any:
+    store, sources = MemoryStore(), Sources()
+
+    async def run() -> Any:
+        with ThreadPoolExecutor(2) as threads:
+            return await use(ChainDirectory(store, threads, threads, check, sources.version), store, sources)
+
+    return asyncio.run(asyncio.wait_for(run(), 30))
+
+
+def test_a_chain_is_loaded_once_for_all_who_ask() -> None:
+    async def use(directory: ChainDirectory, store: MemoryStore, sources: Sources) -> None:
+        store.chains[CHAIN.root] = CHAIN
+        assert await asyncio.gather(*(directory.get(CHAIN.root) for _ in range(5))) == [CHAIN] * 5
+        await directory.get(CHAIN.root)
+        assert store.asked == ["get"]
+
+    with_directory(use)
+
+
+def test_what_was_registered_is_in_memory_and_in_the_store() -> None:
+    async def use(directory: ChainDirectory, store: MemoryStore, sources: Sources) -> None:
+        assert await directory.register(CHAIN.to_json()) == CHAIN
+        assert await directory.get(CHAIN.root) is not None
+        assert store.asked == ["put"]
+
+    with_directory(use)
+
+
+def test_what_is_wrong_is_neither_kept_nor_stored() -> None:
+    def check(chain: Chain) -> None:
+        raise ParameterError("no")
+
+    async def use(directory: ChainDirectory, store: MemoryStore, sources: Sources) -> None:
+        with pytest.raises(ParameterError):
+            await directory.register(CHAIN.to_json())
+        with pytest.raises(CorruptChain):
+            await directory.register(b"{}")
+        assert store.asked == []
+        with pytest.raises(NotFound):
+            await directory.get(CHAIN.root)
+        with pytest.raises(RequestError):
+            await directory.get("../x")
+
+    with_directory(use, check)
+
+
+def test_known_chains_outlive_the_store_and_others_fail_quickly() -> None:
+    async def use(directory: ChainDirectory, store: MemoryStore, sources: Sources) -> None:
+        await directory.register(CHAIN.to_json())
+        store.away = True
+        assert await directory.get(CHAIN.root) == CHAIN
+        for _ in range(10):
+            with pytest.raises(EngineUnreachable, match="away"):
+                await directory.get("0" * 32)
+        assert store.asked == ["put", "get"]
+
+    with_directory(use)
+
+
+def test_the_store_is_asked_again_after_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chain_directory, "PAUSE", 0.0)
+
+    async def use(directory: ChainDirectory, store: MemoryStore, sources: Sources) -> None:
+        store.away = True
+        with pytest.raises(EngineUnreachable):
+            await directory.get(CHAIN.root)
+        store.away = False
+        store.chains[CHAIN.root] = CHAIN
+        assert await directory.get(CHAIN.root) == CHAIN
+
+    with_directory(use)
+
+
+def test_versions_are_looked_up_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def use(directory: ChainDirectory, store: MemoryStore, sources: Sources) -> None:
+        found = await asyncio.gather(*(directory.version(CHAIN) for _ in range(5)))
+        assert (set(found), sources.looked) == ({"v1"}, 1)
+        sources.answer = lambda: "v2"
+        monkeypatch.setattr(chain_directory, "RECHECK", 0.0)
+        assert await directory.version(CHAIN) == "v2"
+
+    with_directory(use)
+
+
+def test_a_missing_source_is_said_each_time() -> None:
+    def missing() -> str:
+        raise SourceNotFound("gone")
+
+    async def use(directory: ChainDirectory, store: MemoryStore, sources: Sources) -> None:
+        sources.answer = missing
+        for _ in range(2):
+            with pytest.raises(SourceNotFound):
+                await directory.version(CHAIN)
+        sources.answer = lambda: "back"
+        assert await directory.version(CHAIN) == "back"
+
+    with_directory(use)
+
+
+def test_chains_in_use_are_renewed_in_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def use(directory: ChainDirectory, store: MemoryStore, sources: Sources) -> None:
+        await directory.register(CHAIN.to_json())
+        monkeypatch.setattr(chain_directory, "RENEWAL", 0.0)
+        await directory.get(CHAIN.root)
+        while store.asked != ["put", "get"]:
+            await asyncio.sleep(0.01)
+
+    with_directory(use)
+
+
+def test_the_least_recently_used_are_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chain_directory, "KEPT", 2)
+
+    async def use(directory: ChainDirectory, store: MemoryStore, sources: Sources) -> None:
+        chains = [Chain.extend("constant", 1, {"value": number}) for number in range(3)]
+        for chain in chains[:2]:
+            await directory.register(chain.to_json())
+        await directory.get(chains[0].root)
+        await directory.register(chains[2].to_json())
+        store.asked.clear()
+        for chain in (chains[0], chains[2], chains[1]):
+            await directory.get(chain.root)
+        assert store.asked == ["get"]
+
+    with_directory(use)

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from geoloom.errors import CapabilityError, EngineUnreachable
+from geoloom_engine.revocations import Revocations
+
+
+def with_two(
+    url: str, use: Callable[[Revocations, Revocations, str], Awaitable[Any]], keep: float = 60
+) -> None:
+    """Run `use` with the revocations of two processes and a session's name."""
+
+    async def run() -> None:
+        both = [Revocations(url, keep) for _ in range(2)]
+        try:
+            await use(*both, uuid.uuid4().hex)
+        finally:
+            for one in both:
+                await one.close()
+
+    asyncio.run(asyncio.wait_for(run(), 30))
+
+
+def test_a_revoked_session_is_refused_by_all(valkey: str) -> None:
+    async def use(first: Revocations, second: Revocations, session: str) -> None:
+        await first.check(session)
+        await first.revoke(session)
+        for one in (first, second):
+            with pytest.raises(CapabilityError, match="withdrawn"):
+                await one.check(session)
+            await one.check(session + "x")
+
+    with_two(valkey, use)
+
+
+def test_a_revocation_is_kept_as_long_as_a_capability_could_be_valid(valkey: str) -> None:
+    async def use(first: Revocations, second: Revocations, session: str) -> None:
+        await first.revoke(session)
+        score = await first._redis.zscore(Revocations.NAME, session)
+        await first._redis.zadd(Revocations.NAME, {session: float(score or 0) - 100})
+        await second.check(session)
+
+    with_two(valkey, use)
+
+
+def test_while_redis_is_away_what_was_known_stands(own_valkey: Any) -> None:
+    async def use(first: Revocations, second: Revocations, session: str) -> None:
+        await first.revoke(session)
+        with pytest.raises(CapabilityError):
+            await first.check(session)
+        own_valkey.stop()
+        first._checked = float("-inf")
+        with pytest.raises(CapabilityError):
+            await first.check(session)
+        await first.check("another")
+        assert await first.problem()
+        with pytest.raises(EngineUnreachable):
+            await first.revoke("another")
+
+    with_two(own_valkey.url, use)
