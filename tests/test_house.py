@@ -11,6 +11,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -74,7 +75,8 @@ class Import:
         return self.name.split(".")[0]
 
 
-def imports_of(path: Path) -> Iterator[Import]:
+@cache
+def imports_of(path: Path) -> tuple[Import, ...]:
     """All imports of a file that are carried out (not those under ``if TYPE_CHECKING``)."""
 
     def walk(node: ast.AST, lazy: bool) -> Iterator[Import]:
@@ -91,7 +93,7 @@ def imports_of(path: Path) -> Iterator[Import]:
             else:
                 yield from walk(child, lazy or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef))
 
-    yield from walk(ast.parse(path.read_text(encoding="utf-8")), lazy=False)
+    return tuple(walk(ast.parse(path.read_text(encoding="utf-8")), lazy=False))
 
 
 def imports_below(folder: Path, *but: Path) -> list[Import]:
