@@ -200,7 +200,7 @@ def connect(url: str, timeout: float = TIMEOUT) -> redis.Redis:
             url,
             socket_timeout=timeout,
             socket_connect_timeout=timeout,
-            retry=Retry(NoBackoff(), 1),
+            retry=Retry(NoBackoff(), 1, (redis.ConnectionError,)),
         )
     except ValueError as error:
         raise RequestError(

@@ -16,10 +16,8 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import redis.asyncio
-from redis.exceptions import RedisError
-
 from geoloom.errors import EngineOverloaded, EngineUnreachable, GeoloomError, RequestError
+from geoloom_engine.redis_connection import AWAY, connect, reason
 
 log = logging.getLogger(__name__)
 
@@ -86,13 +84,9 @@ class EventLog:
     """
 
     def __init__(self, url: str, ttl: float, timeout: float) -> None:
-        self._redis = redis.asyncio.Redis.from_url(
-            url, socket_timeout=timeout, socket_connect_timeout=timeout
-        )
+        self._redis = connect(url, timeout)
         # Blocking reads wait longer than the ordinary timeout, each on a connection of its own.
-        self._followers = redis.asyncio.Redis.from_url(
-            url, socket_timeout=None, socket_connect_timeout=timeout
-        )
+        self._followers = connect(url, timeout, patient=True)
         self._ttl = max(1, int(ttl))
         self._held: deque[tuple[str, Event]] = deque(maxlen=KEPT)
         self._seen: OrderedDict[tuple[str, str], None] = OrderedDict()
@@ -140,8 +134,8 @@ class EventLog:
                 found = await self._followers.xread(
                     {name: after}, count=KEPT, block=max(1, int(timeout * 1000))
                 )
-        except (RedisError, OSError, TimeoutError) as error:
-            raise EngineUnreachable(f"The event store does not answer: {error}.") from None
+        except AWAY as error:
+            raise EngineUnreachable(f"The event store does not answer: {reason(error)}.") from None
         entries = _entries(found)
         events = [
             {**json.loads(fields[b"event"]), "id": identity.decode(), "count": 1}
@@ -164,7 +158,7 @@ class EventLog:
         names = [_seen(session, fields[b"digest"].decode()) for _, fields in entries]
         try:
             counts = await self._redis.mget(names)
-        except (RedisError, OSError):
+        except AWAY:
             return
         for event, count in zip(events, counts, strict=True):
             event["count"] = max(1, int(count or 1))
@@ -174,7 +168,7 @@ class EventLog:
             session, event = self._held.popleft()
             try:
                 await self._write(session, event)
-            except (RedisError, OSError) as error:
+            except AWAY as error:
                 log.warning("an event is held back: %s", error)
                 self._held.appendleft((session, event))
                 return

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
-import redis.asyncio
-from redis.exceptions import RedisError
-
 from geoloom.errors import CapabilityError, EngineUnreachable
+from geoloom_engine.redis_connection import AWAY, connect, reason
 
 TIMEOUT = 2.0
 """Seconds to wait for Redis."""
@@ -22,12 +20,10 @@ class Revocations:
 
     NAME = "geoloom:revoked"
     FRESH = 5.0
-    """Seconds for which the set is taken as it was."""
+    """Seconds after which the set is looked up again, beside the requests, which do not wait for it."""
 
     def __init__(self, url: str, keep: float) -> None:
-        self._redis = redis.asyncio.Redis.from_url(
-            url, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT
-        )
+        self._redis = connect(url, TIMEOUT)
         self._keep = max(1, int(keep))
         self._revoked: frozenset[str] = frozenset()
         self._checked = float("-inf")
@@ -35,8 +31,11 @@ class Revocations:
 
     async def check(self, session: str) -> None:
         """Raise CapabilityError if the session's capabilities were revoked."""
-        if time.monotonic() - self._checked > self.FRESH:
+        age = time.monotonic() - self._checked
+        if age == float("inf"):
             await self._look()
+        elif age > self.FRESH:
+            self._begin_look()
         if session in self._revoked:
             raise CapabilityError(
                 "This layer URL's permission was withdrawn.", hint="Run the cell that adds the layer again."
@@ -46,8 +45,8 @@ class Revocations:
         """Void all capabilities of a session; raises EngineUnreachable if that cannot be noted."""
         try:
             await self._redis.zadd(self.NAME, {session: time.time() + self._keep})
-        except (RedisError, OSError) as error:
-            raise EngineUnreachable(f"The store does not answer: {error}.") from None
+        except AWAY as error:
+            raise EngineUnreachable(f"The store does not answer: {reason(error)}.") from None
         self._checked = float("-inf")
 
     async def problem(self) -> str | None:
@@ -60,10 +59,13 @@ class Revocations:
         await self._redis.aclose()
 
     async def _look(self) -> str | None:
+        return await asyncio.shield(self._begin_look())
+
+    def _begin_look(self) -> asyncio.Task[str | None]:
         if self._lookup is None:
             self._lookup = asyncio.ensure_future(self._read())
             self._lookup.add_done_callback(lambda done: setattr(self, "_lookup", None))
-        return await asyncio.shield(self._lookup)
+        return self._lookup
 
     async def _read(self) -> str | None:
         problem = None
@@ -74,7 +76,7 @@ class Revocations:
             pipe.zrange(self.NAME, 0, -1)
             names = (await pipe.execute())[1]
             self._revoked = frozenset(name.decode() for name in names)
-        except (RedisError, OSError) as error:
-            problem = f"The store does not answer: {error}."
+        except AWAY as error:
+            problem = f"The store does not answer: {reason(error)}."
         self._checked = time.monotonic()
         return problem

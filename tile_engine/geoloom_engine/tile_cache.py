@@ -12,8 +12,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Literal
 
-import redis.asyncio
-from redis.exceptions import RedisError
+from geoloom_engine.redis_connection import AWAY, connect, reason
 
 log = logging.getLogger(__name__)
 
@@ -86,11 +85,7 @@ class TileCache:
         self._memory = TileMemory(limit)
         self._ttl = max(1, int(ttl))
         self._away_until = 0.0
-        self._redis = (
-            redis.asyncio.Redis.from_url(url, socket_timeout=timeout, socket_connect_timeout=timeout)
-            if url
-            else None
-        )
+        self._redis = connect(url, timeout) if url else None
 
     def remembered(self, name: TileName) -> bytes | None:
         """The tile, if it is in the process's memory."""
@@ -105,7 +100,7 @@ class TileCache:
             return None
         try:
             found = await self._redis.getex(name.redis, ex=self._ttl)
-        except (RedisError, OSError) as error:
+        except AWAY as error:
             self._pause(error)
             return None
         if not isinstance(found, bytes):
@@ -121,7 +116,7 @@ class TileCache:
             return
         try:
             await self._redis.set(name.redis, tile, ex=self._ttl)
-        except (RedisError, OSError) as error:
+        except AWAY as error:
             self._pause(error)
 
     async def close(self) -> None:
@@ -130,5 +125,5 @@ class TileCache:
             await self._redis.aclose()
 
     def _pause(self, error: Exception) -> None:
-        log.warning("the tile cache does not answer and is left alone for %g s: %s", PAUSE, error)
+        log.warning("the tile cache does not answer and is left alone for %g s: %s", PAUSE, reason(error))
         self._away_until = time.monotonic() + PAUSE

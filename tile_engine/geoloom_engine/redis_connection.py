@@ -1,0 +1,38 @@
+"""How the event loop speaks to Redis: waiting is bounded, and failure comes quickly."""
+
+from __future__ import annotations
+
+import redis.asyncio
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as ConnectionLost
+from redis.exceptions import RedisError
+
+AWAY = (RedisError, OSError, TimeoutError)
+"""What a server that does not answer raises."""
+
+
+def connect(url: str, timeout: float, *, patient: bool = False) -> redis.asyncio.Redis:
+    """A client for one event loop.
+
+    Parameters
+    ----------
+    url
+        ``redis://``, ``rediss://`` or ``unix://``.
+    timeout
+        Seconds to wait for a connection and for an answer.
+    patient
+        Wait for answers without end, for commands that block.
+    """
+    return redis.asyncio.Redis.from_url(
+        url,
+        socket_timeout=None if patient else timeout,
+        socket_connect_timeout=timeout,
+        # Once more on a connection that a restarted server had closed, never after a timeout.
+        retry=Retry(NoBackoff(), 1, (ConnectionLost,)),
+    )
+
+
+def reason(error: Exception) -> str:
+    """An error of `AWAY` in words."""
+    return str(error).rstrip(".") or "no answer in time"
