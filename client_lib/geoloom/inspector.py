@@ -14,7 +14,7 @@ import ipywidgets
 from geoloom.chain import Chain
 from geoloom.errors import GeoloomError
 from geoloom.layers import ImageLayer, in_words
-from geoloom.legend import number
+from geoloom.legend import number, unit_text
 from geoloom.op import Profile, profiles
 
 HINT = "Click on the map to read values."
@@ -190,7 +190,7 @@ def _value(value: Any, unit: str | None) -> str:
     if value is None:
         return "no data"
     shown = str(value).lower() if isinstance(value, bool) else number(float(value))
-    return f"{shown} {escape(unit)}" if unit and unit != "1" else shown
+    return f"{shown} {escape(unit_text(unit))}".rstrip()
 
 
 def _metres(reading: Reading) -> str:

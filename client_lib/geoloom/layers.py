@@ -78,6 +78,7 @@ class ImageLayer(ipyleaflet.TileLayer):
         self.engine = engine
         self._base = base
         self._attempt = 0
+        self._told: set[Any] = set()
         self._tiles = BLANK
         self.renew_at = 0.0
         self.asked_at: float | None = None
@@ -87,7 +88,7 @@ class ImageLayer(ipyleaflet.TileLayer):
         self.described: Mapping[str, Any] = {}
         traits.setdefault("max_zoom", MAX_ZOOM)
         super().__init__(url=BLANK, **traits)
-        self.observe(lambda _: self._show(), "visible")
+        self.observe(self._switch, "visible")
         self.observe(self._note_request, "loading")
 
     @property
@@ -115,8 +116,7 @@ class ImageLayer(ipyleaflet.TileLayer):
         registered = self.engine.register(drawn.chain)
         described = self.engine.describe(drawn.chain)
         legend = legend_of(drawn.chain, self.engine)
-        first = self.registered is None
-        moved = not first and described.get("bounds") != self.described.get("bounds")
+        changed = self.registered is not None and self.key != registered.key
         self.image, self.drawn = image, drawn
         self.described = described
         with self.hold_sync():
@@ -125,8 +125,10 @@ class ImageLayer(ipyleaflet.TileLayer):
             self.legend = legend
             self.messages = ()
             self.waiting = False
+            self._told.clear()
             self._accept(registered)
-        if moved:
+        if changed:
+            # A new URL alone would leave tiles that were still on their way.
             self.redraw()
 
     def renew(self) -> None:
@@ -145,12 +147,25 @@ class ImageLayer(ipyleaflet.TileLayer):
         self._attempt += 1
         self._show()
 
-    def say(self, message: str) -> bool:
-        """Add a message unless it was already said; whether it is new."""
-        if message in self.messages:
+    def say(self, message: str, about: Any = None) -> bool:
+        """Add a message, unless something about the same was already said; whether it was added.
+
+        Parameters
+        ----------
+        about
+            What it is about; the message itself by default. Tiles differ in the numbers of one reason.
+        """
+        about = message if about is None else about
+        if about in self._told:
             return False
+        self._told.add(about)
         self.messages = (*self.messages, message)
         return True
+
+    def _switch(self, change: Any) -> None:
+        self._show()
+        if change["new"]:
+            self.redraw()
 
     def _note_request(self, change: Any) -> None:
         if change["new"] and self.asked_at is None and self.url != BLANK:
@@ -180,10 +195,9 @@ class ImageLayer(ipyleaflet.TileLayer):
         title = f"<b>{escape(self.name)}</b> <code>{escape(self.key[:12])}</code>"
         note = f"<div>{escape(self.note)}</div>" if self.note else ""
         said = "".join(f"<div>⚠ {escape(message)}</div>" for message in self.messages)
-        return {
-            "text/plain": repr(self),
-            "text/html": f'<div style="max-width:320px">{title}{note}{legend_html(self.legend, named=False)}{said}</div>',
-        }
+        legend = legend_html(self.legend, named=False)
+        html = f'<div style="max-width:320px">{title}{note}{legend}{said}</div>'
+        return {"text/plain": repr(self), "text/html": html}
 
 
 def legend_of(chain: Any, engine: Engine, depth: int = MOST_BLENDS) -> dict[str, Any]:

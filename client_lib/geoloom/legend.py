@@ -65,17 +65,14 @@ def _decimals(magnitude: float) -> int:
 
 
 def _title(legend: Mapping[str, Any], named: bool) -> str:
-    name, unit = legend.get("name") if named else None, legend.get("unit")
-    if not name and not unit:
-        return ""
-    words = " ".join(
-        part for part in (escape(str(name or "")), f"[{escape(str(unit))}]" if _worth(unit) else "") if part
-    )
+    name, unit = str(legend.get("name") or "") if named else "", unit_text(legend.get("unit"))
+    words = " ".join(part for part in (escape(name), f"[{escape(unit)}]" if unit else "") if part)
     return f'<div class="geoloom-legend-title">{words}</div>' if words else ""
 
 
-def _worth(unit: object) -> bool:
-    return bool(unit) and unit != "1"
+def unit_text(unit: object) -> str:
+    """A unit as it is shown: nothing for pure numbers, ° for degrees; not escaped."""
+    return "" if not unit or unit == "1" else "°" if unit == "degree" else str(unit)
 
 
 def _bar(legend: Mapping[str, Any]) -> str:

@@ -145,10 +145,11 @@ class Map(ipyleaflet.Map):
         if _is_image(item):
             layer: Any = self._same_image(item) if name is None else self._find(name)
             if isinstance(layer, ImageLayer):
+                _set(layer, traits)
                 layer.draw(item, **look)
                 self.unsay(layer.name)
             else:
-                old, layer = layer, self._image_layer(item, look, name)
+                old, layer = layer, self._image_layer(item, look, name, traits)
                 self._put(layer, old)
         else:
             if look:
@@ -156,11 +157,9 @@ class Map(ipyleaflet.Map):
             layer = leaflet_layer(item)
             old = self._find(name or layer.name)
             layer.name = name or layer.name or self._free_name(type(layer).__name__)
+            _set(layer, traits)
             if old is not layer:
                 self._put(layer, old)
-        for trait, value in traits.items():
-            if layer.has_trait(trait):
-                setattr(layer, trait, value)
         return layer
 
     def add(self, item: Any, index: int | None = None, **options: Any) -> Map:
@@ -397,10 +396,13 @@ class Map(ipyleaflet.Map):
                 self.set_basemap(OFFLINE)
         return self._watch.engine
 
-    def _image_layer(self, image: Any, look: Mapping[str, Any], name: str | None) -> ImageLayer:
+    def _image_layer(
+        self, image: Any, look: Mapping[str, Any], name: str | None, traits: Mapping[str, Any]
+    ) -> ImageLayer:
         engine = self._engine()
         assert self._watch is not None
-        layer = ImageLayer(engine, self._watch.base, name=name or self._free_name(_label(image)))
+        label = name or self._free_name(_label(image))
+        layer = ImageLayer(engine, self._watch.base, name=label, **traits)
         try:
             layer.draw(image, **look)
         except BaseException:
@@ -478,6 +480,12 @@ def _is_mark(layer: Any) -> bool:
 def _label(image: Any) -> str:
     names = image.profile.names
     return str(names[0]) if len(names) == 1 else "image"
+
+
+def _set(layer: ipyleaflet.Layer, traits: Mapping[str, Any]) -> None:
+    for trait, value in traits.items():
+        if layer.has_trait(trait):
+            setattr(layer, trait, value)
 
 
 def _given(**values: Any) -> dict[str, Any]:

@@ -198,7 +198,8 @@ class Watch:
                 self._retries[layer.key] = (count + 1, time.monotonic() + wait)
             else:
                 message = in_words(event)
-                if layer.say(message):
+                same = (event.get("error"), event.get("op"), event.get("node"))
+                if layer.say(message, same if kind == "error" else message):
                     one.say(layer.name, message)
 
     def _retry(self) -> None:

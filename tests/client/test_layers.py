@@ -90,6 +90,31 @@ def test_a_message_is_said_once(layer: ImageLayer) -> None:
     assert layer.messages == ("gone",)
 
 
+def test_one_reason_is_said_once_though_tiles_differ_in_its_numbers(layer: ImageLayer) -> None:
+    assert layer.say("66 million pixels", about=("DemandError", "open"))
+    assert not layer.say("67 million pixels", about=("DemandError", "open"))
+    assert layer.messages == ("66 million pixels",)
+
+
+def test_a_layer_that_begins_hidden_never_asks(paper_engine: Any, styled_image: Any) -> None:
+    layer = ImageLayer(paper_engine, paper_engine.tiles_base, visible=False)
+    urls = []
+    layer.observe(lambda change: urls.append(change["new"]), "url")
+    layer.draw(styled_image)
+    assert urls == []
+
+
+def test_drawing_another_image_asks_for_every_tile_again(
+    layer: ImageLayer, paper: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[Any] = []
+    monkeypatch.setattr(layer, "send", sent.append)
+    layer.draw(layer.image)
+    assert sent == []
+    layer.draw(paper(href="/data/other.tif", look=Look("grey")))
+    assert sent == [{"msg": "redraw"}]
+
+
 def test_drawing_another_image_forgets_the_messages(layer: ImageLayer, paper: Any) -> None:
     layer.say("gone")
     key = layer.key

@@ -41,7 +41,7 @@ def test_a_ramp_shows_its_ends_middle_and_unit() -> None:
             "colors": ["#000000ff", "#ffffffff"],
         }
     )
-    assert "slope [degree]" in html
+    assert "slope [°]" in html
     assert ">0<" in html
     assert ">15<" in html
     assert ">30<" in html
