@@ -356,10 +356,13 @@ def combined_names(op_name: str, *inputs: Profile) -> tuple[str, ...]:
 
 def valid_in_all(blocks: tuple[Block, ...]) -> Mask:
     """Where every one of the blocks is valid."""
-    valid = blocks[0].valid
-    for block in blocks[1:]:
-        if block.valid is not valid:
-            valid = valid & block.valid
+    masks = [block.valid for block in blocks]
+    # The validity of a number costs as much to combine as that of an image.
+    masks = [one for one in masks if one.size > 1 or not one.all()] or masks[:1]
+    valid = masks[0]
+    for one in masks[1:]:
+        if one is not valid:
+            valid = valid & one
     return valid
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from geoloom.block import Array, Block, Mask
 from geoloom.grid import Grid
 from geoloom.op import Profile, op, valid_in_all
-from geoloom.ops.elementwise import Binary, Unary, common_unit
+from geoloom.ops.elementwise import Binary, Unary, applied, common_unit
 from geoloom.profile import float_dtype, integer_dtype, integer_range, is_float
 
 Range = tuple[int, int]
@@ -43,8 +43,7 @@ class Add(Binary):
 
     def kernel(self, values: Block, other: Block, grid: Grid, dtype: np.dtype[Any]) -> Block:
         """Sum; invalid where int64 is too small."""
-        with np.errstate(all="ignore"):
-            result = np.add(values.data, other.data, dtype=dtype, casting="unsafe")
+        result = applied(np.add, dtype, values, other)
         valid = valid_in_all((values, other))
         if dtype == INT64 and INT64 in (values.data.dtype, other.data.dtype):
             valid = valid & (((values.data ^ result) & (other.data ^ result)) >= 0)
@@ -71,8 +70,7 @@ class Subtract(Binary):
 
     def kernel(self, values: Block, other: Block, grid: Grid, dtype: np.dtype[Any]) -> Block:
         """Difference; invalid where int64 is too small."""
-        with np.errstate(all="ignore"):
-            result = np.subtract(values.data, other.data, dtype=dtype, casting="unsafe")
+        result = applied(np.subtract, dtype, values, other)
         valid = valid_in_all((values, other))
         if dtype == INT64 and INT64 in (values.data.dtype, other.data.dtype):
             valid = valid & (((values.data ^ other.data) & (values.data ^ result)) >= 0)
@@ -95,8 +93,7 @@ class Multiply(Binary):
 
     def kernel(self, values: Block, other: Block, grid: Grid, dtype: np.dtype[Any]) -> Array:
         """Product."""
-        with np.errstate(all="ignore"):
-            return np.multiply(values.data, other.data, dtype=dtype, casting="unsafe")
+        return applied(np.multiply, dtype, values, other)
 
 
 @op
@@ -108,8 +105,7 @@ class Divide(Binary):
 
     def kernel(self, values: Block, other: Block, grid: Grid, dtype: np.dtype[Any]) -> Array:
         """Quotient; division by zero is not finite and so invalid."""
-        with np.errstate(all="ignore"):
-            return np.divide(values.data, other.data, dtype=dtype, casting="unsafe")
+        return applied(np.divide, dtype, values, other)
 
 
 @op
@@ -125,8 +121,7 @@ class FloorDivide(Binary):
 
     def kernel(self, values: Block, other: Block, grid: Grid, dtype: np.dtype[Any]) -> Block:
         """Rounded quotient."""
-        with np.errstate(all="ignore"):
-            result = np.floor_divide(values.data, other.data, dtype=dtype, casting="unsafe")
+        result = applied(np.floor_divide, dtype, values, other)
         valid = _divisible(values, other, dtype)
         if dtype == INT64 and INT64 in (values.data.dtype, other.data.dtype):
             valid = valid & ((other.data != -1) | (values.data != np.iinfo(np.int64).min))
@@ -146,8 +141,7 @@ class Modulo(Binary):
 
     def kernel(self, values: Block, other: Block, grid: Grid, dtype: np.dtype[Any]) -> Block:
         """Remainder."""
-        with np.errstate(all="ignore"):
-            result = np.remainder(values.data, other.data, dtype=dtype, casting="unsafe")
+        result = applied(np.remainder, dtype, values, other)
         return Block.of(result, _divisible(values, other, dtype))
 
 
@@ -175,8 +169,7 @@ class Power(Binary):
 
     def kernel(self, values: Block, other: Block, grid: Grid, dtype: np.dtype[Any]) -> Array:
         """Power."""
-        with np.errstate(all="ignore"):
-            return np.power(values.data, other.data, dtype=dtype, casting="unsafe")
+        return applied(np.power, dtype, values, other)
 
 
 @op

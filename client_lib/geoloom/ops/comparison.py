@@ -6,6 +6,7 @@ Different dtypes are compared by value, floats with int64 beyond 2⁵³ as float
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from geoloom.block import Array, Block
 from geoloom.grid import Grid
 from geoloom.op import Output, Profile, op
-from geoloom.ops.elementwise import Binary
+from geoloom.ops.elementwise import Binary, applied
 from geoloom.profile import is_float
 
 
@@ -42,12 +43,14 @@ class Comparison(Binary):
         compare = getattr(np, str(self.ufunc))
         if dtype.kind == "i":
             result: Array = compare(values.data, other.data)
-        else:
-            with np.errstate(all="ignore"):
-                result = compare(
-                    values.data, other.data, signature=(dtype, dtype, np.bool_), casting="unsafe"
-                )
-        return result
+            return result
+        return applied(partial(_compared, compare), dtype, values, other)
+
+
+def _compared(compare: Any, one: Array, other: Array, dtype: np.dtype[Any], casting: str) -> Array:
+    """Compare in a dtype; numpy's own ``dtype`` is that of the result."""
+    result: Array = compare(one, other, signature=(dtype, dtype, np.bool_), casting=casting)
+    return result
 
 
 class Equality(Comparison):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -35,9 +36,7 @@ class Function(Unary):
 
     def kernel(self, values: Block, grid: Grid, dtype: np.dtype[Any]) -> Array:
         """The numpy function, computed in the dtype of the result."""
-        with np.errstate(all="ignore"):
-            result: Array = getattr(np, str(self.ufunc))(values.data, dtype=dtype, casting="unsafe")
-        return result
+        return applied(getattr(np, str(self.ufunc)), dtype, values)
 
 
 class Binary(Op):
@@ -60,6 +59,16 @@ class Binary(Op):
     def result_unit(self, one: Profile, other: Profile) -> str | None:
         """The unit of the result, if known."""
         return None
+
+
+def applied(function: Callable[..., Array], dtype: np.dtype[Any], *blocks: Block) -> Array:
+    """A numpy function of blocks, computed in a dtype; what is not finite in it raises no warning.
+
+    Numbers are cast beforehand: beside one of another dtype numpy would copy whole arrays.
+    """
+    with np.errstate(all="ignore"):
+        arrays = (one.data.astype(dtype) if one.data.size == 1 else one.data for one in blocks)
+        return function(*arrays, dtype=dtype, casting="unsafe")
 
 
 def common_unit(*profiles: Profile) -> str | None:

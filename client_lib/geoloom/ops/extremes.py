@@ -9,7 +9,7 @@ import numpy as np
 from geoloom.block import Array, Block
 from geoloom.grid import Grid
 from geoloom.op import Profile, op
-from geoloom.ops.elementwise import Binary, common_unit
+from geoloom.ops.elementwise import Binary, applied, common_unit
 from geoloom.profile import common_dtype
 
 
@@ -28,11 +28,7 @@ class Extreme(Binary):
 
     def kernel(self, values: Block, other: Block, grid: Grid, dtype: np.dtype[Any]) -> Array:
         """Pick."""
-        with np.errstate(all="ignore"):
-            result: Array = getattr(np, str(self.ufunc))(
-                values.data, other.data, dtype=dtype, casting="unsafe"
-            )
-        return result
+        return applied(getattr(np, str(self.ufunc)), dtype, values, other)
 
 
 @op

@@ -9,7 +9,7 @@ import numpy as np
 from geoloom.block import Array, Block
 from geoloom.grid import Grid
 from geoloom.op import Output, Profile, op, param
-from geoloom.ops.elementwise import Binary, Function, Unary
+from geoloom.ops.elementwise import Binary, Function, Unary, applied
 from geoloom.profile import float_dtype, integer_dtype, integer_range, is_float
 
 
@@ -18,6 +18,7 @@ class Absolute(Unary):
     """The image without sign."""
 
     function = True
+    symbol = "abs"
     ufunc = "absolute"
 
     def profile(self, *inputs: Profile) -> Profile:
@@ -168,11 +169,7 @@ class TwoImages(Binary):
 
     def kernel(self, values: Block, other: Block, grid: Grid, dtype: np.dtype[Any]) -> Array:
         """The numpy function, computed in the dtype of the result."""
-        with np.errstate(all="ignore"):
-            result: Array = getattr(np, str(self.ufunc))(
-                values.data, other.data, dtype=dtype, casting="unsafe"
-            )
-        return result
+        return applied(getattr(np, str(self.ufunc)), dtype, values, other)
 
 
 @op
