@@ -23,12 +23,28 @@ CELL = 16
 
 
 @numba.njit(inline="always")
-def _line(nodes: Any, i: int, j: int, r: int) -> tuple[float, float]:
-    """Position of the first pixel of row r of a cell along one source axis, and the step to the next."""
+def _line(nodes: Any, axis: int, i: int, j: int, r: int) -> tuple[float, float, float]:
+    """Positions of row r of a cell along one source axis: (a, d, q), column t lies at a + (d + q t) t.
+
+    Bessel's interpolation to second differences, along the cell's sides and then along the row.
+    """
     s = r / CELL
-    left = nodes[i, j] + (nodes[i + 1, j] - nodes[i, j]) * s
-    right = nodes[i, j + 1] + (nodes[i + 1, j + 1] - nodes[i, j + 1]) * s
-    return left, (right - left) / CELL
+    arc = s * (1.0 - s) / 2.0
+    left = nodes[axis, 0, i, j] + (nodes[axis, 0, i + 1, j] - nodes[axis, 0, i, j]) * s
+    left -= arc * nodes[axis, 2, i, j]
+    right = nodes[axis, 0, i, j + 1] + (nodes[axis, 0, i + 1, j + 1] - nodes[axis, 0, i, j + 1]) * s
+    right -= arc * nodes[axis, 2, i, j + 1]
+    bend = nodes[axis, 1, i, j] + (nodes[axis, 1, i + 1, j] - nodes[axis, 1, i, j]) * s
+    return left, (right - left) / CELL - bend / (2 * CELL), bend / (2 * CELL * CELL)
+
+
+@numba.njit(inline="always")
+def _within(a: float, d: float, q: float, first: int, end: int, low: float, high: float) -> bool:
+    """Whether the positions of columns first … end − 1 surely lie in low ≤ position < high."""
+    start, last = a + (d + q * first) * first, a + (d + q * (end - 1)) * (end - 1)
+    # A parabola leaves its chord by at most a quarter of its bend; the rest is rounding.
+    slack = abs(q) * (CELL * CELL / 4) + 1e-6
+    return low <= min(start, last) - slack and max(start, last) + slack < high
 
 
 def _extent(
@@ -39,7 +55,8 @@ def _extent(
     Parameters
     ----------
     nodes
-        (2, cell rows + 1, cell cols + 1): source x and y.
+        (2, 3, cell rows + 1, cell cols + 1): for source x and y, the positions of the cells' corners,
+        and the mean second differences of the cells' upper sides and of their left sides.
     exact
         (2, n, CELL, CELL): positions of the cells that are not interpolated.
     slots
@@ -71,13 +88,22 @@ def _extent(
                         if 0 <= x < width and 0 <= y < height:
                             x0, x1, y0, y1 = min(x0, x), max(x1, x), min(y0, y), max(y1, y)
             else:
-                # Interpolated positions are extreme at a corner.
+                # Positions are extreme at a corner, or further out by an eighth of the bend.
                 for r in (top, bottom):
-                    ax, dx = _line(nodes[0], i, j, r)
-                    ay, dy = _line(nodes[1], i, j, r)
+                    ax, dx, qx = _line(nodes, 0, i, j, r)
+                    ay, dy, qy = _line(nodes, 1, i, j, r)
                     for c in (left, right):
-                        x, y = ax + dx * c, ay + dy * c
+                        x, y = ax + (dx + qx * c) * c, ay + (dy + qy * c) * c
                         x0, x1, y0, y1 = min(x0, x), max(x1, x), min(y0, y), max(y1, y)
+                out_x, out_y = 1e-6, 1e-6
+                for axis in range(2):
+                    along = max(abs(nodes[axis, 1, i, j]), abs(nodes[axis, 1, i + 1, j]))
+                    across = max(abs(nodes[axis, 2, i, j]), abs(nodes[axis, 2, i, j + 1]))
+                    if axis == 0:
+                        out_x += (along + across) / 8.0
+                    else:
+                        out_y += (along + across) / 8.0
+                x0, x1, y0, y1 = x0 - out_x, x1 + out_x, y0 - out_y, y1 + out_y
             if x1 >= 0 and x0 < width and y1 >= 0 and y0 < height:
                 low_x, high_x = min(low_x, x0), max(high_x, x1)
                 low_y, high_y = min(low_y, y0), max(high_y, y1)
@@ -129,23 +155,22 @@ def _nearest(
                 continue
             first, end = max(col - j * CELL, 0), min(col + cols - j * CELL, CELL)
             skip = j * CELL - col
-            ax, dx, ay, dy = 0.0, 0.0, 0.0, 0.0
+            ax, dx, qx, ay, dy, qy = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
             if slot < 0:
-                ax, dx = _line(nodes[0], i, j, s)
-                ay, dy = _line(nodes[1], i, j, s)
-                xa, xb, ya, yb = ax + dx * first, ax + dx * (end - 1), ay + dy * first, ay + dy * (end - 1)
-                if (
-                    left <= min(xa, xb)
-                    and max(xa, xb) < right
-                    and top <= min(ya, yb)
-                    and max(ya, yb) < bottom
+                ax, dx, qx = _line(nodes, 0, i, j, s)
+                ay, dy, qy = _line(nodes, 1, i, j, s)
+                if _within(ax, dx, qx, first, end, left, right) and _within(
+                    ay, dy, qy, first, end, top, bottom
                 ):
                     # All of the run lies inside: no pixel needs to be asked.
                     for k in range(layers):
                         b = np.uintp(k)
                         if masked:
                             for t in range(first, end):
-                                y, x = np.uintp(int(ay + dy * t) - top), np.uintp(int(ax + dx * t) - left)
+                                y, x = (
+                                    np.uintp(int(ay + (dy + qy * t) * t) - top),
+                                    np.uintp(int(ax + (dx + qx * t) * t) - left),
+                                )
                                 out_valid[b, np.uintp(r), np.uintp(skip + t)] = valid[b, y, x]
                         else:
                             for t in range(first, end):
@@ -153,12 +178,15 @@ def _nearest(
                     for k in range(bands):
                         b = np.uintp(k)
                         for t in range(first, end):
-                            y, x = np.uintp(int(ay + dy * t) - top), np.uintp(int(ax + dx * t) - left)
+                            y, x = (
+                                np.uintp(int(ay + (dy + qy * t) * t) - top),
+                                np.uintp(int(ax + (dx + qx * t) * t) - left),
+                            )
                             out[b, np.uintp(r), np.uintp(skip + t)] = data[b, y, x]
                     continue
             for t in range(first, end):
                 if slot < 0:
-                    px, py = ax + dx * t, ay + dy * t
+                    px, py = ax + (dx + qx * t) * t, ay + (dy + qy * t) * t
                 else:
                     px, py = exact[0, slot, s, t], exact[1, slot, s, t]
                 if not (left <= px < right and top <= py < bottom):
@@ -222,13 +250,12 @@ def _bilinear(
                 continue
             first, end = max(col - j * CELL, 0), min(col + cols - j * CELL, CELL)
             skip = j * CELL - col
-            ax, dx, ay, dy = 0.0, 0.0, 0.0, 0.0
+            ax, dx, qx, ay, dy, qy = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
             if slot < 0:
-                ax, dx = _line(nodes[0], i, j, s)
-                ay, dy = _line(nodes[1], i, j, s)
-                xa, xb, ya, yb = ax + dx * first, ax + dx * (end - 1), ay + dy * first, ay + dy * (end - 1)
-                inside = left + 0.5 <= min(xa, xb) and max(xa, xb) < right - 0.5
-                if not masked and inside and top + 0.5 <= min(ya, yb) and max(ya, yb) < bottom - 0.5:
+                ax, dx, qx = _line(nodes, 0, i, j, s)
+                ay, dy, qy = _line(nodes, 1, i, j, s)
+                inside = _within(ax, dx, qx, first, end, left + 0.5, right - 0.5)
+                if not masked and inside and _within(ay, dy, qy, first, end, top + 0.5, bottom - 0.5):
                     # All four neighbours of all pixels of the run are there and valid.
                     for k in range(layers):
                         for t in range(first, end):
@@ -236,7 +263,7 @@ def _bilinear(
                     for k in range(bands):
                         b = np.uintp(k)
                         for t in range(first, end):
-                            px, py = ax + dx * t + 0.5, ay + dy * t + 0.5
+                            px, py = ax + (dx + qx * t) * t + 0.5, ay + (dy + qy * t) * t + 0.5
                             bx, by = int(px), int(py)
                             wx, wy = px - bx, py - by
                             x1, y1 = np.uintp(bx - left), np.uintp(by - top)
@@ -250,7 +277,7 @@ def _bilinear(
                     continue
             for t in range(first, end):
                 if slot < 0:
-                    px, py = ax + dx * t, ay + dy * t
+                    px, py = ax + (dx + qx * t) * t, ay + (dy + qy * t) * t
                 else:
                     px, py = exact[0, slot, s, t], exact[1, slot, s, t]
                 if not (left <= px < right and top <= py < bottom):
@@ -289,7 +316,7 @@ def _array(dtype: str, ndim: int, layout: Literal["A", "C"] = "A", *, readonly: 
 _types: Any = types
 _PAIR = _types.UniTuple(types.int64, 2)
 _PLACE = (
-    _array("float64", 3, "C"),
+    _array("float64", 4, "C"),
     _array("float64", 4, "C"),
     _array("int32", 2, "C"),
     types.int64,

@@ -7,8 +7,6 @@ never on the grid.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from geoloom.block import Block
@@ -53,21 +51,17 @@ def warp(
     info = source.info
     plan = demand(info, grid, bands, resampling, limits)
     dtype = np.result_type(*(np.dtype(info.bands[band].dtype) for band in bands))
-    if not plan.reads:
-        return Block.empty(len(bands), grid.rows, grid.cols, dtype)
     data = np.zeros((len(bands), grid.rows, grid.cols), dtype)
-    valid: Any = None
+    valid = np.zeros((1 if info.shared_valid else len(bands), grid.rows, grid.cols), np.bool_)
     for read in plan.reads:
         pixels, good = source.read(read.level, bands, read.window)
-        if valid is None:
-            valid = np.zeros((good.shape[0], grid.rows, grid.cols), np.bool_)
         masked = good.strides[1:] != (0, 0) or not good[:, 0, 0].all()
         part = (slice(None), slice(read.row, read.row + read.rows), slice(read.col, read.col + read.cols))
         cells = read.cells
         pick = gather.nearest if resampling == "nearest" else gather.bilinear
         pick(
             pixels.astype(dtype, copy=False),
-            good,
+            np.broadcast_to(good, (len(valid), *good.shape[1:])),
             cells.nodes,
             cells.exact,
             cells.slots,

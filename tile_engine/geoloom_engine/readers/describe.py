@@ -155,8 +155,8 @@ def describe(handle: Any, place: Place, print_: str) -> tuple[SourceInfo, Layout
         pixels = min(block[0], level[0]) * min(block[1], level[1])
         if pixels > _MAX_BLOCK_PIXELS:
             raise SourceRefused(
-                f"{place.name} is stored in blocks of {pixels / 1e6:,.0f} million pixels, each of which would "
-                "be read whole for one tile.",
+                f"{place.name} is stored in blocks of {pixels / 1e6:,.0f} million pixels, and each would be "
+                "read whole for one tile.",
                 hint="Convert it to a cloud-optimised GeoTIFF (gdal_translate -of COG).",
             )
     layout = Layout(
@@ -186,6 +186,7 @@ def describe(handle: Any, place: Place, print_: str) -> tuple[SourceInfo, Layout
         dtype=str(layout.common_dtype(tuple(range(len(bands))))),
         alpha=alpha is not None,
         mask=mask,
+        shared_valid=layout.shared_valid,
         crs_name=crs_name,
     )
     return info, layout

@@ -91,6 +91,8 @@ class SourceInfo:
         Common type of all bands.
     alpha, mask
         Whether an alpha band or a mask says which pixels are valid.
+    shared_valid
+        Whether one validity holds for all bands.
     crs_name
         The CRS in words.
     """
@@ -112,6 +114,7 @@ class SourceInfo:
     dtype: str
     alpha: bool = False
     mask: bool = False
+    shared_valid: bool = False
     crs_name: str = ""
 
     @property
@@ -170,8 +173,8 @@ class Source(Protocol):
         data
             (bands, rows, cols) in the common type of the bands; not to be written to.
         valid
-            bool, (1, rows, cols) if it holds for all bands, else (bands, rows, cols); not to be
-            written to. Where every pixel is valid it is one True broadcast (all strides 0).
+            bool, (1, rows, cols) for one band or if ``info.shared_valid``, else (bands, rows, cols);
+            not to be written to. Where every pixel is valid it is one True broadcast (all strides 0).
 
         Raises
         ------
