@@ -51,6 +51,9 @@ UNNAMED = 6
 WIDGETS = 7
 NOT_FOR_ENGINE = frozenset({"engine_client", "local"})
 
+# Distributions that are not called as what they are imported by.
+DISTRIBUTIONS = {"PIL": "pillow", "osgeo": "gdal-wheel", "skimage": "scikit-image"}
+
 MAX_LINES = 400
 MEANINGLESS_NAMES = ("utils", "util", "helpers", "helper", "common", "misc", "shared", "tools")
 
@@ -79,9 +82,11 @@ class Import:
 def imports_of(path: Path) -> tuple[Import, ...]:
     """All imports of a file that are carried out (not those under ``if TYPE_CHECKING``)."""
 
+    file = path.relative_to(ROOT)
+
     def walk(node: ast.AST, lazy: bool) -> Iterator[Import]:
         for child in ast.iter_child_nodes(node):
-            place = f"{path.relative_to(ROOT)}:{getattr(child, 'lineno', 0)}"
+            place = f"{file}:{getattr(child, 'lineno', 0)}"
             if isinstance(child, ast.Import):
                 for alias in child.names:
                     yield Import(alias.name, place, lazy)
@@ -232,9 +237,8 @@ def declared(listed: str) -> set[str]:
 
 def distributions(imports: list[Import]) -> set[str]:
     """Distributions that imports name, our own left out."""
-    known = metadata.packages_distributions()
     found = {one.top for one in imports} - sys.stdlib_module_names - {"geoloom", "geoloom_engine"}
-    return {spelled(name) for top in found for name in known[top]}
+    return {DISTRIBUTIONS.get(top, spelled(top)) for top in found}
 
 
 def test_what_is_imported_is_declared(setup: configparser.ConfigParser) -> None:
