@@ -40,8 +40,8 @@ from geoloom.errors import EngineUnreachable
 
 __all__ = ["Endpoint", "ensure", "release"]
 
-START_SECONDS = 20.0
-"""How long `ensure` waits for the engine."""
+START_SECONDS = 45.0
+"""How long `ensure` waits for the engine: a first import from a cold network disk takes its time."""
 
 FRESH_SECONDS = 3.0
 """How long a verified endpoint is returned without looking again."""

@@ -55,7 +55,7 @@ for line in sys.stdin:
 """
 
 
-def eventually(condition: Callable[[], Any], what: str, seconds: float = 20.0) -> Any:
+def eventually(condition: Callable[[], Any], what: str, seconds: float = 45.0) -> Any:
     deadline = time.monotonic() + seconds
     while not (result := condition()):
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
@@ -297,7 +297,9 @@ def write_picture(path: Path) -> Path:
 def test_open_map_recovers_whatever_is_killed(tmp_path: Path) -> None:
     image = geoloom.open(str(write_picture(tmp_path / "picture.tif")))
     url = local.ensure().url
-    url += engine_client.connect().register(image.chain).tiles.format(z=10, x=549, y=368)
+    client = engine_client.connect()
+    url += client.register(image.chain).tiles.format(z=10, x=549, y=368)
+    client.close()
 
     def tile() -> bool:
         try:

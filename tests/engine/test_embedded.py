@@ -22,10 +22,12 @@ import psutil
 import pytest
 import redis
 
+from geoloom_engine.embedded import child
+
 LINGER = 0.3
 
 
-def eventually(condition: Callable[[], Any], what: str, seconds: float = 20.0) -> Any:
+def eventually(condition: Callable[[], Any], what: str, seconds: float = 45.0) -> Any:
     deadline = time.monotonic() + seconds
     while not (result := condition()):
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
@@ -161,7 +163,7 @@ def new_home() -> Iterator[Home]:
         home.release()
         try:
             if home.runtime.exists() or home.processes():
-                eventually(lambda: not home.processes(), "everything ended by itself after the test", 30)
+                eventually(lambda: not home.processes(), "everything ended by itself after the test")
         finally:
             for process in home.processes():
                 process.kill()
@@ -208,10 +210,11 @@ def test_without_any_lease_nothing_is_started(home: Home) -> None:
 
 
 def test_second_supervisor_leaves_the_first_alone(lasting: Home) -> None:
-    found = lasting.answering()
+    lasting.answering()
+    before = lasting.announced()
     lasting.launch()
-    assert lasting.answering()["nonce"] == found["nonce"]
-    assert lasting.announced() == {name: found[name] for name in ("url", "token", "pid", "nonce")}
+    lasting.answering()
+    assert lasting.announced() == before
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
@@ -399,6 +402,53 @@ def test_redis_of_the_user_is_used(lasting: Home, home: Home) -> None:
     home.start(GEOLOOM_REDIS_URL=f"unix://{lasting.runtime}/valkey.sock")
     assert not (home.runtime / "valkey.sock").exists()
     assert not (home.data / "valkey").exists()
+
+
+class Sleeper(child.Child):
+    name = "the sleeper"
+    answers = True
+
+    def launch(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(["sleep", "60"], process_group=0)
+
+    def works(self) -> bool:
+        return self.answers
+
+
+def test_child_that_hangs_is_ended_and_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child, "CHECK_SECONDS", 0.0)
+    sleeper = Sleeper()
+    sleeper.start()
+    first = sleeper.process
+    for _ in range(child.MOST_SILENCES * 2):
+        sleeper.tend()
+    assert sleeper.process is first
+    sleeper.answers = False
+
+    def another() -> bool:
+        sleeper.tend()
+        return sleeper.process is not None and sleeper.process is not first
+
+    eventually(another, "another process")
+    assert first.poll() == -signal.SIGKILL
+    sleeper.answers = True
+    eventually(lambda: sleeper.tend() or sleeper.ready, "it is ready")
+    sleeper.end()
+    assert sleeper.process is None
+
+
+def test_child_that_keeps_ending_is_started_ever_more_slowly() -> None:
+    sleeper = Sleeper()
+    for _ in range(20):
+        sleeper.tend()
+        if sleeper.process:
+            sleeper.process.kill()
+            sleeper.process.wait()
+            sleeper.due = 0.0
+            sleeper.tend()
+            sleeper.due = 0.0
+    assert sleeper.pause == child.LAST_PAUSE
+    sleeper.end()
 
 
 def test_wrong_setting_ends_at_once_and_says_why(home: Home) -> None:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import time
 
-START_SECONDS = 18.0
+START_SECONDS = 40.0
 STOP_SECONDS = 5.0
 FIRST_PAUSE, LAST_PAUSE = 0.1, 10.0
 """Seconds between two starts of a child that keeps ending; the pause doubles each time."""
