@@ -337,6 +337,37 @@ def test_what_is_wrong_names_the_node() -> None:
     assert "r, g, b" in str(caught.value)
 
 
+@given(st.data())
+def test_any_graph_of_ops_has_profiles_or_is_refused(data: st.DataObject) -> None:
+    """No combination of ops and bands, however odd, crashes what the engine asks first."""
+    ops = [cls for cls in registry().values() if cls.name != "item"]
+    dtypes = st.sampled_from(["bool", "uint8", "int16", "uint32", "int64", "uint64", "float32", "float64"])
+    given_names = st.lists(st.sampled_from(["b1", "b2", "red", "ndvi"]), min_size=1, max_size=4, unique=True)
+    known: dict[Any, Profile] = {}
+    made: list[Chain] = []
+    for i in range(data.draw(st.integers(1, 3))):
+        source = registry()["open"](href=f"/data/{i}.tif")
+        known[source] = Profile(tuple(data.draw(given_names)), data.draw(dtypes))
+        made.append(source.chain())
+    for _ in range(data.draw(st.integers(1, 6))):
+        cls = data.draw(st.sampled_from(ops))
+        if cls.source:
+            continue
+        count = sum(one.kind != "images" for one in cls.inputs)
+        inputs = tuple(data.draw(st.sampled_from(made)) for _ in range(count))
+        made.append(cls.example().chain(*inputs))
+    found: dict[str, Profile] = {}
+    refused = None
+    try:
+        found = profiles(made[-1], known.__getitem__)
+    except GeoloomError as error:
+        refused = error
+    assert refused is None or refused.op == made[-1].nodes[str(refused.node)].op
+    for one in found.values():
+        assert np.dtype(one.dtype).kind in "biuf"
+        assert one.bands >= 1
+
+
 def test_names_of_images_combined() -> None:
     one, three = Profile(("x",), "uint8"), Profile(("r", "g", "b"), "uint8")
     number = Profile(("constant",), "int32", constant=1)

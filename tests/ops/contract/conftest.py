@@ -259,7 +259,7 @@ def variants(cls: type[Op]) -> list[Op]:
             continue
         if op not in found and any(places(op)):
             found.append(op)
-    return spread(found, 24)
+    return spread(found, 16)
 
 
 def places(op: Op) -> Iterator[Grid]:
