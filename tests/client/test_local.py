@@ -213,6 +213,17 @@ def test_killed_kernel_leaves_nothing(kernel: Callable[..., Kernel]) -> None:
     all_gone()
 
 
+def test_kernel_killed_while_it_starts_the_engine(kernel: Callable[..., Kernel]) -> None:
+    one = kernel()
+    one.ask("ensure")
+    eventually(lambda: runtime_folder.held(runtime_folder.runtime_path() / "supervisor"), "supervisor starts")
+    one.kill()
+    second = kernel()
+    assert healthy(second.run("ensure"))
+    second.kill()
+    all_gone()
+
+
 def test_children_of_a_killed_kernel_keep_no_lease(kernel: Callable[..., Kernel]) -> None:
     one = kernel()
     one.run("ensure")
