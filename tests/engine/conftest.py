@@ -266,3 +266,9 @@ def chain(raster: Path) -> Any:
     from geoloom.ops.open import Open
 
     return Open(href=str(raster)).chain()
+
+
+@pytest.fixture(scope="session")
+def new_raster() -> Callable[[Path], Path]:
+    """Writes a small GeoTIFF where it is told; see `write_raster`."""
+    return write_raster
