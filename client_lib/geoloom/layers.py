@@ -220,7 +220,7 @@ def in_words(error: GeoloomError | Mapping[str, Any]) -> str:
     if isinstance(error, GeoloomError):
         return str(error)
     parts = [str(error.get("message") or "The engine gave no reason."), str(error.get("hint") or "")]
-    if error.get("op"):
+    if error.get("op") not in (None, "", "open"):
         parts[0] = f"In {error['op']}: {parts[0]}"
     if error.get("incident"):
         parts.append(f"(incident {error['incident']})")

@@ -17,6 +17,7 @@ from geoloom.inspector import Inspector
 from geoloom.layers import MAX_ZOOM, ImageLayer, in_words
 from geoloom.messages import Messages
 from geoloom.panel import LayersPanel
+from geoloom.stack import LayerStack, is_mark
 from geoloom.tiles_url import tiles_base
 from geoloom.vector import leaflet_layer
 from geoloom.view import BBox, bbox_around, bbox_of, fitting
@@ -27,7 +28,7 @@ ASSUMED_SIZE = (900, 480)
 """Width and height in pixels before the browser has said what they are."""
 
 
-class Map(ipyleaflet.Map):
+class Map(LayerStack):
     """A map for images; an `ipyleaflet.Map` with a layers panel, a scale bar and messages.
 
     Names of layers are unique: adding a layer under a name that is there replaces it, so a cell can be run
@@ -62,8 +63,6 @@ class Map(ipyleaflet.Map):
         **traits: Any,
     ) -> None:
         self._inspector: Inspector | None = None
-        self._split: ipyleaflet.SplitMapControl | None = None
-        self._unsplit_order: tuple[ipyleaflet.Layer, ...] = ()
         self._draw: ipyleaflet.GeomanDrawControl | None = None
         self._base_name = basemap if isinstance(basemap, str) else basemap.name
         self._messages = Messages()
@@ -89,14 +88,6 @@ class Map(ipyleaflet.Map):
             self.say(AWAY, in_words(problem))
 
     # -- layers ------------------------------------------------------------------------------
-
-    @property
-    def overlays(self) -> tuple[ipyleaflet.Layer, ...]:
-        """The layers above the base map, lowest first, those of a split view included."""
-        plain = [layer for layer in self.layers if not layer.base and not _is_mark(layer)]
-        if self._split is not None:
-            plain += [self._split.left_layer, self._split.right_layer]
-        return tuple(plain)
 
     @property
     def image_layers(self) -> tuple[ImageLayer, ...]:
@@ -143,28 +134,29 @@ class Map(ipyleaflet.Map):
         look = _given(vmin=vmin, vmax=vmax, colormap=colormap)
         traits = _given(opacity=opacity, visible=visible)
         if _is_image(item):
-            layer: Any = self._same_image(item) if name is None else self._find(name)
+            layer: Any = self._same_image(item) if name is None else self.find(name)
             if isinstance(layer, ImageLayer):
-                _set(layer, traits)
+                _apply(layer, traits)
                 layer.draw(item, **look)
                 self.unsay(layer.name)
             else:
                 old, layer = layer, self._image_layer(item, look, name, traits)
-                self._put(layer, old)
+                self.put(layer, old)
+                self._listen()
         else:
             if look:
                 raise ParameterError(f"{', '.join(look)} can be set for images only.")
             layer = leaflet_layer(item)
-            old = self._find(name or layer.name)
-            layer.name = name or layer.name or self._free_name(type(layer).__name__)
-            _set(layer, traits)
+            old = self.find(name or layer.name)
+            layer.name = name or layer.name or self.free_name(type(layer).__name__)
+            _apply(layer, traits)
             if old is not layer:
-                self._put(layer, old)
+                self.put(layer, old)
         return layer
 
     def add(self, item: Any, index: int | None = None, **options: Any) -> Map:
         """Add a control, or a layer as `add_layer` does; returns the map, as ipyleaflet's does."""
-        if isinstance(item, ipyleaflet.Control) or _is_mark(item) or index is not None:
+        if isinstance(item, ipyleaflet.Control) or is_mark(item) or index is not None:
             super().add(item, index)
         else:
             self.add_layer(item, **options)
@@ -197,38 +189,9 @@ class Map(ipyleaflet.Map):
         """
         layer = self.layer(name)
         self.unsay(layer.name)
-        if self._split is not None and layer not in self.layers:
+        if layer not in self.layers:
             self.unsplit()
         self.remove(layer)
-
-    def layer(self, name: str | ipyleaflet.Layer) -> ipyleaflet.Layer:
-        """The layer of a name.
-
-        Raises
-        ------
-        ParameterError
-            If there is no such layer; names those there are.
-        """
-        found = self._find(name) if isinstance(name, str) else name if name in self.overlays else None
-        if found is None:
-            names = ", ".join(repr(layer.name) for layer in self.overlays)
-            shown = repr(name) if isinstance(name, str) else "of that kind"
-            raise ParameterError(
-                f"There is no layer {shown} on this map.",
-                hint=f"The layers are {names}." if names else "It has no layers yet.",
-            )
-        return found
-
-    def move_layer(self, name: str | ipyleaflet.Layer, steps: int) -> None:
-        """Move a layer up (`steps` > 0) or down among the others."""
-        layer = self.layer(name)
-        order = [one for one in self.layers if one in self.overlays]
-        if layer not in order:
-            return
-        at = order.index(layer)
-        order.remove(layer)
-        order.insert(min(max(at + steps, 0), len(order)), layer)
-        self._arrange(order)
 
     def clear(self) -> Map:
         """Take all layers off; base map and controls stay."""
@@ -306,11 +269,6 @@ class Map(ipyleaflet.Map):
             self._inspector.stop()
         return self._inspector
 
-    def mark(self, layer: ipyleaflet.Layer) -> None:
-        """Put a mark of the map's own above all layers; it is no layer of the panel."""
-        layer.geoloom_mark = True
-        super().add(layer)
-
     def split(self, left: Any, right: Any) -> ipyleaflet.SplitMapControl:
         """Compare two layers with a divider to drag; `unsplit` ends it.
 
@@ -326,25 +284,7 @@ class Map(ipyleaflet.Map):
             else self.add_layer(side, name=name)
             for side, name in ((left, "left"), (right, "right"))
         ]
-        if sides[0] is sides[1]:
-            raise ParameterError("Two different layers are needed to compare.")
-        # ipyleaflet's control adds its layers itself, so they must not be among the map's.
-        control = ipyleaflet.SplitMapControl(left_layer=sides[0], right_layer=sides[1])
-        self._unsplit_order = self.overlays
-        self._split = control
-        self._arrange([layer for layer in self.overlays if layer not in sides])
-        return control
-
-    def unsplit(self) -> None:
-        """End the split view; its layers are ordinary ones again."""
-        if self._split is None:
-            return
-        control, self._split = self._split, None
-        if control in self.controls:
-            super().remove(control)
-        sides = (control.left_layer, control.right_layer)
-        before = {layer: place for place, layer in enumerate(self._unsplit_order)}
-        self._arrange(sorted((*self.overlays, *sides), key=lambda layer: before.get(layer, len(before))))
+        return self.compare(*sides)
 
     def draw(self) -> Map:
         """Show the tools for drawing; what is drawn is in `drawn`."""
@@ -369,7 +309,7 @@ class Map(ipyleaflet.Map):
 
     def say(self, source: str, message: str) -> None:
         """Show a message on the map, unless it is there already."""
-        self._messages.say(source, message, titled=self._find(source) is not None)
+        self._messages.say(source, message, titled=self.find(source) is not None)
 
     def unsay(self, source: str) -> None:
         """Take the messages of one source off the map."""
@@ -396,12 +336,16 @@ class Map(ipyleaflet.Map):
                 self.set_basemap(OFFLINE)
         return self._watch.engine
 
+    def _listen(self) -> None:
+        if self._watch is not None:
+            self._watch.join(self)
+
     def _image_layer(
         self, image: Any, look: Mapping[str, Any], name: str | None, traits: Mapping[str, Any]
     ) -> ImageLayer:
         engine = self._engine()
         assert self._watch is not None
-        label = name or self._free_name(_label(image))
+        label = name or self.free_name(_label(image))
         layer = ImageLayer(engine, self._watch.base, name=label, **traits)
         try:
             layer.draw(image, **look)
@@ -410,47 +354,10 @@ class Map(ipyleaflet.Map):
             raise
         return layer
 
-    def _put(self, layer: ipyleaflet.Layer, old: ipyleaflet.Layer | None) -> None:
-        """Add a layer, in the place of an old one if there is one."""
-        order = [one for one in self.overlays if one in self.layers]
-        if old is not None and old in order:
-            order[order.index(old)] = layer
-        else:
-            if old is not None:
-                self.unsplit()
-                return self._put(layer, old)
-            order.append(layer)
-        self._arrange(order)
-        if self._watch is not None and isinstance(layer, ImageLayer):
-            self._watch.join(self)
-        return None
-
-    def _arrange(self, order: list[ipyleaflet.Layer]) -> None:
-        bases = [layer for layer in self.layers if layer.base]
-        marks = [layer for layer in self.layers if _is_mark(layer)]
-        split = self._split
-        if split is not None and split in self.controls:
-            super().remove(split)
-        self.set_trait("layers", (*bases, *order, *marks))
-        if split is not None:
-            # The control draws its layers once, when it is added: after every change of the others.
-            super().add(split)
-
-    def _find(self, name: str) -> ipyleaflet.Layer | None:
-        return next((layer for layer in self.overlays if name and layer.name == name), None)
-
     def _same_image(self, image: Any) -> ImageLayer | None:
         return next(
             (layer for layer in self.image_layers if getattr(layer.image, "key", None) == image.key), None
         )
-
-    def _free_name(self, wanted: str) -> str:
-        taken = {layer.name for layer in self.overlays}
-        name, count = wanted, 1
-        while name in taken:
-            count += 1
-            name = f"{wanted} {count}"
-        return name
 
     def _size(self) -> tuple[float, float]:
         if self.right > self.left and self.bottom > self.top:
@@ -473,20 +380,16 @@ def _is_image(item: Any) -> bool:
     return hasattr(item, "chain") and hasattr(item, "profile")
 
 
-def _is_mark(layer: Any) -> bool:
-    return getattr(layer, "geoloom_mark", False) is True
-
-
 def _label(image: Any) -> str:
     names = image.profile.names
     return str(names[0]) if len(names) == 1 else "image"
 
 
-def _set(layer: ipyleaflet.Layer, traits: Mapping[str, Any]) -> None:
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _apply(layer: ipyleaflet.Layer, traits: Mapping[str, Any]) -> None:
     for trait, value in traits.items():
         if layer.has_trait(trait):
             setattr(layer, trait, value)
-
-
-def _given(**values: Any) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}

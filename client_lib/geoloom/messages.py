@@ -10,17 +10,25 @@ MOST = 8
 """How many messages are shown at once; the newest stay."""
 
 STYLE = (
-    "background:rgba(255,255,255,.95);color:#7a0010;border-left:4px solid #b00020;padding:6px 10px;"
+    "background:rgba(255,255,255,.95);color:#7a0010;padding:4px 8px;"
     "font-size:12px;line-height:1.4;overflow-wrap:anywhere"
 )
 
 
-class Messages(ipywidgets.HTML):
+class Messages(ipywidgets.HBox):
     """Messages by their source, each said once; invisible while there are none."""
 
     def __init__(self) -> None:
         self._said: dict[tuple[str, str], bool] = {}
-        super().__init__(layout=ipywidgets.Layout(display="none", max_width="460px", margin="0"))
+        self.board = ipywidgets.HTML(layout=ipywidgets.Layout(flex="1 1 auto", margin="0"))
+        self.dismiss = ipywidgets.Button(
+            icon="times",
+            tooltip="Take these messages away",
+            layout=ipywidgets.Layout(width="24px", height="22px", padding="0", margin="0"),
+        )
+        self.dismiss.on_click(lambda _: self.unsay())
+        layout = ipywidgets.Layout(display="none", max_width="480px", border_left="4px solid #b00020")
+        super().__init__([self.board, self.dismiss], layout=layout)
         self.add_class("geoloom-messages")
 
     @property
@@ -46,5 +54,5 @@ class Messages(ipywidgets.HTML):
         for (source, text), titled in list(self._said.items())[-MOST:]:
             name = f"<b>{escape(source)}</b>: " if titled else ""
             lines.append(f'<div class="geoloom-message">⚠ {name}{escape(text)}</div>')
-        self.value = f'<div style="{STYLE}">{"".join(lines)}</div>' if lines else ""
+        self.board.value = f'<div style="{STYLE}">{"".join(lines)}</div>' if lines else ""
         self.layout.display = None if lines else "none"

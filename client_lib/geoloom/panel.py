@@ -172,10 +172,11 @@ class LayerRow(ipywidgets.VBox):
         lines.append(legend_html(layer.legend, named=False))
         if layer.waiting:
             lines.append("<div>The engine is busy; the missing tiles come by themselves.</div>")
-        lines += [
-            f'<div class="geoloom-message" style="color:#b00020">⚠ {escape(message)}</div>'
-            for message in layer.messages
-        ]
+        if layer.messages:
+            count = len(layer.messages)
+            said = "".join(f"<div>{escape(message)}</div>" for message in layer.messages)
+            words = "1 problem" if count == 1 else f"{count} problems"
+            lines.append(f'<details style="color:#b00020"><summary>⚠ {words}</summary>{said}</details>')
         self.details.value = f'<div style="{TEXT};padding:0 6px">{"".join(lines)}</div>'
 
 

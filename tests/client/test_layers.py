@@ -5,10 +5,9 @@ from typing import Any
 
 import pytest
 
-from geoloom.errors import NotFound, ParameterError
+from geoloom.errors import NotFound
 from geoloom.layers import BLANK, ImageLayer, in_words
 from geoloom.profile import Look
-from geoloom.stretch import styled
 
 SECRET = "c3VwZXItc2VjcmV0"
 
@@ -141,68 +140,7 @@ def test_a_blend_shows_the_legends_of_its_parts(paper_engine: Any, paper: Any) -
 
 def test_events_and_errors_become_sentences() -> None:
     assert in_words(NotFound("No chain.", hint="Run the cell.")) == "No chain. Run the cell."
-    event = {"message": "It is gone.", "hint": "Put it back.", "op": "open", "incident": "ab12"}
-    assert in_words(event) == "In open: It is gone. Put it back. (incident ab12)"
+    event = {"message": "It is gone.", "hint": "Put it back.", "op": "slope", "incident": "ab12"}
+    assert in_words(event) == "In slope: It is gone. Put it back. (incident ab12)"
+    assert in_words({"message": "a.tif is gone.", "op": "open"}) == "a.tif is gone."
     assert in_words({}) == "The engine gave no reason."
-
-
-class TestStretch:
-    """`geoloom.stretch`: a look for images that have none."""
-
-    def test_a_look_is_left_alone(self, styled_image: Any, paper_engine: Any) -> None:
-        assert styled(styled_image, paper_engine) == (styled_image, "")
-
-    def test_a_look_cannot_be_given_twice(self, styled_image: Any, paper_engine: Any) -> None:
-        with pytest.raises(ParameterError, match="already has a look, so vmin and colormap"):
-            styled(styled_image, paper_engine, vmin=0, colormap="greys")
-
-    def test_one_band_becomes_a_ramp_between_its_percentiles(self, paper: Any, paper_engine: Any) -> None:
-        paper_engine.percentiles = {"B1": (23, 145)}
-        image, note = styled(paper(names=("B1",), dtype="uint8"), paper_engine)
-        assert note == "stretched 23–145 (2–98 %)"
-        assert [node.op for node in image.chain.topological()] == ["open", "scale", "colormap"]
-        assert list(image.chain.topological()[1].params["limits"]) == [23.0, 145.0]
-
-    def test_given_limits_are_kept(self, paper: Any, paper_engine: Any) -> None:
-        _, note = styled(paper(), paper_engine, vmin=-0.2, vmax=1)
-        assert note == "stretched −0.2 to 1"
-        assert paper_engine.registered == []
-
-    def test_a_missing_limit_is_measured(self, paper: Any, paper_engine: Any) -> None:
-        paper_engine.percentiles = {"ndvi": (-0.1, 0.8)}
-        _, note = styled(paper(), paper_engine, vmin=0)
-        assert note == "stretched 0–0.8 (2–98 %)"
-
-    def test_first_three_bands_become_a_picture(self, paper: Any, paper_engine: Any) -> None:
-        paper_engine.percentiles = {"B1": (10, 20), "B2": (11, 21), "B3": (12, 22)}
-        image, note = styled(paper(names=("B1", "B2", "B3", "B4"), dtype="uint16"), paper_engine)
-        assert note == "B1, B2, B3 as red, green, blue, stretched 10–20, 11–21, 12–22 (2–98 %)"
-        assert list(image.chain.node.params["limits"]) == [10, 20, 11, 21, 12, 22]
-
-    def test_the_files_own_colours_are_used_as_they_are(self, paper: Any, paper_engine: Any) -> None:
-        photo = paper(names=("a", "b", "c", "d"), dtype="uint8", colours=("Blue", "Green", "Red", "Alpha"))
-        image, note = styled(photo, paper_engine)
-        assert note == "c, b, a as red, green, blue, as in the file"
-        assert list(image.chain.node.params["limits"]) == [0, 255]
-
-    def test_bool_becomes_two_classes(self, paper: Any, paper_engine: Any) -> None:
-        image, note = styled(paper(dtype="bool"), paper_engine)
-        assert image.chain.node.op == "palette"
-        assert note == "false and true"
-
-    @pytest.mark.parametrize("percentiles", [{}, {"ndvi": (3.0, 3.0)}])
-    def test_nothing_to_measure_still_gives_a_ramp(
-        self, paper: Any, paper_engine: Any, percentiles: Any
-    ) -> None:
-        paper_engine.percentiles = percentiles
-        image, _ = styled(paper(), paper_engine)
-        low, high = image.chain.topological()[1].params["limits"]
-        assert low < high
-
-    def test_one_limit_a_band_must_fit_the_bands(self, paper: Any, paper_engine: Any) -> None:
-        with pytest.raises(ParameterError, match="vmin has 2 values for 3 bands"):
-            styled(paper(names=("r", "g", "b")), paper_engine, vmin=[0, 1], vmax=1)
-
-    def test_a_ramp_shows_one_band(self, paper: Any, paper_engine: Any) -> None:
-        with pytest.raises(ParameterError, match=r'image has 3: r, g, b. Choose one, for example image."r"'):
-            styled(paper(names=("r", "g", "b")), paper_engine, colormap="viridis")

@@ -4,15 +4,11 @@ from typing import Any
 
 import ipyleaflet
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from geoloom.basemaps import base_layer
 from geoloom.errors import EngineUnreachable, ParameterError
-from geoloom.layers import BLANK, ImageLayer
+from geoloom.layers import ImageLayer
 from geoloom.map import Map
 from geoloom.profile import Look
-from geoloom.view import bbox_around, fitting
 
 POINT = {"type": "Point", "coordinates": [12.0, 45.0]}
 BOX = (-112.9, 40.6, -112.5, 41.0)
@@ -131,50 +127,6 @@ class TestLayers:
         assert m.overlays == ()
 
 
-class TestBaseMaps:
-    def test_the_default_is_drawn_by_the_engine(self, new_map: Any) -> None:
-        m = new_map()
-        assert [layer.url for layer in m.layers] == ["/lab/proxy/20123/basemap/{z}/{x}/{y}.png"]
-        assert m.layers[0].base
-
-    def test_no_address_beyond_this_machine_is_in_the_map(self, new_map: Any) -> None:
-        m = new_map()
-        state = [widget.get_state() for widget in (m, *m.layers, *m.controls)]
-        assert "http" not in str(state).replace("http://www.w3.org", "")
-
-    def test_online_ones_by_name(self, new_map: Any) -> None:
-        m = new_map(basemap="esri")
-        assert m.layers[0].url.startswith("https://server.arcgisonline.com/")
-        m.set_basemap("osm")
-        assert "openstreetmap" in m.layers[0].url
-        m.set_basemap("none")
-        assert m.layers[0].url == BLANK
-        m.set_basemap(ipyleaflet.TileLayer(url="/mine/{z}/{x}/{y}.png", name="mine"))
-        assert m.base_name == "mine"
-        assert len(m.layers) == 1
-
-    def test_changing_it_keeps_the_layers(self, new_map: Any, styled_image: Any) -> None:
-        m = new_map()
-        layer = m.add_layer(styled_image)
-        m.set_basemap("osm")
-        assert m.layers[1:] == (layer,)
-
-    @pytest.mark.parametrize("name", ["no such map", "Thunderforest.Landscape"])
-    def test_unknown_ones_list_those_there_are(self, name: str) -> None:
-        with pytest.raises(ParameterError, match=r"There is no base map .*offline, osm, esri"):
-            base_layer(name, None)
-
-    def test_without_an_engine_the_map_says_so(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def refuse(engine: Any) -> Any:
-            raise EngineUnreachable("The embedded engine did not start.")
-
-        monkeypatch.setattr("geoloom.map._connect", refuse)
-        m = Map()
-        assert m.messages == ("The embedded engine did not start.",)
-        assert m.layers[0].url == BLANK
-        m.close()
-
-
 class TestView:
     def test_fit_shows_all_of_it(self, new_map: Any, styled_image: Any) -> None:
         m = new_map()
@@ -202,68 +154,6 @@ class TestView:
             m.set_trait(edge, value)
         assert m.bbox == (170.0, -10.0, -170.0, 10.0)
 
-    @given(
-        st.floats(-180, 180),
-        st.floats(-84, 84),
-        st.floats(0.001, 90),
-        st.floats(0.001, 60),
-        st.tuples(st.integers(100, 3000), st.integers(100, 2000)),
-    )
-    def test_fitting_shows_every_box(
-        self, west: float, south: float, width: float, height: float, size: tuple[int, int]
-    ) -> None:
-        north = min(south + height, 84.9)
-        east = west + width if west + width <= 180 else west + width - 360
-        center, zoom = fitting((west, south, east, north), size)
-        shown = bbox_around(center, zoom, size)
-        assert 0 <= zoom <= 18
-        assert -180 <= center[1] <= 180
-        if zoom > 0:
-            assert shown[1] <= south + 1e-6
-            assert shown[3] >= north - 1e-6
-            assert shown[0] == -shown[2] == -180 or (shown[2] - shown[0]) % 360 >= width - 1e-6
-
-
-class TestCompareAndDraw:
-    def test_split_takes_its_layers_off_and_gives_them_back(self, new_map: Any, styled_image: Any) -> None:
-        m = new_map()
-        m.add_layer(POINT, name="below")
-        m.add_layer(styled_image, name="a")
-        m.add_layer(POINT, name="b")
-        control = m.split("a", "b")
-        assert control in m.controls
-        assert [layer.name for layer in m.layers if not layer.base] == ["below"]
-        assert set(names(m)) == {"below", "a", "b"}
-        m.add_layer(POINT, name="c")
-        assert control in m.controls
-        m.unsplit()
-        assert control not in m.controls
-        assert names(m) == ["below", "a", "b", "c"]
-
-    def test_split_takes_images(self, new_map: Any, styled_image: Any, paper: Any) -> None:
-        m = new_map()
-        m.split(styled_image, paper(href="/b.tif", look=Look("grey")))
-        assert names(m) == ["left", "right"]
-        with pytest.raises(ParameterError, match="Two different layers"):
-            m.split("left", "left")
-
-    def test_removing_a_side_ends_the_split(self, new_map: Any, styled_image: Any) -> None:
-        m = new_map()
-        m.add_layer(styled_image, name="a")
-        m.add_layer(POINT, name="b")
-        m.split("a", "b")
-        m.remove_layer("a")
-        assert names(m) == ["b"]
-
-    def test_drawn_is_geojson(self, new_map: Any) -> None:
-        m = new_map()
-        assert m.drawn == {"type": "FeatureCollection", "features": []}
-        m.draw()
-        feature = {"type": "Feature", "properties": {}, "geometry": POINT}
-        (control,) = (one for one in m.controls if isinstance(one, ipyleaflet.GeomanDrawControl))
-        control.data = [feature]
-        assert m.drawn["features"][0]["geometry"] == POINT
-
 
 class TestMessages:
     def test_each_is_said_once_and_escaped(self, new_map: Any) -> None:
@@ -271,14 +161,8 @@ class TestMessages:
         for _ in range(3):
             m.say("engine", "<b>gone</b>")
         assert m.messages == ("<b>gone</b>",)
-        (board,) = (
-            one.widget for one in m.controls if "geoloom-messages" in getattr(one, "widget", m)._dom_classes
-        )
-        assert "&lt;b&gt;gone" in board.value
-        assert board.layout.display is None
         m.unsay("engine")
         assert m.messages == ()
-        assert board.layout.display == "none"
 
     def test_replacing_a_layer_takes_its_messages_away(self, new_map: Any, styled_image: Any) -> None:
         m = new_map()

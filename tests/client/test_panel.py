@@ -60,6 +60,7 @@ def test_a_row_shows_name_note_legend_and_messages_escaped(shown: Any) -> None:
     assert "&lt;b&gt;NDVI" in row.title.value
     assert "stretched 1 &lt; 2" in row.details.value
     assert "linear-gradient" in row.details.value
+    assert "1 problem" in row.details.value
     assert "It is &lt;gone&gt;." in row.details.value
 
 
