@@ -57,6 +57,27 @@ DISTRIBUTIONS = {"PIL": "pillow", "osgeo": "gdal-wheel", "skimage": "scikit-imag
 MAX_LINES = 400
 MEANINGLESS_NAMES = ("utils", "util", "helpers", "helper", "common", "misc", "shared", "tools")
 
+# Parts that are tested through the module, or with the sibling, that they were made for.
+TESTED_WITH = {
+    "basemaps": "map",
+    "messages": "map",
+    "ops/elementwise": "function",
+    "ops/item": "plan",
+    "ops/open": "opening",
+    "ops/terrain": "slope",
+    "stretch": "layers",
+    "view": "map",
+    "demand": "warp",
+    "gather": "warp",
+    "levels": "warp",
+    "positions": "warp",
+    "pipeline": "services",
+    "redis_connection": "services",
+    "routes": "server",
+    "steps": "plan",
+    "tiles": "services",
+}
+
 # What `import geoloom` must not load, and the processor time it may take (seen: 0.15 s, most of it numpy).
 HEAVY = {
     "ipyleaflet", "ipywidgets", "IPython", "numba", "osgeo", "pandas", "pyarrow", "pyproj", "pystac",
@@ -275,26 +296,20 @@ def test_module_is_small_and_named_for_what_it_holds(path: Path) -> None:
 
 def wanted_tests(path: Path) -> set[str]:
     """Names of test files, any of which tests this module; empty if it needs none of its own."""
+    name = str(path.relative_to(CLIENT if path.is_relative_to(CLIENT) else ENGINE).with_suffix(""))
     if path.stem in ("__init__", "_version"):
         return set()
-    if path.stem == "__main__":
-        return {"test_main.py"}
-    folder = path.parent.name
-    # The modules of one inner package may share a file: its family's.
-    return {f"test_{path.stem}.py"} | (
-        {f"test_{folder}.py"} if path.parent not in (CLIENT, ENGINE) else set()
-    )
+    # The modules of one inner package may share a file.
+    package = name.rpartition("/")[0]
+    names = {path.stem.strip("_"), package, TESTED_WITH.get(name, ""), TESTED_WITH.get(package, "")} - {""}
+    return {f"test_{one}.py" for one in names}
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_module_has_a_test_file(path: Path) -> None:
     wanted = wanted_tests(path)
-    if path.is_relative_to(CLIENT / "ops"):
-        folder = ROOT / "tests" / "ops"
-    else:
-        folder = ROOT / "tests" / ("client" if path.is_relative_to(CLIENT) else "engine")
-    there = {test.name for test in folder.rglob("test_*.py")}
-    assert not wanted or wanted & there, f"none of {sorted(wanted)} below {folder.relative_to(ROOT)}"
+    there = {test.name for test in (ROOT / "tests").rglob("test_*.py")}
+    assert not wanted or wanted & there, f"none of {sorted(wanted)} in tests"
 
 
 def committed_files() -> list[Path]:
