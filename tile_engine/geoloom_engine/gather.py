@@ -209,13 +209,6 @@ def _blend(a00: Any, a01: Any, a10: Any, a11: Any, wx: float, wy: float) -> floa
     return upper + (lower - upper) * wy
 
 
-@numba.njit(inline="always")
-def _rounded(value: float, high: float) -> float:
-    """Rounded half away from zero, at most `high`."""
-    rounded = float(np.trunc(value + (0.5 if value >= 0.0 else -0.5)))
-    return high if rounded > high else rounded
-
-
 def _bilinear(
     data: Any,
     valid: Any,
@@ -227,16 +220,16 @@ def _bilinear(
     corner: Any,
     size: Any,
     masked: bool,
-    whole: bool,
-    high: float,
+    half: float | None,
+    high: float | None,
     out: Any,
     out_valid: Any,
 ) -> None:
     """Weighted mean of the valid ones of the four source pixels round each pixel's centre.
 
-    A pixel is valid if the source pixel that holds its centre is. `whole` says that the type holds
-    integers: they are rounded half away from zero, and nothing above `high`, the greatest float64
-    that is one of them, is stored. The other parameters are those of `_nearest`.
+    A pixel is valid if the source pixel that holds its centre is. `half` is 0.5 for integers, which
+    are rounded half away from zero, else None; `high` is the greatest float64 that a 64-bit type
+    holds, else None: what is None is left out when the loop is compiled. Others: see `_nearest`.
     """
     bands, rows, cols = out.shape
     layers = out_valid.shape[0]
@@ -271,9 +264,11 @@ def _bilinear(
                             value = _blend(
                                 data[b, y0, x0], data[b, y0, x1], data[b, y1, x0], data[b, y1, x1], wx, wy
                             )
-                            out[b, np.uintp(r), np.uintp(skip + t)] = (
-                                _rounded(value, high) if whole else value
-                            )
+                            if half is not None:
+                                value += math.copysign(half, value)
+                            if high is not None:
+                                value = min(value, high)
+                            out[b, np.uintp(r), np.uintp(skip + t)] = value
                     continue
             for t in range(first, end):
                 if slot < 0:
@@ -303,7 +298,12 @@ def _bilinear(
                         value = (a00 * w00 + a01 * w01 + a10 * w10 + a11 * w11) / (w00 + w01 + w10 + w11)
                     else:
                         value = _blend(a00, a01, a10, a11, wx, wy)
-                    out[b, np.uintp(r), c] = _rounded(value, high) if whole else value
+                    if half is not None:
+                        value += math.copysign(half, value)
+                    if high is not None:
+                        value = min(value, high)
+                    # Storing a float as an integer cuts its fraction off.
+                    out[b, np.uintp(r), c] = value
                     if k < layers:
                         out_valid[b, np.uintp(r), c] = True
 
@@ -375,17 +375,18 @@ def nearest(data: Any, valid: Any, *place: Any, out: Any, out_valid: Any) -> Non
 def bilinear(data: Any, valid: Any, *place: Any, out: Any, out_valid: Any) -> None:
     """See `_bilinear`; `place` is (nodes, exact, slots, row, col, corner, size, masked)."""
     name = data.dtype.name
+    half = 0.5 if data.dtype.kind in "iu" else None
+    high = None
+    if half is not None and data.dtype.itemsize == 8:
+        high = math.nextafter(float(np.iinfo(data.dtype).max), 0.0)
     kernel = _compile(
         _bilinear,
         name,
         *(_array(name, 3), _array("bool", 3)),
         *_PLACE,
-        *(_PAIR, _PAIR, types.boolean, types.boolean, types.float64),
+        *(_PAIR, _PAIR, types.boolean),
+        types.none if half is None else types.float64,
+        types.none if high is None else types.float64,
         *(_array(name, 3, readonly=False), _array("bool", 3, readonly=False)),
     )
-    whole = data.dtype.kind in "iu"
-    high = math.inf
-    if whole:
-        greatest = int(np.iinfo(data.dtype).max)
-        high = float(greatest) if float(greatest) == greatest else math.nextafter(float(greatest), 0.0)
-    kernel(data, valid, *place, whole, high, out, out_valid)
+    kernel(data, valid, *place, half, high, out, out_valid)
