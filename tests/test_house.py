@@ -42,6 +42,7 @@ STOREYS: tuple[frozenset[str], ...] = (
             "map",
             "messages",
             "panel",
+            "stack",
             "vector",
             "watch",
         }
@@ -59,19 +60,14 @@ MEANINGLESS_NAMES = ("utils", "util", "helpers", "helper", "common", "misc", "sh
 
 # Parts that are tested through the module, or with the sibling, that they were made for.
 TESTED_WITH = {
-    "basemaps": "map",
-    "messages": "map",
     "ops/elementwise": "function",
     "ops/item": "plan",
     "ops/open": "opening",
     "ops/terrain": "slope",
-    "stretch": "layers",
-    "view": "map",
     "demand": "warp",
     "gather": "warp",
     "levels": "warp",
     "positions": "warp",
-    "pipeline": "services",
     "redis_connection": "services",
     "routes": "server",
     "steps": "plan",
