@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from geoloom.chain import Chain
+from geoloom.errors import ParameterError
+from geoloom.grid import Tile
 
 if TYPE_CHECKING:
     from conftest import RunningEngine
@@ -153,6 +155,49 @@ def test_chains_of_any_content(
         return
     check(engine.ask("POST", "/chains", built.to_json()))
     check(engine.ask("POST", "/info", json.dumps({"chain": json.loads(built.to_json())}).encode()))
+
+
+def every_op(chain: Chain) -> list[Chain]:
+    """A chain of each op over a source, with example parameters."""
+    from geoloom.op import registry
+
+    found = []
+    for name, op in registry().items():
+        if op.source or any(one.kind == "sub_chain" for one in op.inputs):
+            continue
+        values = {one.name: one.example for one in op.parameters if one.example is not None}
+        inputs = [chain] * len(op.inputs)
+        if name == "rgb":
+            inputs = [registry()["stack"]().chain(chain, chain, chain)]
+        try:
+            found.append(op(**values).chain(*inputs))
+        except ParameterError:
+            # Its examples are alternatives; the contract suite tries each.
+            continue
+    return found
+
+
+def test_every_op_over_http(engine: RunningEngine, chain: Chain) -> None:
+    tile = Tile.at(15.05, 45.1, 11)
+    served = 0
+    for built in every_op(chain):
+        answer = engine.ask("POST", "/chains", built.to_json())
+        check(answer)
+        if answer.status != 200:
+            continue
+        path = answer.json["tiles"].replace("{z}/{x}/{y}", f"{tile.z}/{tile.x}/{tile.y}")
+        picture = engine.ask("GET", path, token=False)
+        check(picture)
+        served += picture.status == 200
+        for question, fields in (
+            ("/info", {}),
+            ("/point", {"lon": 15.05, "lat": 45.1}),
+            ("/statistics", {}),
+            ("/explain", {}),
+        ):
+            check(engine.ask("POST", question, json.dumps({"key": built.root, **fields}).encode()))
+        check(engine.ask("GET", f"/legend/{built.root}.png"))
+    assert served > 20
 
 
 @FUZZ
