@@ -6,6 +6,7 @@ engine closed an idle one, and finds the embedded engine again when that has bee
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -19,7 +20,7 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from geoloom.chain import Chain
-from geoloom.errors import EngineFault, EngineUnreachable, RequestError, from_json
+from geoloom.errors import EngineFault, EngineOverloaded, EngineUnreachable, RequestError, from_json
 from geoloom.local import Endpoint
 
 __all__ = ["Engine", "EngineClient", "Registered", "connect", "engine"]
@@ -28,6 +29,11 @@ TIMEOUT = 60.0
 """Seconds to wait for an answer: longer than the engine queues and computes."""
 
 HEALTH_TIMEOUT = 3.0
+
+PATIENCE = 60.0
+"""Seconds for which a question that a busy engine refused is asked again."""
+
+RETRY_PAUSE = 0.5
 IDLE_CONNECTIONS = 4
 LONGEST_ANSWER = 64 << 20
 
@@ -93,6 +99,7 @@ class EngineClient:
         self._moves = locate is not None
         self.session = session or secrets.token_hex(12)
         self._idle: list[tuple[str, http.client.HTTPConnection]] = []
+        self._spoken_to: Endpoint | None = None
         self._owner = os.getpid()
         self._guard = threading.Lock()
 
@@ -182,6 +189,17 @@ class EngineClient:
         """Nonce, version, pid and uptime of the engine."""
         return self._json("GET", "/healthz", timeout=HEALTH_TIMEOUT)
 
+    def withdraw(self) -> None:
+        """Void every layer URL this session was given.
+
+        For the end of a kernel: asks only an engine that was spoken to, starts none and waits briefly.
+        """
+        endpoint = self._spoken_to
+        if endpoint is not None:
+            path = f"/sessions/{_part(self.session)}"
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                self._exchange(endpoint, "DELETE", path, None, HEALTH_TIMEOUT)
+
     def close(self) -> None:
         """Close the idle connections; the next request opens new ones."""
         with self._guard:
@@ -194,7 +212,15 @@ class EngineClient:
             body = json.dumps(question, allow_nan=False).encode()
         except (TypeError, ValueError) as error:
             raise RequestError(f"{path[1:]} cannot be asked with these values: {error}.") from None
-        return self._json("POST", path, body)
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return self._json("POST", path, body)
+            except EngineOverloaded:
+                # A freshly installed engine still compiles; a cell that is run need not fail for that.
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(RETRY_PAUSE)
 
     def _json(
         self, method: str, path: str, body: bytes | None = None, timeout: float = TIMEOUT
@@ -266,6 +292,7 @@ class EngineClient:
                 # An interrupted kernel leaves half an answer behind.
                 connection.close()
                 raise
+            self._spoken_to = endpoint
             self._give_back(url, connection, keep=not answer.will_close and answer.isclosed())
             return answer.status, content
 

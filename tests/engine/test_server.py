@@ -243,6 +243,10 @@ def test_blobs(engine: RunningEngine) -> None:
     content = os.urandom(100_000)
     assert client.blob(client.put_blob(content)) == content
     assert engine.ask("POST", "/blobs", b"").status == 400
+    large = os.urandom(8 << 20)
+    assert client.blob(client.put_blob(large)) == large
+    too_large = engine.ask("POST", "/blobs", headers={"Content-Length": str(1 << 40)})
+    assert (too_large.status, too_large.json["error"]) == (400, "RequestError")
 
 
 # Questions

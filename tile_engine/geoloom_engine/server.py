@@ -21,6 +21,8 @@ from geoloom_engine.settings import Settings
 log = logging.getLogger(__name__)
 
 HEADER_BYTES = 64 << 10
+BODY_BYTES = 4 << 20
+"""Longest body that is read before anybody looks at it; blobs are streamed."""
 IDLE_SECONDS = 120.0
 BODY_SECONDS = 30.0
 """Time a client has for sending a body."""
@@ -79,7 +81,7 @@ async def _serve(
     server = tornado.httpserver.HTTPServer(
         application(services),
         xheaders=False,
-        max_body_size=settings.max_blob + (1 << 20),
+        max_body_size=BODY_BYTES,
         max_header_size=HEADER_BYTES,
         idle_connection_timeout=IDLE_SECONDS,
         body_timeout=BODY_SECONDS,

@@ -44,11 +44,18 @@ class Handler(tornado.web.RequestHandler):
         self._failure: GeoloomError | None = None
         self._work: asyncio.Task[Any] | None = None
         self._left = False
+        self._counted = True
         services.begin()
 
     def on_finish(self) -> None:
         """Tornado's hook: the answer is given."""
-        self.services.end()
+        self.uncount()
+
+    def uncount(self) -> None:
+        """Count the request as over, once."""
+        if self._counted:
+            self._counted = False
+            self.services.end()
 
     def set_default_headers(self) -> None:
         """Tornado's hook: headers of every answer."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from geoloom.errors import ParameterError, RequestError
+import tornado.web
+from tornado.http1connection import HTTP1Connection
+
+from geoloom.errors import RequestError
 from geoloom_engine.routes.base import Handler
 
 
@@ -49,22 +52,43 @@ class SavedChain(Handler):
         self.answer({"key": chain.root, "saved": True})
 
 
+@tornado.web.stream_request_body
 class Blobs(Handler):
-    """``POST /blobs``: stores bytes under the key of their content."""
+    """``POST /blobs``: stores bytes under the key of their content.
+
+    The body is taken only once token and length are known to be right.
+    """
 
     route = "blobs"
 
+    def prepare(self) -> None:
+        """Refuse what is too long or may not be stored, before it is read."""
+        super().prepare()
+        self.need_token()
+        self._parts: list[bytes] = []
+        limit = self.services.settings.max_blob
+        length = self.request.headers.get("Content-Length", "0")
+        if length.isascii() and length.isdigit() and int(length) > limit:
+            raise RequestError(f"The data have {int(length):,} bytes; at most {limit:,} are stored.")
+        connection = self.request.connection
+        assert isinstance(connection, HTTP1Connection)
+        connection.set_max_body_size(limit)
+
+    def data_received(self, chunk: bytes) -> None:
+        """Tornado's hook: a part of the body."""
+        self._parts.append(chunk)
+
     async def post(self) -> None:
         """Store the body."""
-        self.need_token()
-        limit = self.services.settings.max_blob
-        if len(self.request.body) > limit:
-            raise ParameterError(
-                f"The data have {len(self.request.body):,} bytes; at most {limit:,} are stored."
-            )
-        if not self.request.body:
+        content = b"".join(self._parts)
+        if not content:
             raise RequestError("The request has no body.")
-        self.answer({"key": await self.services.chains.put_blob(self.request.body)})
+        self.answer({"key": await self.services.chains.put_blob(content)})
+
+    def on_connection_close(self) -> None:
+        """Tornado's hook: also when the body never came to its end."""
+        super().on_connection_close()
+        self.uncount()
 
 
 class Blob(Handler):
