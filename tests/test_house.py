@@ -28,7 +28,7 @@ STOREYS: tuple[frozenset[str], ...] = (
     frozenset({"_version", "errors"}),
     frozenset({"grid", "block", "colour"}),
     frozenset({"chain"}),
-    frozenset({"param", "profile", "paint", "op"}),
+    frozenset({"param", "profile", "paint", "declaration", "op"}),
     frozenset({"ops", "selection", "harness", "runtime_folder", "engine_client", "local", "store"}),
     frozenset({"image", "lazy"}),
     frozenset(),  # all that is not named
@@ -42,6 +42,7 @@ STOREYS: tuple[frozenset[str], ...] = (
             "map",
             "messages",
             "panel",
+            "stack",
             "stack",
             "vector",
             "watch",

@@ -7,6 +7,7 @@ traits, never prints, and ends when the last map is closed.
 
 from __future__ import annotations
 
+import atexit
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -45,6 +46,9 @@ class EngineWithEvents(Engine, Protocol):
     @property
     def endpoint(self) -> Endpoint:
         """Where it is, and the name by which it answers."""
+
+    def withdraw(self) -> None:
+        """Void every layer URL of this session."""
 
     def events(self, after: str | None = None, timeout: float = POLL_SECONDS) -> Mapping[str, Any]:
         """The session's events after an id, as soon as there are any."""
@@ -86,6 +90,7 @@ class Watch:
         self._thread: threading.Thread | None = None
         self._last: str | None = None
         self._which: str | None = None
+        self._leaving = False
         self._seen: set[str] = set()
         self._failures = 0
         self._retries: dict[str, tuple[int, float]] = {}
@@ -94,6 +99,10 @@ class Watch:
         """Listen on behalf of a map, for as long as it is open."""
         with self._guard:
             self._maps.add(listener)
+            if not self._leaving:
+                # Layer URLs end up in saved notebooks: they shall open nothing once the kernel has ended.
+                self._leaving = True
+                atexit.register(self.engine.withdraw)
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="geoloom-watch", daemon=True)
                 self._thread.start()

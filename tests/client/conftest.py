@@ -46,6 +46,7 @@ class PaperEngine:
     polls: int = 0
     version: int = 1
     nonce: str = "first"
+    withdrawn: bool = False
 
     def tiles_base(self) -> str:
         return "/lab/proxy/20123"
@@ -95,6 +96,9 @@ class PaperEngine:
         except queue.Empty:
             pass
         return {"events": found, "last": str(self.polls)}
+
+    def withdraw(self) -> None:
+        self.withdrawn = True
 
     def check(self) -> None:
         if self.failure is not None:

@@ -219,6 +219,19 @@ class TestThread:
         assert capfd.readouterr() == ("", "")
 
 
+def test_rights_are_withdrawn_when_the_kernel_ends(
+    new_map: Any, paper_engine: Any, styled_image: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_exit: list[Any] = []
+    monkeypatch.setattr("geoloom.watch.atexit.register", at_exit.append)
+    m = new_map()
+    m.add_layer(styled_image, name="a")
+    m.add_layer(styled_image, name="b")
+    (leave,) = at_exit
+    leave()
+    assert paper_engine.withdrawn
+
+
 def test_there_is_one_watch_an_engine(paper_engine: Any) -> None:
     assert watch_for(paper_engine, paper_engine.tiles_base) is watch_for(
         paper_engine, paper_engine.tiles_base
