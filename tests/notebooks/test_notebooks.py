@@ -1,0 +1,159 @@
+"""Every notebook runs from top to bottom, in a real kernel, with the real engine."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import nbclient
+import nbformat
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+SECONDS = 120
+
+
+@dataclass
+class Executed:
+    """A notebook after its run, its folder, and the engine it ran with."""
+
+    notebook: nbformat.NotebookNode
+    text: str
+    engine: dict[str, Any]
+
+    def outputs(self, tag: str) -> list[Any]:
+        """Outputs of the cells whose source contains a text."""
+        return [
+            output
+            for cell in self.notebook.cells
+            if cell.cell_type == "code" and tag in cell.source
+            for output in cell.outputs
+        ]
+
+    def rights(self) -> list[str]:
+        """URLs of tiles in the widgets' state."""
+        return re.findall(
+            r"/tiles/[0-9a-f]{32}/[^\"\\]*", json.dumps(self.notebook.metadata.get("widgets", {}))
+        )
+
+
+@pytest.fixture(scope="module", params=NOTEBOOKS, ids=lambda path: path.stem)
+def executed(request: pytest.FixtureRequest) -> Iterator[Executed]:
+    """Run one notebook in folders of its own; the engine lives on for a while."""
+    home = Path(tempfile.mkdtemp(prefix="gl-nb-", dir="/tmp"))
+    for name in ("run", "data", "jupyter", "ipython"):
+        (home / name).mkdir(mode=0o700)
+    (home / "notebooks").mkdir()
+    (home / "notebooks" / "data").symlink_to(ROOT / "notebooks" / "data")
+    environment = {
+        **os.environ,
+        "XDG_RUNTIME_DIR": str(home / "run"),
+        "XDG_DATA_HOME": str(home / "data"),
+        "JUPYTER_RUNTIME_DIR": str(home / "jupyter"),
+        "IPYTHONDIR": str(home / "ipython"),
+        "GEOLOOM_LINGER": "5",
+    }
+    for name in ("GEOLOOM_ENGINE_URL", "GEOLOOM_TOKEN", "JPY_PARENT_PID"):
+        environment.pop(name, None)
+    notebook = nbformat.read(request.param, as_version=4)
+    client = nbclient.NotebookClient(
+        notebook,
+        timeout=SECONDS,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(home / "notebooks")}},
+    )
+    before = dict(os.environ)
+    os.environ.update(environment)
+    try:
+        client.execute(env=environment)
+        (found,) = (home / "run").glob("geoloom-*/engine.json")
+        path = home / "notebooks" / request.param.name
+        nbformat.write(notebook, path)
+        yield Executed(notebook, path.read_text(), json.loads(found.read_text()))
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def test_the_engines_secret_is_not_saved(executed: Executed) -> None:
+    assert executed.engine["token"] not in executed.text
+
+
+def test_outputs_hold_no_right_to_read(executed: Executed) -> None:
+    for cell in executed.notebook.cells:
+        assert "/tiles/" not in json.dumps(cell.get("outputs", []))
+
+
+def test_rights_in_saved_widgets_open_nothing_after_the_kernel(executed: Executed) -> None:
+    address = urlsplit(executed.engine["url"])
+    for url in executed.rights():
+        assert parse_qs(urlsplit(url).query)["c"]
+        connection = http.client.HTTPConnection(address.netloc, timeout=10)
+        connection.request("GET", url.replace("{z}", "11").replace("{x}", "382").replace("{y}{r}", "768"))
+        assert connection.getresponse().status == 403
+        connection.close()
+
+
+def test_no_cell_printed_an_error(executed: Executed) -> None:
+    for cell in executed.notebook.cells:
+        for output in cell.get("outputs", []):
+            assert output.output_type != "error"
+            assert output.get("name") != "stderr", output.get("text")
+
+
+def test_the_notebook_in_the_repository_has_no_outputs() -> None:
+    for path in NOTEBOOKS:
+        for cell in nbformat.read(path, as_version=4).cells:
+            assert not cell.get("outputs")
+            assert cell.get("execution_count") is None
+
+
+class TestFirstMap:
+    """What `01_first_map` promises."""
+
+    @pytest.fixture
+    def first(self, executed: Executed, request: pytest.FixtureRequest) -> Executed:
+        if "Your first map" not in executed.notebook.cells[0].source:
+            pytest.skip("another notebook")
+        return executed
+
+    def test_two_maps_are_shown(self, first: Executed) -> None:
+        shown = [
+            output.data["text/plain"]
+            for cell in first.notebook.cells
+            if cell.cell_type == "code"
+            for output in cell.outputs
+            if "application/vnd.jupyter.widget-view+json" in output.get("data", {})
+        ]
+        assert [text.partition("(")[0] for text in shown] == ["Map", "Map"]
+        assert "layers=['True colour']" in shown[0]
+
+    def test_the_image_describes_itself(self, first: Executed) -> None:
+        (output,) = first.outputs('gl.open("data/landsat.tif")')
+        assert "B1, B2, B3, B4" in output.data["text/html"]
+
+    def test_a_value_is_that_of_the_data(self, first: Executed) -> None:
+        (output,) = first.outputs("ndvi.point")
+        (value,) = json.loads(output.data["text/plain"].replace("'", '"')).values()
+        assert value == pytest.approx(0.152174, abs=1e-6)
+
+    def test_an_image_without_a_look_says_what_it_got(self, first: Executed) -> None:
+        (output,) = first.outputs("Short-wave infrared")
+        assert "(2–98 %)" in output.data["text/html"]
+
+    def test_a_saved_chain_comes_back(self, first: Executed) -> None:
+        (key,) = first.outputs("relief.save()")
+        assert re.fullmatch(r"'[0-9a-f]{32}'", key.data["text/plain"])
+        (same,) = first.outputs("again.equals")
+        assert same.data["text/plain"] == "True"
