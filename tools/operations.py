@@ -26,7 +26,8 @@ def spellings(cls: type[Op]) -> Iterator[str]:
     """How a person writes the operation."""
     if cls.symbol:
         other = f" {cls.symbol} other" if len(cls.inputs) > 1 else ""
-        yield f"image{other}" if other else f"{cls.symbol}image"
+        alone = f"{cls.symbol}(image)" if cls.symbol.isalpha() else f"{cls.symbol}image"
+        yield f"image{other}" if other else alone
     given = list(cls.signature().parameters.values())[1:]
     arguments = inspect.Signature(given)
     if cls.method and cls.inputs:

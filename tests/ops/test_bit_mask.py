@@ -65,4 +65,5 @@ def test_bits_that_the_dtype_lacks(profile) -> None:
 
 
 def test_flags_are_not_interpolated() -> None:
-    assert registry()["bit_mask"](bits=(1,)).sampling("cubic") == "nearest"
+    flags = registry()["bit_mask"](bits=(1,))
+    assert [flags.sampling(asked) for asked in (None, "cubic", "mode")] == ["nearest", "nearest", "mode"]

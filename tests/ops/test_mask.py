@@ -41,3 +41,11 @@ def test_profile_is_the_images(profile, grey, three) -> None:
         profile("mask", grey, three)
     with pytest.raises(BandError, match="2 bands does not fit an image of 3"):
         profile("mask", three, Profile(("a", "b"), "bool"))
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int16", "uint32", "float32", "int64", "float64"])
+def test_the_image_itself_stays_and_what_is_masked_is_0(run, dtype) -> None:
+    image = -np.ones((1, 3)).astype(dtype) if np.dtype(dtype).kind in "if" else np.ones((1, 3), dtype)
+    found = run("mask", image, np.array([[True, False, True]]))
+    assert found.data.tolist() == [[[image[0, 0], 0, image[0, 2]]]]
+    assert not np.signbit(found.data[0, 0, 1].astype("float64"))
