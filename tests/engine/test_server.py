@@ -434,9 +434,14 @@ def test_metrics_count_all_workers(engine: RunningEngine) -> None:
 def test_without_redis_known_chains_are_served_and_recovery_needs_no_restart(
     start_engine: StartEngine, own_valkey: RunningValkey, engine: RunningEngine, chain: Chain
 ) -> None:
-    lonely = start_engine(own_valkey.url, engine.folder)
+    lonely = start_engine(own_valkey.url, engine.folder, token="")
     client = lonely.client()
     registered = client.register(chain)
+    # Without a token, too, only the layer's URL opens tiles under foreign names.
+    assert client.tile(chain, TILE.z, TILE.x, TILE.y)[:4] == b"\x89PNG"
+    bare = path_of(registered).split("?")[0]
+    assert lonely.ask("GET", bare, headers={"Host": "evil.example"}).status == 403
+    assert lonely.ask("GET", path_of(registered), headers={"Host": "hub.example"}).status == 200
     own_valkey.stop()
     answer = lonely.ask("GET", path_of(registered), token=False)
     assert answer.status == 200

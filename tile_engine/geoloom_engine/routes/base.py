@@ -66,16 +66,22 @@ class Handler(tornado.web.RequestHandler):
         """No hash over the body: tiles have better ones, the rest needs none."""
 
     def prepare(self) -> None:
-        """Refuse requests from foreign pages and for foreign names."""
+        """Tornado's hook: say which pages may read the answer, and check names where that is needed."""
         origin = self.request.headers.get("Origin")
         if origin is not None and self.services.hosts.trusts_origin(origin):
             self.set_header("Access-Control-Allow-Origin", origin)
             self.set_header("Vary", "Origin")
-        elif origin is not None and self.guarded:
+        if self.guarded:
+            self.check_names()
+
+    def check_names(self) -> None:
+        """Refuse requests from foreign pages and for foreign names."""
+        origin = self.request.headers.get("Origin")
+        if origin is not None and not self.services.hosts.trusts_origin(origin):
             raise ForeignRequest(
                 f"Pages of {origin[:100]} may not call this engine.", hint="See GEOLOOM_ALLOWED_ORIGINS."
             )
-        if self.guarded and not self.services.hosts.trusts_host(self.request.host):
+        if not self.services.hosts.trusts_host(self.request.host):
             raise ForeignRequest(
                 f"This engine does not answer to the name {self.request.host[:100]!r}.",
                 hint="See GEOLOOM_ALLOWED_HOSTS.",
@@ -108,11 +114,12 @@ class Handler(tornado.web.RequestHandler):
             )
 
     async def need_capability(self, key: str) -> Capability | None:
-        """The capability in the URL; None if the session secret stands in for it."""
+        """The capability in the URL; None if there is none and the session secret stands in for it."""
         token = self.get_query_argument("c", None)
-        if token is None and self.services.settings.token and self.has_token():
-            return None
         if token is None:
+            self.check_names()
+            if self.has_token():
+                return None
             raise AccessError(
                 "This address needs a permission.", hint="Use the layer's URL as the engine gave it."
             )

@@ -72,7 +72,7 @@ class ChainTile(Handler):
     def answer_error(self, error: GeoloomError) -> None:
         """A picture of the message, and an event; JSON for who came with the session secret."""
         self.clear_header("ETag")
-        if self._capability is None and self.services.settings.token and self.has_token():
+        if "c" not in self.request.query_arguments and self.has_token():
             super().answer_error(error)
             return
         tile = self._tile
