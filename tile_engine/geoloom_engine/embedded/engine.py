@@ -39,6 +39,7 @@ class Engine(Child):
         self.port = _read_port(data / "port")
         self.lifeline = -1
         self.relaunched = False
+        self.failures = 0
         self.added = {
             "GEOLOOM_TOKEN": self.token,
             "GEOLOOM_NONCE": self.nonce,
@@ -101,8 +102,9 @@ class Engine(Child):
         return True
 
     def failed(self) -> None:
-        """Only a port that was taken meanwhile is a reason to try again at once."""
-        if _free(self.port):
+        """Try once more, since a busy machine may be the reason, and as long as the port is not free."""
+        self.failures += 1
+        if self.failures > 1 and _free(self.port):
             raise StartError("The engine does not start")
 
     def end(self) -> None:
