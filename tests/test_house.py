@@ -43,7 +43,6 @@ STOREYS: tuple[frozenset[str], ...] = (
             "messages",
             "panel",
             "stack",
-            "stack",
             "vector",
             "watch",
         }
@@ -61,6 +60,7 @@ MEANINGLESS_NAMES = ("utils", "util", "helpers", "helper", "common", "misc", "sh
 
 # Parts that are tested through the module, or with the sibling, that they were made for.
 TESTED_WITH = {
+    "declaration": "op",
     "ops/elementwise": "function",
     "ops/item": "plan",
     "ops/open": "opening",
