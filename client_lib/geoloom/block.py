@@ -81,12 +81,54 @@ class Block:
             if data.shape[1:] != valid.shape[1:]:
                 shape = np.broadcast_shapes(data.shape, valid.shape)
                 data = np.broadcast_to(data, (data.shape[0], *shape[1:]))
-            if not data.flags.writeable:
-                data = data.copy()
-            np.copyto(data, False, where=~valid)  # False casts to every dtype, 0 not to bool
+            data = cleared(data, valid, out=data if data.flags.writeable else None)
         return Block(data, valid)
 
     @staticmethod
     def empty(bands: int, rows: int, cols: int, dtype: npt.DTypeLike) -> Block:
         """A block without one valid pixel."""
         return Block(np.zeros((bands, rows, cols), dtype), np.zeros((1, rows, cols), np.bool_))
+
+
+def cleared(data: Array, valid: Mask, out: Array | None = None) -> Array:
+    """The data with 0 where they are invalid, in `out` (may be `data` itself) or a new array.
+
+    The bits are multiplied by `valid`: many times as fast as choosing, and 0 whatever was there.
+    """
+    bits = f"u{data.dtype.itemsize}"
+    found: Array = np.multiply(data.view(bits), valid, out=None if out is None else out.view(bits))
+    return found.view(data.dtype)
+
+
+def valid_in_all(blocks: tuple[Block, ...]) -> Mask:
+    """Where every one of the blocks is valid."""
+    masks = [block.valid for block in blocks]
+    # The validity of a number costs as much to combine as that of an image.
+    masks = [one for one in masks if one.size > 1 or not one.all()] or masks[:1]
+    valid = masks[0]
+    for one in masks[1:]:
+        if one is not valid:
+            valid = valid & one
+    return valid
+
+
+def eroded(valid: Mask, up: int, side: int | None = None) -> Mask:
+    """Valid only where all pixels up to so many away are; the result is smaller by as many.
+
+    Parameters
+    ----------
+    valid
+        (bands, rows, cols).
+    up, side
+        Pixels north and south, and west and east (the same unless given).
+    """
+    side = up if side is None else side
+    high, wide = 2 * up + 1, 2 * side + 1
+    if valid.all():
+        return np.ones((valid.shape[0], valid.shape[1] - 2 * up, valid.shape[2] - 2 * side), np.bool_)
+    invalid = np.zeros((valid.shape[0], valid.shape[1] + 1, valid.shape[2] + 1), np.int32)
+    np.cumsum(np.cumsum(~valid, axis=1, dtype=np.int32), axis=2, out=invalid[:, 1:, 1:])
+    count = invalid[:, high:, wide:] - invalid[:, :-high, wide:] - invalid[:, high:, :-wide]
+    count += invalid[:, :-high, :-wide]
+    found: Mask = count == 0
+    return found

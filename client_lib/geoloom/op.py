@@ -22,18 +22,32 @@ import pkgutil
 import re
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache, lru_cache
-from typing import Any, ClassVar, Literal, Self, overload
+from typing import Any, ClassVar, Self, overload
 
 import numpy as np
 
-from geoloom.block import Block, Mask
+from geoloom.block import Block, eroded, valid_in_all
 from geoloom.chain import Chain, Node, canonical
+from geoloom.declaration import (
+    Band,
+    Image,
+    Images,
+    Input,
+    Output,
+    SubChain,
+    band,
+    image,
+    images,
+    reference,
+    signature,
+    sub_chain,
+)
 from geoloom.errors import BandError, ParameterError, UnknownOp
 from geoloom.grid import Grid
 from geoloom.param import REQUIRED, BandName, BlobKey, Number, Parameter, frozen, param, plain
-from geoloom.profile import Look, Profile
+from geoloom.profile import MAX_BANDS, Look, Profile, check_band_count, combined_names
 
 __all__ = [
     "REQUIRED",
@@ -60,68 +74,6 @@ __all__ = [
     "registry",
     "sub_chain",
 ]
-
-Band = Block
-"""Annotation of an input of exactly one band; the kernel gets a `Block`."""
-Image = Block
-"""Annotation of an input of any number of bands."""
-Images = tuple[Block, ...]
-"""Annotation of any number of inputs; only as the last input."""
-SubChain = Chain
-"""Annotation of a sub-chain that is evaluated once per item."""
-
-InputKind = Literal["band", "image", "images", "sub_chain"]
-
-
-@dataclass(frozen=True, slots=True)
-class Input:
-    """A declared input; see `band`, `image`, `images` and `sub_chain`."""
-
-    name: str
-    kind: InputKind
-    doc: str
-    unit: str | None = None
-    default: Any = REQUIRED
-
-
-def band(*, doc: str, unit: str | None = None) -> Any:
-    """Declare an input of exactly one band."""
-    return Input("", "band", doc, unit)
-
-
-def image(*, doc: str, unit: str | None = None, default: Any = REQUIRED) -> Any:
-    """Declare an input of any number of bands. Numbers become constants."""
-    return Input("", "image", doc, unit, default)
-
-
-def images(*, doc: str, unit: str | None = None) -> Any:
-    """Declare any number of further inputs (the method takes them as ``*name``)."""
-    return Input("", "images", doc, unit)
-
-
-def sub_chain(*, doc: str) -> Any:
-    """Declare the sub-chain that the op evaluates once per item."""
-    return Input("", "sub_chain", doc)
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """What an op gives.
-
-    Parameters
-    ----------
-    bands
-        A number, or ``"same"``: as many as the inputs have (1 combines with any number).
-    dtype
-        numpy's name, or ``"same"`` as the first input.
-    unit, range
-        Of the values; ``unit="same"`` keeps the first input's.
-    """
-
-    bands: int | Literal["same"] = "same"
-    dtype: str = "float32"
-    unit: str | None = None
-    range: tuple[float, float] | None = None
 
 
 class Op:
@@ -209,7 +161,7 @@ class Op:
         return Profile(names, dtype, unit=unit, range=self.output.range)
 
     def described(self, *inputs: Profile) -> Profile:
-        """`profile`, after a check that inputs declared as one band are one.
+        """`profile`, after a check that inputs declared as one band are one, and bands not too many.
 
         Raises
         ------
@@ -223,7 +175,10 @@ class Op:
                     f"{', '.join(given.names)}.",
                     hint=f'Choose one, such as image["{given.names[0]}"].',
                 )
-        return self.profile(*inputs)
+        check_band_count(self.name, sum(one.bands for one in inputs), 10 * MAX_BANDS)
+        found = self.profile(*inputs)
+        check_band_count(self.name, found.bands, MAX_BANDS)
+        return found
 
     def _names(self, inputs: tuple[Profile, ...]) -> tuple[str, ...]:
         if self.output.bands == "same":
@@ -277,7 +232,7 @@ class Op:
         """
         told: dict[str, Any] = {}
         if self.told:
-            inputs = inputs or tuple(_guessed(block) for block in blocks)
+            inputs = inputs or tuple(Profile.of_block(block.data) for block in blocks)
             known = {"dtype": _working_dtype(self, inputs), "inputs": inputs}
             told = {name: known[name] for name in self.told}
         margin = self.margin_on(grid)
@@ -304,99 +259,17 @@ class Op:
     @classmethod
     def signature(cls) -> inspect.Signature:
         """Signature of the Image method: inputs but the first, then parameters."""
-        kinds = inspect.Parameter
-        found = [kinds("self", kinds.POSITIONAL_OR_KEYWORD)]
-        variadic = False
-        for one in cls.inputs[1:]:
-            variadic = variadic or one.kind == "images"
-            if one.kind == "images":
-                found.append(kinds(one.name, kinds.VAR_POSITIONAL))
-                continue
-            default = kinds.empty if one.default is REQUIRED else one.default
-            found.append(kinds(one.name, kinds.POSITIONAL_OR_KEYWORD, default=default))
-        for declared in cls.parameters:
-            if declared.variadic:
-                variadic = True
-                found.append(kinds(declared.name, kinds.VAR_POSITIONAL))
-                continue
-            kind = kinds.KEYWORD_ONLY if variadic else kinds.POSITIONAL_OR_KEYWORD
-            default = kinds.empty if declared.required else declared.default
-            found.append(kinds(declared.name, kind, default=default))
-        return inspect.Signature(found)
+        return signature(cls.inputs, cls.parameters)
 
     @classmethod
     def reference(cls) -> str:
         """The docstring of method and reference: summary, inputs, parameters, result."""
-        lines = [inspect.cleandoc(cls.__doc__ or ""), "", "Parameters", "----------"]
-        for one in cls.inputs[1:]:
-            lines += [one.name, f"    {one.doc}" + (f" Unit: {one.unit}." if one.unit else "")]
-        for declared in cls.parameters:
-            default = "" if declared.required else f", default {declared.default!r}"
-            unit = f" Unit: {declared.unit}." if declared.unit else ""
-            lines += [f"{declared.name} : {declared.describe_type()}{default}", f"    {declared.doc}{unit}"]
-        if len(cls.inputs) < 2 and not cls.parameters:
-            del lines[-2:]
-        return "\n".join(lines).rstrip()
-
-
-def combined_names(op_name: str, *inputs: Profile) -> tuple[str, ...]:
-    """Band names of images combined band by band; one band combines with any number."""
-    many = [one for one in inputs if one.bands != 1]
-    if any(one.bands != many[0].bands for one in many[1:]):
-        counts = " and ".join(str(one.bands) for one in inputs)
-        raise BandError(
-            f"{op_name}: images of {counts} bands cannot be combined.",
-            hint="Choose bands so that both have as many, or one has a single band.",
-        )
-    if many:
-        return many[0].names
-    named = [one for one in inputs if one.constant is None]
-    return (named or list(inputs))[0].names
-
-
-def valid_in_all(blocks: tuple[Block, ...]) -> Mask:
-    """Where every one of the blocks is valid."""
-    masks = [block.valid for block in blocks]
-    # The validity of a number costs as much to combine as that of an image.
-    masks = [one for one in masks if one.size > 1 or not one.all()] or masks[:1]
-    valid = masks[0]
-    for one in masks[1:]:
-        if one is not valid:
-            valid = valid & one
-    return valid
+        return reference(cls.__doc__ or "", cls.inputs, cls.parameters)
 
 
 @lru_cache(maxsize=4096)
 def _working_dtype(one: Op, inputs: tuple[Profile, ...]) -> np.dtype[Any]:
     return np.dtype(one.working_dtype(*inputs))
-
-
-def _guessed(block: Block) -> Profile:
-    number = block.data.item() if block.data.shape == (1, 1, 1) else None
-    names = tuple(f"b{i + 1}" for i in range(block.bands))
-    return Profile(names, str(block.data.dtype), constant=number)
-
-
-def eroded(valid: Mask, up: int, side: int | None = None) -> Mask:
-    """Valid only where all pixels up to so many away are; the result is smaller by as many.
-
-    Parameters
-    ----------
-    valid
-        (bands, rows, cols).
-    up, side
-        Pixels north and south, and west and east (the same unless given).
-    """
-    side = up if side is None else side
-    high, wide = 2 * up + 1, 2 * side + 1
-    if valid.all():
-        return np.ones((valid.shape[0], valid.shape[1] - 2 * up, valid.shape[2] - 2 * side), np.bool_)
-    invalid = np.zeros((valid.shape[0], valid.shape[1] + 1, valid.shape[2] + 1), np.int32)
-    np.cumsum(np.cumsum(~valid, axis=1, dtype=np.int32), axis=2, out=invalid[:, 1:, 1:])
-    count = invalid[:, high:, wide:] - invalid[:, :-high, wide:] - invalid[:, high:, :-wide]
-    count += invalid[:, :-high, :-wide]
-    found: Mask = count == 0
-    return found
 
 
 _REGISTRY: dict[str, dict[int, type[Op]]] = {}

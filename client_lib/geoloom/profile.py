@@ -7,8 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from geoloom.errors import BandError, ParameterError
+
+MAX_BANDS = 1000
+"""Bands of a computed image."""
 
 LookKind = Literal["grey", "palette", "rgb", "rgba"]
 
@@ -95,6 +99,12 @@ class Profile:
         return replace(self, names=tuple(self.names[i] for i in bands), look=None)
 
     @staticmethod
+    def of_block(data: npt.NDArray[Any]) -> Profile:
+        """What can be told from (bands, rows, cols); (1, 1, 1) is taken for a number."""
+        names = tuple(f"b{i + 1}" for i in range(data.shape[0]))
+        return Profile(names, str(data.dtype), constant=data.item() if data.shape == (1, 1, 1) else None)
+
+    @staticmethod
     def of_source(info: Mapping[str, Any]) -> Profile:
         """The profile of a file, from what the engine's ``/info`` says of it."""
         bands = info["bands"]
@@ -112,6 +122,30 @@ class Profile:
             unit=units.pop() if len(units) == 1 else None,
             look=look,
         )
+
+
+def check_band_count(op_name: str, count: int, limit: int) -> None:
+    """Raises BandError beyond a limit: a hundred stacks of an image on itself would have 2^100 bands."""
+    if count > limit:
+        raise BandError(
+            f"{op_name} would take or give {count:,} bands; at most {limit:,} are allowed.",
+            hint="Choose the bands that are needed first, as image.bands(…).",
+        )
+
+
+def combined_names(op_name: str, *inputs: Profile) -> tuple[str, ...]:
+    """Band names of images combined band by band; one band combines with any number."""
+    many = [one for one in inputs if one.bands != 1]
+    if any(one.bands != many[0].bands for one in many[1:]):
+        counts = " and ".join(str(one.bands) for one in inputs)
+        raise BandError(
+            f"{op_name}: images of {counts} bands cannot be combined.",
+            hint="Choose bands so that both have as many, or one has a single band.",
+        )
+    if many:
+        return many[0].names
+    named = [one for one in inputs if one.constant is None]
+    return (named or list(inputs))[0].names
 
 
 def dtype_of_number(value: int | float) -> str:
@@ -132,9 +166,9 @@ def common_dtype(*profiles: Profile) -> str:
     """
     images = [one for one in profiles if one.constant is None]
     dtypes = [np.dtype(one.dtype) for one in images]
-    if dtypes and all(one.kind == "b" for one in dtypes):
-        if all(one.constant is None or repr(one.constant) in ("0", "1") for one in profiles):
-            return "bool"
+    masks = bool(dtypes) and all(one.kind == "b" for one in dtypes)
+    if masks and all(one.constant is None or repr(one.constant) in ("0", "1") for one in profiles):
+        return "bool"
     numbers = [one.constant for one in profiles if one.constant is not None]
     dtypes += [_narrowest(one) if images else np.dtype(dtype_of_number(one)) for one in numbers]
     if any(one.kind == "f" for one in dtypes):

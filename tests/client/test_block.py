@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
 
-from geoloom.block import Block
+from geoloom.block import Block, eroded, valid_in_all
 
 DTYPES = ["bool", "uint8", "int16", "uint16", "int32", "int64", "uint64", "float32", "float64"]
 
@@ -125,3 +126,20 @@ def test_empty(dtype: str) -> None:
 def test_blocks_do_not_change() -> None:
     with pytest.raises(AttributeError):
         block().data = np.zeros((1, 1, 1))  # type: ignore[misc]
+
+
+@given(
+    npst.arrays(np.bool_, st.tuples(st.integers(1, 2), st.integers(7, 12), st.integers(7, 12))),
+    st.integers(1, 3),
+)
+def test_erosion_is_what_it_says(valid: np.ndarray, margin: int) -> None:
+    size = 2 * margin + 1
+    windows = np.lib.stride_tricks.sliding_window_view(valid, (size, size), axis=(1, 2))
+    assert np.array_equal(eroded(valid, margin), windows.all(axis=(3, 4)))
+
+
+def test_valid_in_all_of_them() -> None:
+    a, b = block(1, 1, 3), block(2, 1, 3)
+    b.valid[0, 0, 1] = False
+    assert valid_in_all((a, b)).tolist() == [[[True, False, True]]]
+    assert valid_in_all((a,)) is a.valid

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as npst
 
 from geoloom import op as module
 from geoloom.block import Block
@@ -25,9 +24,7 @@ from geoloom.op import (
     Profile,
     SubChain,
     band,
-    combined_names,
     decode,
-    eroded,
     image,
     images,
     op,
@@ -368,27 +365,19 @@ def test_any_graph_of_ops_has_profiles_or_is_refused(data: st.DataObject) -> Non
         assert one.bands >= 1
 
 
-def test_names_of_images_combined() -> None:
-    one, three = Profile(("x",), "uint8"), Profile(("r", "g", "b"), "uint8")
-    number = Profile(("constant",), "int32", constant=1)
-    assert combined_names("add", one, three) == ("r", "g", "b")
-    assert combined_names("add", number, one) == ("x",)
-    assert combined_names("add", number, number) == ("constant",)
-    with pytest.raises(BandError, match="add: images of 3 and 2 bands cannot be combined"):
-        combined_names("add", three, three.pick((0, 1)))
+def test_a_chain_of_exponentially_many_bands_is_refused_at_once() -> None:
+    source = registry()["open"](href="/data/rgb.tif").chain()
+    chain = source
+    for _ in range(200):
+        chain = registry()["stack"]().chain(chain, chain)
+    with pytest.raises(BandError, match="take or give 1,536 bands; at most 1,000"):
+        profiles(chain, lambda one: Profile(("r", "g", "b"), "uint8"))
+    wide = registry()["stack"]().chain(*(source,) * 4000)
+    with pytest.raises(BandError, match="12,000 bands; at most 10,000"):
+        profiles(wide, lambda one: Profile(("r", "g", "b"), "uint8"))
 
 
 # computing -------------------------------------------------------------------------------------
-
-
-@given(
-    npst.arrays(np.bool_, st.tuples(st.integers(1, 2), st.integers(7, 12), st.integers(7, 12))),
-    st.integers(1, 3),
-)
-def test_erosion_is_what_it_says(valid: np.ndarray, margin: int) -> None:
-    size = 2 * margin + 1
-    windows = np.lib.stride_tricks.sliding_window_view(valid, (size, size), axis=(1, 2))
-    assert np.array_equal(eroded(valid, margin), windows.all(axis=(3, 4)))
 
 
 def test_compute_keeps_the_promises_of_a_block() -> None:

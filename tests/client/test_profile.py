@@ -9,6 +9,8 @@ from geoloom.errors import BandError, ParameterError
 from geoloom.profile import (
     Look,
     Profile,
+    check_band_count,
+    combined_names,
     common_dtype,
     dtype_of_number,
     float_dtype,
@@ -142,3 +144,24 @@ def test_what_integers_can_hold() -> None:
 )
 def test_sums_never_wrap(low: int, high: int, dtype: str) -> None:
     assert integer_dtype(low, high) == dtype
+
+
+def test_names_of_images_combined() -> None:
+    one, three = Profile(("x",), "uint8"), Profile(("r", "g", "b"), "uint8")
+    constant = Profile(("constant",), "int32", constant=1)
+    assert combined_names("add", one, three) == ("r", "g", "b")
+    assert combined_names("add", constant, one) == ("x",)
+    assert combined_names("add", constant, constant) == ("constant",)
+    with pytest.raises(BandError, match="add: images of 3 and 2 bands cannot be combined"):
+        combined_names("add", three, three.pick((0, 1)))
+
+
+def test_bands_are_counted() -> None:
+    check_band_count("stack", 1000, 1000)
+    with pytest.raises(BandError, match="stack would take or give 1,001 bands; at most 1,000"):
+        check_band_count("stack", 1001, 1000)
+
+
+def test_what_a_block_tells() -> None:
+    assert Profile.of_block(np.zeros((2, 3, 4), np.uint8)) == Profile(("b1", "b2"), "uint8")
+    assert Profile.of_block(np.full((1, 1, 1), 0.5)).constant == 0.5

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from geoloom.block import Array, Block, Mask
+from geoloom.block import Array, Block, Mask, valid_in_all
 from geoloom.grid import Grid
-from geoloom.op import Profile, op, valid_in_all
+from geoloom.op import Profile, op
 from geoloom.ops.elementwise import Binary, Unary, applied, common_unit
 from geoloom.profile import float_dtype, integer_dtype, integer_range, is_float
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from geoloom.block import Block
+from geoloom.block import Block, eroded
 from geoloom.grid import Grid
-from geoloom.op import Output, eroded, op
+from geoloom.op import Output, op
 from geoloom.ops.terrain import Terrain
 
 

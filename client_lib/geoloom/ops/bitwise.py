@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from geoloom.block import Array, Block
+from geoloom.block import Array, Block, valid_in_all
 from geoloom.errors import ParameterError
 from geoloom.grid import Grid
-from geoloom.op import Profile, op, valid_in_all
+from geoloom.op import Profile, op
 from geoloom.ops.elementwise import Binary, Unary, whole_numbers
 from geoloom.profile import common_dtype
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from geoloom.block import Block
+from geoloom.block import Block, eroded
 from geoloom.errors import ParameterError
 from geoloom.grid import Grid
-from geoloom.op import Image, Op, Profile, eroded, image, op, param
+from geoloom.op import Image, Op, Profile, image, op, param
 from geoloom.profile import float_dtype
 
 LARGEST = 101

@@ -10,8 +10,8 @@ import numpy as np
 from geoloom.block import Array, Block
 from geoloom.errors import ParameterError
 from geoloom.grid import Grid
-from geoloom.op import Image, Op, Profile, combined_names, image
-from geoloom.profile import float_dtype, is_float
+from geoloom.op import Image, Op, Profile, image
+from geoloom.profile import combined_names, float_dtype, is_float
 
 
 class Unary(Op):
@@ -75,6 +75,11 @@ def common_unit(*profiles: Profile) -> str | None:
     """The unit that all images share, if they do; numbers have any unit."""
     units = {one.unit for one in profiles if one.constant is None}
     return units.pop() if len(units) == 1 else None
+
+
+def between_classes(asked: str | None) -> str:
+    """The resampling of images whose values stand for themselves: between two there is no third."""
+    return "mode" if asked == "mode" else "nearest"
 
 
 def whole_numbers(op_name: str, *profiles: Profile) -> None:

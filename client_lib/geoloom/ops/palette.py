@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from geoloom.block import Array, Block
+from geoloom.block import Block
 from geoloom.colour import LEVELS, parse
 from geoloom.errors import ParameterError
 from geoloom.grid import Grid
-from geoloom.op import Band, Look, Op, Output, Profile, band, op, param, valid_in_all
-from geoloom.ops.remap import places
+from geoloom.op import Band, Look, Op, Output, Profile, band, op, param
+from geoloom.ops.elementwise import between_classes
+from geoloom.ops.remap import exchanged
 
 
 def _entries(value: Any) -> Any:
@@ -60,8 +61,8 @@ class Palette(Op):
             raise ParameterError("palette(): a class's value is given twice.")
 
     def sampling(self, asked: str | None) -> str | None:
-        """Nearest: a value between two classes is no class."""
-        return "nearest"
+        """Nearest or mode: a value between two classes is no class."""
+        return between_classes(asked)
 
     def profile(self, *inputs: Profile) -> Profile:
         """Indices into the classes' colours."""
@@ -74,6 +75,5 @@ class Palette(Op):
     def kernel(self, values: Block, grid: Grid) -> Block:
         """The place of each value among the classes."""
         keys = tuple(value for value, _, _ in self.classes)
-        index, found = places(values.data, keys)
-        data: Array = index.astype(np.uint8)
-        return Block.of(data, valid_in_all((values,)) & found)
+        data, found = exchanged(values.data, keys, tuple(range(len(keys))), np.dtype(np.uint8))
+        return Block.of(data, values.valid & found)
