@@ -10,7 +10,7 @@ from geoloom.block import Array, Block
 from geoloom.errors import ParameterError
 from geoloom.grid import Grid
 from geoloom.op import Image, Op, Output, Profile, image, op, param
-from geoloom.ops.elementwise import whole_numbers
+from geoloom.ops.elementwise import between_classes, whole_numbers
 
 
 def _numbers(value: Any) -> Any:
@@ -69,8 +69,8 @@ class BitMask(Op):
                 raise ParameterError(f"bit_mask(): {field_words}, not {self.values[-1]}.")
 
     def sampling(self, asked: str | None) -> str | None:
-        """Nearest: flags cannot be interpolated."""
-        return "nearest"
+        """Nearest or mode: flags cannot be interpolated."""
+        return between_classes(asked)
 
     def profile(self, *inputs: Profile) -> Profile:
         """A bool image; raises ParameterError if the dtype lacks a bit."""

@@ -14,7 +14,7 @@ import numpy as np
 from geoloom.block import Array, Block
 from geoloom.grid import Grid
 from geoloom.op import Output, Profile, op
-from geoloom.ops.elementwise import Binary, applied
+from geoloom.ops.elementwise import Binary, applied, between_classes
 from geoloom.profile import is_float
 
 
@@ -57,8 +57,8 @@ class Equality(Comparison):
     """Equal or not: the values themselves matter, so they are not to be interpolated."""
 
     def sampling(self, asked: str | None) -> str | None:
-        """Nearest: a value between two classes is no class."""
-        return "nearest"
+        """Nearest or mode: a value between two classes is no class."""
+        return between_classes(asked)
 
 
 @op

@@ -7,7 +7,8 @@ from typing import Any
 from geoloom.block import Array, Block
 from geoloom.grid import Grid
 from geoloom.op import Image, Number, Op, Output, Profile, image, op, param
-from geoloom.ops.remap import places
+from geoloom.ops.elementwise import between_classes
+from geoloom.ops.remap import among
 
 
 def _sorted(value: Any) -> Any:
@@ -45,8 +46,8 @@ class Isin(Op):
     output = Output(dtype="bool", range=(0, 1))
 
     def sampling(self, asked: str | None) -> str | None:
-        """Nearest: a value between two classes is no class."""
-        return "nearest"
+        """Nearest or mode: a value between two classes is no class."""
+        return between_classes(asked)
 
     def profile(self, *inputs: Profile) -> Profile:
         """A bool image."""
@@ -54,4 +55,4 @@ class Isin(Op):
 
     def kernel(self, classes: Block, grid: Grid) -> Array:
         """Look every value up."""
-        return places(classes.data, self.values)[1]
+        return among(classes.data, self.values)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from geoloom.block import Block
+from geoloom.block import Block, cleared
 from geoloom.errors import BandError
 from geoloom.grid import Grid
 from geoloom.op import Image, Op, Profile, image, op
@@ -39,4 +39,4 @@ class Mask(Op):
         keep = values.valid & condition.valid & keep
         if keep.all():
             return Block(values.data, keep)
-        return Block(np.where(keep, values.data, values.data.dtype.type(0)), keep)
+        return Block(cleared(values.data, keep), keep)

@@ -13,21 +13,33 @@ from geoloom.block import Array, Block, Mask
 from geoloom.errors import ParameterError
 from geoloom.grid import Grid
 from geoloom.op import Image, Number, Op, Profile, image, op, param
+from geoloom.ops.elementwise import between_classes
+
+Numbers = tuple[int | float, ...]
 
 
-def places(data: Array, keys: tuple[int | float, ...]) -> tuple[npt.NDArray[np.intp], Mask]:
-    """Place of each value among ascending keys (0 where it is none of them), and whether it is one.
+def among(data: Array, keys: Numbers) -> Mask:
+    """Whether each value is one of ascending keys; by a table for 8- and 16-bit integers."""
+    if _is_small(data.dtype):
+        found: Mask = np.take(_table(data.dtype, keys)[1], data.view(f"u{data.dtype.itemsize}"))
+        return found
+    return _searched(data, keys)[1]
 
-    By a table for 8- and 16-bit integers.
-    """
-    if data.dtype.kind == "b" or (data.dtype.kind in "iu" and data.dtype.itemsize <= 2):
-        index, found = _table(data.dtype, keys)
+
+def exchanged(data: Array, keys: Numbers, new: Numbers, dtype: np.dtype[Any]) -> tuple[Array, Mask]:
+    """The new value of each of ascending keys (anything for others), and whether it is one of them."""
+    if _is_small(data.dtype):
         bits = data.view(f"u{data.dtype.itemsize}")
-        return np.take(index, bits), np.take(found, bits)
-    return _searched(data, keys)
+        return np.take(_new_table(data.dtype, keys, new, dtype), bits), among(data, keys)
+    index, found = _searched(data, keys)
+    return np.take(np.array(new, dtype), index), found
 
 
-def _searched(data: Array, keys: tuple[int | float, ...]) -> tuple[npt.NDArray[np.intp], Mask]:
+def _is_small(dtype: np.dtype[Any]) -> bool:
+    return dtype.kind == "b" or (dtype.kind in "iu" and dtype.itemsize <= 2)
+
+
+def _searched(data: Array, keys: Numbers) -> tuple[npt.NDArray[np.intp], Mask]:
     fitting, index_of = [], []
     for i, key in enumerate(keys):
         if data.dtype.kind == "f":
@@ -47,13 +59,21 @@ def _searched(data: Array, keys: tuple[int | float, ...]) -> tuple[npt.NDArray[n
 
 
 @lru_cache(maxsize=64)
-def _table(dtype: np.dtype[Any], keys: tuple[int | float, ...]) -> tuple[npt.NDArray[np.intp], Mask]:
+def _table(dtype: np.dtype[Any], keys: Numbers) -> tuple[npt.NDArray[np.intp], Mask]:
+    """Place among the keys, and whether it is one, of every value by its bits read as unsigned."""
     bits = np.arange(256**dtype.itemsize, dtype=f"u{dtype.itemsize}")
     values = (bits != 0).astype(np.int8) if dtype.kind == "b" else bits.view(dtype)
     index, found = _searched(values, keys)
     index.setflags(write=False)
     found.setflags(write=False)
     return index, found
+
+
+@lru_cache(maxsize=64)
+def _new_table(dtype: np.dtype[Any], keys: Numbers, new: Numbers, to: np.dtype[Any]) -> Array:
+    table = np.array(new, to)[_table(dtype, keys)[0]]
+    table.setflags(write=False)
+    return table
 
 
 def _pairs(value: Any) -> Any:
@@ -95,8 +115,8 @@ class Remap(Op):
             raise ParameterError("remap(): an old value is given twice.")
 
     def sampling(self, asked: str | None) -> str | None:
-        """Nearest: a value between two classes is no class."""
-        return "nearest"
+        """Nearest or mode: a value between two classes is no class."""
+        return between_classes(asked)
 
     def profile(self, *inputs: Profile) -> Profile:
         """The same bands, with the new values."""
@@ -105,9 +125,8 @@ class Remap(Op):
 
     def kernel(self, values: Block, grid: Grid) -> Block:
         """Look the new values up."""
-        index, found = places(values.data, tuple(old for old, _ in self.pairs))
-        new = np.array([value for _, value in self.pairs], self._dtype())
-        data = np.take(new, index)
+        old, new = zip(*self.pairs, strict=True)
+        data, found = exchanged(values.data, old, new, self._dtype())
         if self.default is None:
             return Block.of(data, values.valid & found)
         data[~found] = self.default
