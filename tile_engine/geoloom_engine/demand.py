@@ -19,13 +19,14 @@ from geoloom.errors import DemandError
 from geoloom.grid import MERCATOR_EXTENT, TILE_SIZE, Grid
 from geoloom_engine import gather
 from geoloom_engine.cache import Memo
+from geoloom_engine.footprints import reach
 from geoloom_engine.gather import CELL
 from geoloom_engine.levels import Rectangle, by_level, footprint_scale
 from geoloom_engine.positions import Coarse, Geometry, coarse, turn
 from geoloom_engine.readers.source import SourceInfo, Window
 
-PADS = {"nearest": 0, "bilinear": 1}
-"""Resamplings, and the source pixels they need round a position."""
+PADS = {"nearest": 0, "bilinear": 1, "cubic": 2, "average": None, "mode": None}
+"""Resamplings, and the source pixels they need round a position; None: as far as footprints reach."""
 
 _PLAN_BYTES = 32 << 20
 
@@ -57,6 +58,8 @@ class Read:
         (row, col): the part's first pixel, counted from the first of `cells`.
     cells
         Positions in pixels of the level.
+    scale
+        The usual side of a grid's pixel in pixels of the level.
     """
 
     level: int
@@ -67,6 +70,7 @@ class Read:
     cols: int
     place: tuple[int, int]
     cells: Coarse
+    scale: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +144,11 @@ def demand(
     return ReadPlan(reads, pixels, pixels * size)
 
 
-def _reads(info: SourceInfo, geometry: Geometry, grid: Grid, pad: int) -> Iterator[Read]:
+def _reads(info: SourceInfo, geometry: Geometry, grid: Grid, pad: int | None) -> Iterator[Read]:
     around = turn(geometry.crs)
     step = math.hypot(geometry.transform[1], geometry.transform[4])
     for turned, offset in _turns(grid):
-        for area, level in by_level(info, geometry, grid.lattice, turned):
+        for area, level, scale in by_level(info, geometry, grid.lattice, turned):
             row, col, rows, cols = area
             size = info.levels[level]
             period = None if around is None else around.period / step * (size[0] / info.width)
@@ -155,10 +159,10 @@ def _reads(info: SourceInfo, geometry: Geometry, grid: Grid, pad: int) -> Iterat
             place = (row - first[0] * CELL, col - first[1] * CELL)
             for shift in _shifts(cells, size, period):
                 moved = cells.shifted(shift)
-                window = _window(moved, place, (rows, cols), size, pad)
+                window = _window(moved, place, (rows, cols), size, reach(scale) if pad is None else pad)
                 if window is not None:
                     top, left = row - grid.row, col - turned[1] + offset
-                    yield Read(level, window, top, left, rows, cols, place, moved)
+                    yield Read(level, window, top, left, rows, cols, place, moved, scale)
 
 
 def _turns(grid: Grid) -> Iterator[tuple[Rectangle, int]]:

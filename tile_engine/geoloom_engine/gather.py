@@ -23,7 +23,7 @@ CELL = 16
 
 
 @numba.njit(inline="always")
-def _line(nodes: Any, axis: int, i: int, j: int, r: int) -> tuple[float, float, float]:
+def line(nodes: Any, axis: int, i: int, j: int, r: int) -> tuple[float, float, float]:
     """Positions of row r of a cell along one source axis: (a, d, q), column t lies at a + (d + q t) t.
 
     Bessel's interpolation to second differences, along the cell's sides and then along the row.
@@ -90,8 +90,8 @@ def _extent(
             else:
                 # Positions are extreme at a corner, or further out by an eighth of the bend.
                 for r in (top, bottom):
-                    ax, dx, qx = _line(nodes, 0, i, j, r)
-                    ay, dy, qy = _line(nodes, 1, i, j, r)
+                    ax, dx, qx = line(nodes, 0, i, j, r)
+                    ay, dy, qy = line(nodes, 1, i, j, r)
                     for c in (left, right):
                         x, y = ax + (dx + qx * c) * c, ay + (dy + qy * c) * c
                         x0, x1, y0, y1 = min(x0, x), max(x1, x), min(y0, y), max(y1, y)
@@ -157,8 +157,8 @@ def _nearest(
             skip = j * CELL - col
             ax, dx, qx, ay, dy, qy = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
             if slot < 0:
-                ax, dx, qx = _line(nodes, 0, i, j, s)
-                ay, dy, qy = _line(nodes, 1, i, j, s)
+                ax, dx, qx = line(nodes, 0, i, j, s)
+                ay, dy, qy = line(nodes, 1, i, j, s)
                 if _within(ax, dx, qx, first, end, left, right) and _within(
                     ay, dy, qy, first, end, top, bottom
                 ):
@@ -245,8 +245,8 @@ def _bilinear(
             skip = j * CELL - col
             ax, dx, qx, ay, dy, qy = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
             if slot < 0:
-                ax, dx, qx = _line(nodes, 0, i, j, s)
-                ay, dy, qy = _line(nodes, 1, i, j, s)
+                ax, dx, qx = line(nodes, 0, i, j, s)
+                ay, dy, qy = line(nodes, 1, i, j, s)
                 inside = _within(ax, dx, qx, first, end, left + 0.5, right - 0.5)
                 if not masked and inside and _within(ay, dy, qy, first, end, top + 0.5, bottom - 0.5):
                     # All four neighbours of all pixels of the run are there and valid.
@@ -308,25 +308,34 @@ def _bilinear(
                         out_valid[b, np.uintp(r), c] = True
 
 
+_types: Any = types
+_PAIR = _types.UniTuple(types.int64, 2)
+_compiled: dict[tuple[str, str], Any] = {}
+_lock = threading.Lock()
+
+
 def _array(dtype: str, ndim: int, layout: Literal["A", "C"] = "A", *, readonly: bool = True) -> Any:
     kind: types.Type = numba.from_dtype(np.dtype(dtype))
     return types.Array(kind, ndim, layout, readonly=readonly)
 
 
-_types: Any = types
-_PAIR = _types.UniTuple(types.int64, 2)
-_PLACE = (
-    _array("float64", 4, "C"),
-    _array("float64", 4, "C"),
-    _array("int32", 2, "C"),
-    types.int64,
-    types.int64,
-)
-_compiled: dict[tuple[str, str], Any] = {}
-_lock = threading.Lock()
+def pixels(dtype: str, *, readonly: bool = True) -> tuple[Any, Any]:
+    """Types of the parameters (data, valid) or, if not `readonly`, (out, out_valid)."""
+    return _array(dtype, 3, readonly=readonly), _array("bool", 3, readonly=readonly)
 
 
-def _compile(function: Callable[..., Any], dtype: str, *arguments: Any) -> Any:
+def cells() -> tuple[Any, ...]:
+    """Types of the parameters (nodes, exact, slots, row, col)."""
+    coarse = (_array("float64", 4, "C"), _array("float64", 4, "C"), _array("int32", 2, "C"))
+    return (*coarse, types.int64, types.int64)
+
+
+def place() -> tuple[Any, ...]:
+    """Types of the parameters (nodes, exact, slots, row, col, corner, size, masked)."""
+    return (*cells(), _PAIR, _PAIR, types.boolean)
+
+
+def compiled(function: Callable[..., Any], dtype: str, *arguments: Any) -> Any:
     """Machine code for one type of pixel, from the cache folder if there is one that can be written.
 
     One signature a function and type: whatever an array's layout, no second one is compiled.
@@ -353,40 +362,25 @@ def extent(
     size: tuple[int, int],
 ) -> tuple[float, float, float, float]:
     """See `_extent`; `place` is (row, col, rows, cols)."""
-    kernel = _compile(_extent, "", *_PLACE, types.int64, types.int64, _PAIR)
+    kernel = compiled(_extent, "", *cells(), types.int64, types.int64, _PAIR)
     low_x, high_x, low_y, high_y = kernel(nodes, exact, slots, *place, size)
     return low_x, high_x, low_y, high_y
 
 
-def nearest(data: Any, valid: Any, *place: Any, out: Any, out_valid: Any) -> None:
-    """See `_nearest`; `place` is (nodes, exact, slots, row, col, corner, size, masked)."""
+def nearest(data: Any, valid: Any, *where: Any, out: Any, out_valid: Any) -> None:
+    """See `_nearest`; `where` is (nodes, exact, slots, row, col, corner, size, masked)."""
     bits = f"uint{8 * data.dtype.itemsize}"
-    kernel = _compile(
-        _nearest,
-        bits,
-        *(_array(bits, 3), _array("bool", 3)),
-        *_PLACE,
-        *(_PAIR, _PAIR, types.boolean),
-        *(_array(bits, 3, readonly=False), _array("bool", 3, readonly=False)),
-    )
-    kernel(data.view(bits), valid, *place, out.view(bits), out_valid)
+    kernel = compiled(_nearest, bits, *pixels(bits), *place(), *pixels(bits, readonly=False))
+    kernel(data.view(bits), valid, *where, out.view(bits), out_valid)
 
 
-def bilinear(data: Any, valid: Any, *place: Any, out: Any, out_valid: Any) -> None:
-    """See `_bilinear`; `place` is (nodes, exact, slots, row, col, corner, size, masked)."""
+def bilinear(data: Any, valid: Any, *where: Any, out: Any, out_valid: Any) -> None:
+    """See `_bilinear`; `where` is (nodes, exact, slots, row, col, corner, size, masked)."""
     name = data.dtype.name
     half = 0.5 if data.dtype.kind in "iu" else None
     high = None
     if half is not None and data.dtype.itemsize == 8:
         high = math.nextafter(float(np.iinfo(data.dtype).max), 0.0)
-    kernel = _compile(
-        _bilinear,
-        name,
-        *(_array(name, 3), _array("bool", 3)),
-        *_PLACE,
-        *(_PAIR, _PAIR, types.boolean),
-        types.none if half is None else types.float64,
-        types.none if high is None else types.float64,
-        *(_array(name, 3, readonly=False), _array("bool", 3, readonly=False)),
-    )
-    kernel(data, valid, *place, half, high, out, out_valid)
+    rounding = [types.none if value is None else types.float64 for value in (half, high)]
+    kernel = compiled(_bilinear, name, *pixels(name), *place(), *rounding, *pixels(name, readonly=False))
+    kernel(data, valid, *where, half, high, out, out_valid)

@@ -25,27 +25,27 @@ BLOCK = 256
 Rectangle = tuple[int, int, int, int]
 """(row, col, rows, cols) in pixels of a lattice."""
 
-_LEVELS: Memo[int] = Memo(4096)
+_SCALES: Memo[float] = Memo(4096)
 
 
 def by_level(
     info: SourceInfo, geometry: Geometry, lattice: Lattice, area: Rectangle
-) -> Iterator[tuple[Rectangle, int]]:
-    """A rectangle of a lattice with the level that serves it, in parts if the source is tall."""
-    if not info.overviews:
-        yield area, 0
-        return
+) -> Iterator[tuple[Rectangle, int, float]]:
+    """A rectangle of a lattice with the level that serves it, in parts if the source is tall.
+
+    Yields rectangle, level, and the usual side of a lattice pixel in pixels of that level.
+    """
     if info.bounds.north - info.bounds.south <= TALL:
-        key = (geometry, info.overviews, lattice)
-        yield area, _LEVELS.get(key, lambda: _level(info, footprint_scale(geometry, lattice)))
+        yield (
+            area,
+            *_chosen(info, _SCALES.get((geometry, lattice), lambda: footprint_scale(geometry, lattice))),
+        )
         return
     row, col, rows, cols = area
     for top, height in _runs(row, rows):
         for left, width in _runs(col, cols):
-            yield (
-                (top, left, height, width),
-                _block_level(info, geometry, lattice, top // BLOCK, left // BLOCK),
-            )
+            scale = _tall_scale(info, geometry, lattice, top // BLOCK, left // BLOCK)
+            yield (top, left, height, width), *_chosen(info, scale)
 
 
 def footprint_scale(geometry: Geometry, lattice: Lattice) -> float:
@@ -59,9 +59,9 @@ def footprint_scale(geometry: Geometry, lattice: Lattice) -> float:
     return 0.0
 
 
-def _block_level(info: SourceInfo, geometry: Geometry, lattice: Lattice, row: int, col: int) -> int:
-    key = (geometry, info.overviews, lattice, row, col)
-    return _LEVELS.get(key, lambda: _level(info, _block_scale(info, geometry, lattice, row, col)))
+def _tall_scale(info: SourceInfo, geometry: Geometry, lattice: Lattice, row: int, col: int) -> float:
+    key = (geometry, lattice, row, col)
+    return _SCALES.get(key, lambda: _block_scale(info, geometry, lattice, row, col))
 
 
 def _block_scale(info: SourceInfo, geometry: Geometry, lattice: Lattice, row: int, col: int) -> float:
@@ -89,13 +89,14 @@ def _rows(lattice: Lattice, info: SourceInfo) -> tuple[float, float]:
     return float(north), float(south)
 
 
-def _level(info: SourceInfo, scale: float) -> int:
-    """The coarsest level that serves at `scale` full-resolution pixels a target pixel."""
-    best = 0
+def _chosen(info: SourceInfo, scale: float) -> tuple[int, float]:
+    """The coarsest level that serves at `scale` full-resolution pixels a target pixel, and its scale."""
+    best, best_scale = 0, scale
     for level, (width, height) in enumerate(info.levels):
-        if math.sqrt(info.width / width * (info.height / height)) <= FINER * scale:
-            best = level
-    return best
+        coarser = math.sqrt(info.width / width * (info.height / height))
+        if coarser <= FINER * scale:
+            best, best_scale = level, scale / coarser
+    return best, best_scale
 
 
 def _runs(first: int, count: int) -> Iterator[tuple[int, int]]:

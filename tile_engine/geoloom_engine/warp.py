@@ -11,7 +11,7 @@ import numpy as np
 
 from geoloom.block import Block
 from geoloom.grid import Grid
-from geoloom_engine import gather
+from geoloom_engine import footprints, gather
 from geoloom_engine.demand import Limits, Read, ReadPlan, demand
 from geoloom_engine.readers.source import Source
 
@@ -34,7 +34,9 @@ def warp(
     resampling
         ``nearest``: the source pixel that holds the pixel's centre. ``bilinear``: the weighted mean
         of the valid ones of the four source pixels round it; integers are rounded half away from
-        zero; valid if the nearest source pixel is.
+        zero; valid if the nearest source pixel is. ``cubic``: Catmull-Rom over sixteen, bilinear
+        where one of them is invalid. ``average``, ``mode``: mean or most frequent value of the
+        source under the pixel; valid if at least half of it is.
 
     Returns
     -------
@@ -58,8 +60,7 @@ def warp(
         masked = good.strides[1:] != (0, 0) or not good[:, 0, 0].all()
         part = (slice(None), slice(read.row, read.row + read.rows), slice(read.col, read.col + read.cols))
         cells = read.cells
-        pick = gather.nearest if resampling == "nearest" else gather.bilinear
-        pick(
+        where = (
             pixels.astype(dtype, copy=False),
             np.broadcast_to(good, (len(valid), *good.shape[1:])),
             cells.nodes,
@@ -69,9 +70,16 @@ def warp(
             (read.window.x, read.window.y),
             info.levels[read.level],
             masked,
-            out=data[part],
-            out_valid=valid[part],
         )
+        into = {"out": data[part], "out_valid": valid[part]}
+        if resampling == "nearest":
+            gather.nearest(*where, **into)
+        elif resampling in ("average", "mode"):
+            footprints.footprint(*where, scale=read.scale, most=resampling == "mode", **into)
+        else:
+            gather.bilinear(*where, **into)
+            if resampling == "cubic":
+                footprints.cubic(*where, **into)
     if not valid.all():
         np.copyto(data, 0, where=~valid)
     return Block(data, valid)
