@@ -6,27 +6,23 @@ engine closed an idle one, and finds the embedded engine again when that has bee
 
 from __future__ import annotations
 
-import contextlib
-import http.client
 import json
 import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from geoloom.chain import Chain
-from geoloom.errors import EngineFault, EngineOverloaded, EngineUnreachable, RequestError, from_json
+from geoloom.engine_connection import TIMEOUT, EngineConnection, Locate
+from geoloom.errors import EngineFault, EngineOverloaded, EngineUnreachable, RequestError
 from geoloom.local import Endpoint
 
 __all__ = ["Engine", "EngineClient", "Registered", "connect", "engine"]
-
-TIMEOUT = 60.0
-"""Seconds to wait for an answer: longer than the engine queues and computes."""
 
 HEALTH_TIMEOUT = 3.0
 
@@ -34,11 +30,6 @@ PATIENCE = 60.0
 """Seconds for which a question that a busy engine refused is asked again."""
 
 RETRY_PAUSE = 0.5
-IDLE_CONNECTIONS = 4
-LONGEST_ANSWER = 64 << 20
-
-Locate = Callable[[bool], Endpoint]
-"""Finds the engine; True asks to look whether it is still there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +84,10 @@ class EngineClient:
     ) -> None:
         if locate is None:
             fixed = Endpoint(_checked(base_url), token, 0, "")
-            self._locate: Locate = lambda verify: fixed
-        else:
-            self._locate = locate
-        self._moves = locate is not None
         self.session = session or secrets.token_hex(12)
-        self._idle: list[tuple[str, http.client.HTTPConnection]] = []
-        self._spoken_to: Endpoint | None = None
-        self._owner = os.getpid()
-        self._guard = threading.Lock()
+        self._connection = EngineConnection(
+            locate or (lambda verify: fixed), locate is not None, self.session
+        )
 
     def __repr__(self) -> str:
         return f"EngineClient(session={self.session!r})"
@@ -109,7 +95,12 @@ class EngineClient:
     @property
     def endpoint(self) -> Endpoint:
         """Where the engine is now."""
-        return self._locate(False)
+        return self._connection.locate(False)
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the engine is looked for anew when it does not answer, as the embedded one is."""
+        return self._connection.moves
 
     def register(self, chain: Chain) -> Registered:
         """Make a chain known; gives a fresh right to read its tiles.
@@ -124,7 +115,7 @@ class EngineClient:
 
     def chain(self, key: str) -> Chain:
         """The chain stored under a key; raises NotFound, CorruptChain."""
-        return Chain.from_json(self._bytes("GET", f"/chains/{_part(key)}"), key)
+        return Chain.from_json(self._connection.request("GET", f"/chains/{_part(key)}"), key)
 
     def save(self, key: str) -> None:
         """Keep a registered chain for good."""
@@ -136,7 +127,7 @@ class EngineClient:
 
     def blob(self, key: str) -> bytes:
         """The bytes stored under a key; raises NotFound."""
-        return self._bytes("GET", f"/blobs/{_part(key)}")
+        return self._connection.request("GET", f"/blobs/{_part(key)}")
 
     def info(self, href: str) -> dict[str, Any]:
         """What a file holds; raises SourceError."""
@@ -170,7 +161,7 @@ class EngineClient:
         """A tile as PNG; raises what a map would show as a picture."""
         self.register(chain)
         ratio = "" if pixel_ratio == 1 else f"@{pixel_ratio}x"
-        return self._bytes("GET", f"/tiles/{chain.root}/{z}/{x}/{y}{ratio}.png")
+        return self._connection.request("GET", f"/tiles/{chain.root}/{z}/{x}/{y}{ratio}.png")
 
     def events(self, after: str | None = None, timeout: float = 25.0) -> dict[str, Any]:
         """What happened to this session's tiles since an event, as soon as something does.
@@ -194,18 +185,11 @@ class EngineClient:
 
         For the end of a kernel: asks only an engine that was spoken to, starts none and waits briefly.
         """
-        endpoint = self._spoken_to
-        if endpoint is not None:
-            path = f"/sessions/{_part(self.session)}"
-            with contextlib.suppress(OSError, http.client.HTTPException):
-                self._exchange(endpoint, "DELETE", path, None, HEALTH_TIMEOUT)
+        self._connection.farewell("DELETE", f"/sessions/{_part(self.session)}", HEALTH_TIMEOUT)
 
     def close(self) -> None:
         """Close the idle connections; the next request opens new ones."""
-        with self._guard:
-            idle, self._idle = self._idle, []
-        for _, connection in idle:
-            connection.close()
+        self._connection.close()
 
     def _ask(self, path: str, **question: Any) -> dict[str, Any]:
         try:
@@ -225,7 +209,7 @@ class EngineClient:
     def _json(
         self, method: str, path: str, body: bytes | None = None, timeout: float = TIMEOUT
     ) -> dict[str, Any]:
-        content = self._bytes(method, path, body, timeout)
+        content = self._connection.request(method, path, body, timeout)
         try:
             answer = json.loads(content)
         except ValueError:
@@ -236,90 +220,6 @@ class EngineClient:
                 hint="Check GEOLOOM_ENGINE_URL.",
             )
         return answer
-
-    def _bytes(self, method: str, path: str, body: bytes | None = None, timeout: float = TIMEOUT) -> bytes:
-        endpoint = self._locate(False)
-        try:
-            status, content = self._exchange(endpoint, method, path, body, timeout)
-        except (OSError, http.client.HTTPException) as error:
-            if not self._moves:
-                raise _unreachable(endpoint, error) from None
-            # A restarted embedded engine has another secret and maybe another port.
-            endpoint = self._locate(True)
-            status, content = self._again(endpoint, method, path, body, timeout)
-        if status == 401 and self._moves:
-            endpoint = self._locate(True)
-            status, content = self._again(endpoint, method, path, body, timeout)
-        if 200 <= status < 300:
-            return content
-        raise _refused(endpoint, status, content)
-
-    def _again(
-        self, endpoint: Endpoint, method: str, path: str, body: bytes | None, timeout: float
-    ) -> tuple[int, bytes]:
-        try:
-            return self._exchange(endpoint, method, path, body, timeout)
-        except (OSError, http.client.HTTPException) as error:
-            raise _unreachable(endpoint, error) from None
-
-    def _exchange(
-        self, endpoint: Endpoint, method: str, path: str, body: bytes | None, timeout: float
-    ) -> tuple[int, bytes]:
-        """Status and body; once more if the engine had closed an idle connection.
-
-        All requests may be repeated: what they store is named by its content.
-        """
-        headers = {"X-Geoloom-Session": self.session, "Content-Type": "application/json"}
-        if endpoint.token:
-            headers["Authorization"] = f"Bearer {endpoint.token}"
-        url = endpoint.url.rstrip("/")
-        target = urlsplit(url).path + path
-        while True:
-            connection, reused = self._take(url, timeout)
-            try:
-                connection.request(method, target, body=body, headers=headers)
-                answer = connection.getresponse()
-                content = answer.read(LONGEST_ANSWER)
-            except TimeoutError:
-                connection.close()
-                raise
-            except (OSError, http.client.HTTPException):
-                connection.close()
-                if reused:
-                    continue
-                raise
-            except BaseException:
-                # An interrupted kernel leaves half an answer behind.
-                connection.close()
-                raise
-            self._spoken_to = endpoint
-            self._give_back(url, connection, keep=not answer.will_close and answer.isclosed())
-            return answer.status, content
-
-    def _take(self, url: str, timeout: float) -> tuple[http.client.HTTPConnection, bool]:
-        with self._guard:
-            if self._owner != os.getpid():
-                # A forked child must not speak on its parent's connections; closing its copies harms none.
-                self._owner, inherited, self._idle = os.getpid(), self._idle, []
-                for _, connection in inherited:
-                    connection.close()
-            for index, (where, connection) in enumerate(self._idle):
-                if where == url:
-                    del self._idle[index]
-                    connection.timeout = timeout
-                    if connection.sock is not None:
-                        connection.sock.settimeout(timeout)
-                    return connection, True
-        parts = urlsplit(url)
-        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        return kind(parts.hostname or "", parts.port, timeout=timeout), False
-
-    def _give_back(self, url: str, connection: http.client.HTTPConnection, keep: bool) -> None:
-        with self._guard:
-            if keep and len(self._idle) < IDLE_CONNECTIONS:
-                self._idle.append((url, connection))
-                return
-        connection.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,7 +299,7 @@ def connect() -> EngineClient:
 def engine() -> Engine:
     """Which engine is used, where, and its health; starts the embedded one if none is given."""
     client = connect()
-    embedded = client._moves
+    embedded = client.embedded
     url = os.environ.get("GEOLOOM_ENGINE_URL", "")
     try:
         url = client.endpoint.url
@@ -439,24 +339,3 @@ def _checked(url: str) -> str:
 
 def _part(text: str) -> str:
     return quote(str(text), safe="")
-
-
-def _unreachable(endpoint: Endpoint, error: Exception) -> EngineUnreachable:
-    reason = "no answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
-    return EngineUnreachable(
-        f"The tile engine at {endpoint.url} does not answer ({reason}).",
-        hint="geoloom.engine() says which engine is used.",
-    )
-
-
-def _refused(endpoint: Endpoint, status: int, content: bytes) -> Exception:
-    try:
-        payload = json.loads(content)
-    except ValueError:
-        payload = None
-    if isinstance(payload, dict) and "error" in payload:
-        return from_json(payload)
-    return EngineUnreachable(
-        f"What answers at {endpoint.url} says {status}, not as a Geoloom engine would.",
-        hint="Check GEOLOOM_ENGINE_URL, and proxies in between.",
-    )

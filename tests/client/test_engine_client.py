@@ -160,7 +160,7 @@ def test_an_engine_that_hangs_is_left_in_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         client = EngineClient(f"http://127.0.0.1:{silent.getsockname()[1]}")
         with pytest.raises(errors.EngineUnreachable, match="in time"):
-            client._json("GET", "/healthz", timeout=0.2)
+            client._connection.request("GET", "/healthz", timeout=0.2)
 
 
 def test_an_engine_that_moved_is_found_again(server: Server) -> None:
@@ -238,6 +238,6 @@ def test_engine_says_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_forked_child_takes_its_own_connections(server: Server) -> None:
     client = EngineClient(server.url)
     client.health()
-    client._owner = os.getpid() + 1
+    client._connection._owner = os.getpid() + 1
     client.health()
     assert server.connections == 2

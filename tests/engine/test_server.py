@@ -380,7 +380,7 @@ def test_json_needs_the_token(engine: RunningEngine) -> None:
             answer = engine.ask(method, path, body, headers, token=False)
             assert (answer.status, answer.json["error"]) == (401, "AccessError"), path
     stranger = engine.client()
-    stranger._locate = lambda verify: Endpoint(engine.url, "wrong", 0, "")
+    stranger._connection.locate = lambda verify: Endpoint(engine.url, "wrong", 0, "")
     with pytest.raises(AccessError):
         stranger.info("/x")
 
