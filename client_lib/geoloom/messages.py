@@ -24,7 +24,8 @@ class Messages(ipywidgets.HBox):
         self.dismiss = ipywidgets.Button(
             icon="times",
             tooltip="Take these messages away",
-            layout=ipywidgets.Layout(width="24px", height="22px", padding="0", margin="0"),
+            style={"button_color": "rgba(255,255,255,.95)"},
+            layout=ipywidgets.Layout(width="24px", height="auto", padding="0", margin="0"),
         )
         self.dismiss.on_click(lambda _: self.unsay())
         layout = ipywidgets.Layout(display="none", max_width="480px", border_left="4px solid #b00020")

@@ -118,6 +118,17 @@ def test_colours_opacity_and_values_are_those_of_the_data(lab: Any, open_noteboo
     lines = dict(line.split("\t", 1) for line in result.inner_text().splitlines() if line.startswith("B"))
     assert around.min() <= int(lines["B3"].split("\t")[-1]) <= around.max()
     assert "map, zoom 11" in result.inner_text()
+    page.picture("inspected")
+
+    page.run('m.add_layer(landsat["B5"], name="B5"); m.split("True colour", "B5")')
+    page.wait_for_tiles(page.run(value="m.layer('B5').key"))
+    page.page.wait_for_selector(".leaflet-sbs-divider")
+    page.picture("split")
+
+    assert page.foreign == []
+    page.page.locator(".geoloom-panel select").select_option("OpenStreetMap (online)")
+    page.wait(lambda: page.foreign, "the online base map")
+    assert {url.split("/")[2] for url in page.foreign} == {"tile.openstreetmap.org"}
 
 
 def test_a_failure_is_told_and_a_restarted_kernel_goes_on(lab: Any, open_notebook: Any) -> None:
@@ -140,6 +151,8 @@ def test_a_failure_is_told_and_a_restarted_kernel_goes_on(lab: Any, open_noteboo
     assert said[0] in board.inner_text()
     page.picture("failing")
     assert page.errors() == []
+    page.page.locator(".geoloom-messages button").click()
+    page.wait(lambda: page.run(value="m.messages") == (), "the message to go")
 
     page.run("import os, signal; os.kill(m._watch.engine.endpoint.pid, signal.SIGKILL)")
     page.run("m.remove_layer('Too <big>'); m.zoom = 11")
@@ -162,16 +175,6 @@ def test_below_a_prefix_and_on_a_dense_screen(start_lab: Any, open_notebook: Any
     assert all("/user/anna/proxy/" in url and "/11/" in url and "@2x.png" in url for url in page.loaded())
     assert page.foreign == []
     page.picture("dense")
-
-
-def test_only_a_chosen_online_base_map_leaves_the_machine(lab: Any, open_notebook: Any) -> None:
-    page = open_notebook(lab, lab.write("online.ipynb", SETUP, SHOW))
-    page.run_all()
-    page.wait_for_tiles()
-    assert page.foreign == []
-    page.page.locator(".geoloom-panel select").select_option("OpenStreetMap (online)")
-    page.wait(lambda: page.foreign, "the online base map")
-    assert {url.split("/")[2] for url in page.foreign} == {"tile.openstreetmap.org"}
 
 
 def test_a_browser_that_cannot_reach_the_engine_is_told_what_to_do(lab: Any, open_notebook: Any) -> None:
