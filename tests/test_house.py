@@ -29,7 +29,18 @@ STOREYS: tuple[frozenset[str], ...] = (
     frozenset({"grid", "block", "colour"}),
     frozenset({"chain"}),
     frozenset({"param", "profile", "paint", "declaration", "op"}),
-    frozenset({"ops", "selection", "harness", "runtime_folder", "engine_client", "local", "store"}),
+    frozenset(
+        {
+            "ops",
+            "selection",
+            "harness",
+            "runtime_folder",
+            "engine_client",
+            "engine_connection",
+            "local",
+            "store",
+        }
+    ),
     frozenset({"image", "lazy"}),
     frozenset(),  # all that is not named
     frozenset(
@@ -50,7 +61,7 @@ STOREYS: tuple[frozenset[str], ...] = (
 )
 UNNAMED = 6
 WIDGETS = 7
-NOT_FOR_ENGINE = frozenset({"engine_client", "local"})
+NOT_FOR_ENGINE = frozenset({"engine_client", "engine_connection", "local"})
 
 # Distributions that are not called as what they are imported by.
 DISTRIBUTIONS = {"PIL": "pillow", "osgeo": "gdal-wheel", "skimage": "scikit-image"}
