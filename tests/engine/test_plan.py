@@ -8,8 +8,8 @@ import pytest
 
 from geoloom.errors import DemandError, NotFound, ParameterError, SourceChanged
 from geoloom.grid import Bounds, Tile
-from geoloom.image import Image
-from geoloom.op import Profile
+from geoloom.image import Image, build
+from geoloom.op import Profile, registry
 from geoloom.ops.item import Item
 from geoloom.ops.open import Open
 from geoloom_engine.plan import Planner
@@ -207,3 +207,15 @@ def test_deep_chains_need_no_recursion(planner, image):
     for i in range(200):
         band = band + i
     assert len(planner.plan(band.chain, TILE.grid()).steps) == 401
+
+
+def test_memory_is_bounded_by_what_is_alive_at_one_time(planner, image):
+    band = image["B02"]
+    for i in range(200):
+        band = band * 1.5 + i
+    grid = TILE.grid(4)
+    plan = planner.plan(band.chain, grid)
+    assert plan.memory < 64 << 20
+    wide = build(registry()["stack"](), *(image["B02"] * float(i) for i in range(2, 400)))
+    with pytest.raises(DemandError, match=r"MB .* fewer bands"):
+        planner.plan(wide.chain, grid)

@@ -12,7 +12,7 @@ from geoloom.errors import EngineFault, GeoloomError, SourceChanged
 from geoloom.grid import Grid
 from geoloom_engine.plan import Plan, Planner
 from geoloom_engine.readers import SourcePool
-from geoloom_engine.steps import Compute, Gather, Part, Read, Step
+from geoloom_engine.steps import Compute, Gather, Part, Read, last_readers
 from geoloom_engine.warp import warp
 
 RETRIES = 3
@@ -60,7 +60,7 @@ def evaluate(plan: Plan, blocks: Mapping[int, Block]) -> Block:
         (bands of the root, rows, cols) on ``plan.grid``.
     """
     results: list[Block | None] = [None] * len(plan.steps)
-    readers = _last_readers(plan.steps)
+    readers = last_readers(plan.steps)
     for index, (step, grid) in enumerate(zip(plan.steps, plan.grids, strict=True)):
         if isinstance(step, Read):
             result = blocks[index]
@@ -124,16 +124,3 @@ def _gather(plan: Plan, step: Gather, grid: Grid, results: list[Block | None]) -
         return Block(data, parts[0].valid)
     valid = np.concatenate([np.broadcast_to(part.valid, (part.bands, rows, cols)) for part in parts], axis=0)
     return Block(data, valid)
-
-
-def _last_readers(steps: tuple[Step, ...]) -> dict[int, list[int]]:
-    """By step: the earlier steps that no later one reads, so their memory can go."""
-    last: dict[int, int] = {}
-    for index, step in enumerate(steps):
-        if not isinstance(step, Read):
-            for part in step.parts if isinstance(step, Gather) else step.inputs:
-                last[part.step] = index
-    found: dict[int, list[int]] = {}
-    for done, reader in last.items():
-        found.setdefault(reader, []).append(done)
-    return found

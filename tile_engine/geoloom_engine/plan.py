@@ -12,16 +12,20 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from geoloom.chain import Chain, canonical, key_of
 from geoloom.errors import DemandError, GeoloomError, ParameterError, SourceChanged
 from geoloom.grid import MAX_ZOOM, Bounds, Grid, Lattice
 from geoloom.op import Op, Profile, decode, profiles
 from geoloom.ops.open import Open
 from geoloom_engine.readers import SourceInfo, SourcePool
-from geoloom_engine.steps import Compute, Gather, Read, Step, Steps
+from geoloom_engine.steps import Compute, Gather, Read, Step, Steps, last_readers
 from geoloom_engine.warp import Limits, ReadPlan, demand
 
 MAX_MARGIN = 512
+MAX_MEMORY = 1 << 30
+"""Bytes of blocks that one evaluation may hold."""
 RECIPES = 512
 """Prepared chains kept by one planner."""
 
@@ -69,13 +73,30 @@ class Plan:
 
     @property
     def cost(self) -> int:
-        """Pixels read and computed over all steps: the unit of the engine's budgets."""
+        """Pixels read and computed, of every band: the unit of the engine's budgets."""
         computed = sum(
-            grid.rows * grid.cols
+            step.count * grid.rows * grid.cols
             for step, grid in zip(self.steps, self.grids, strict=True)
             if isinstance(step, Compute)
         )
         return self.pixels + computed
+
+    @property
+    def memory(self) -> int:
+        """Most bytes of blocks that are alive at one time of the evaluation."""
+        sizes = [
+            grid.rows * grid.cols * step.count * (np.dtype(step.dtype).itemsize + 1)
+            for step, grid in zip(self.steps, self.grids, strict=True)
+        ]
+        if sum(sizes) <= MAX_MEMORY:
+            return sum(sizes)
+        readers = last_readers(self.steps)
+        alive = most = sum(sizes[index] for index in self.reads)
+        for index, size in enumerate(sizes):
+            alive += 0 if index in self.reads else size
+            most = max(most, alive)
+            alive -= sum(sizes[done] for done in readers.get(index, ()))
+        return most
 
     def to_json(self) -> dict[str, Any]:
         """The plan in words and numbers, for ``/explain``."""
@@ -225,9 +246,18 @@ class Planner:
                 except GeoloomError as error:
                     error.node, error.op = step.key, Open.name
                     raise
-        return Plan(
+        plan = Plan(
             grid, recipe.steps, grids, reads, recipe.sources, recipe.profile, recipe.data, self.limits
         )
+        if plan.memory > MAX_MEMORY:
+            raise DemandError(
+                f"This view needs {plan.memory >> 20} MB for its blocks, more than the "
+                f"{MAX_MEMORY >> 20} MB that are allowed.",
+                hint="Choose fewer bands before computing with them.",
+                node=chain.root,
+                op=chain.node.op,
+            )
+        return plan
 
     def _fingerprint(self, href: str, pinned: str | None, key: str) -> str:
         try:

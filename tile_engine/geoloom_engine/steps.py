@@ -31,6 +31,12 @@ class Read:
     href: str
     bands: tuple[int, ...]
     resampling: str
+    dtype: str
+
+    @property
+    def count(self) -> int:
+        """How many bands it gives."""
+        return len(self.bands)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,11 @@ class Gather:
     key: str
     parts: tuple[Part, ...]
     dtype: str
+
+    @property
+    def count(self) -> int:
+        """How many bands it gives."""
+        return sum(len(part.bands) for part in self.parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +62,24 @@ class Compute:
     inputs: tuple[Part, ...]
     profiles: tuple[Profile, ...]
     dtype: str
+    count: int
+    """How many bands it gives."""
 
 
 Step = Read | Gather | Compute
+
+
+def last_readers(steps: tuple[Step, ...]) -> dict[int, list[int]]:
+    """By step: the earlier steps that no later one reads, so that their memory can go."""
+    last: dict[int, int] = {}
+    for index, step in enumerate(steps):
+        if not isinstance(step, Read):
+            for part in step.parts if isinstance(step, Gather) else step.inputs:
+                last[part.step] = index
+    found: dict[int, list[int]] = {}
+    for done, reader in last.items():
+        found.setdefault(reader, []).append(done)
+    return found
 
 
 class Steps:
@@ -131,7 +157,7 @@ class Steps:
         op, dtype = self.ops[key], self.known[key].dtype
         if isinstance(op, Open):
             resampling = asked or self.sources[op.href].resampling
-            return self._add(Read(key, op.href, bands, resampling)), bands
+            return self._add(Read(key, op.href, bands, resampling, dtype)), bands
         inputs = self._inputs(key)
         below = op.sampling(asked)
         routes = op.routes(bands, inputs)
@@ -140,8 +166,9 @@ class Steps:
         parts = tuple(self._part(*needed) for needed in self._needs(key, asked, bands))
         if op.bandwise:
             narrowed = op if bands == self._all(key) else op.restrict(bands)
-            return self._add(Compute(key, narrowed, parts, inputs, dtype)), bands
-        return self._add(Compute(key, op, parts, inputs, dtype)), self._all(key)
+            return self._add(Compute(key, narrowed, parts, inputs, dtype, len(bands))), bands
+        everything = self._all(key)
+        return self._add(Compute(key, op, parts, inputs, dtype, len(everything))), everything
 
     def _gather(
         self, key: str, below: str | None, routes: list[tuple[int, int]], bands: tuple[int, ...]
