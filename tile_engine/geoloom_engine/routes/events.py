@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from geoloom.errors import RequestError
 from geoloom_engine.auth import SESSION_NAME
 from geoloom_engine.events import START
@@ -20,9 +21,12 @@ class Events(Handler):
         self.need_token()
         after = self.get_query_argument("after", "") or START
         try:
-            timeout = min(max(float(self.get_query_argument("timeout", "25")), 0.0), LONGEST_POLL)
+            asked = float(self.get_query_argument("timeout", "25"))
         except ValueError:
-            raise RequestError("timeout must be a number of seconds.") from None
+            asked = math.nan
+        if math.isnan(asked):
+            raise RequestError("timeout must be a number of seconds.")
+        timeout = min(max(asked, 0.0), LONGEST_POLL)
         follow = self.services.events.follow(self.session, after, timeout)
         self.answer(await self.attentive(self.services.until_stopped(follow)))
 

@@ -86,9 +86,6 @@ class ChainTile(Handler):
             self.finish(reason_tile(error.message, size, error.hint))
             return
         hint = None if isinstance(error, EngineFault | EngineUnreachable) else error.hint
-        if isinstance(error, DemandError):
-            self.finish(reason_tile(error.message, size, hint))
-            return
         self.finish(error_tile(error.message, size, hint, error.incident))
 
 
