@@ -210,20 +210,18 @@ def cubic(data: Any, valid: Any, *where: Any, out: Any, out_valid: Any) -> None:
     """See `_cubic`; `where` is as for `gather.nearest`."""
     name = data.dtype.name
     floats = (types.float64,) * 3
-    kernel = compiled(_cubic, name, *pixels(name), *place(), *floats, *pixels(name, readonly=False))
+    kernel = compiled(_cubic, name, lambda: (*pixels(name), *place(), *floats, *pixels(name, readonly=False)))
     kernel(data, valid, *where, *_range(data.dtype), out, out_valid)
 
 
 def footprint(data: Any, valid: Any, *where: Any, scale: float, most: bool, out: Any, out_valid: Any) -> None:
     """See `_footprint`; `where` is as for `gather.nearest`."""
     name = data.dtype.name
-    kernel = compiled(
-        _footprint,
-        name,
-        *pixels(name),
-        *place(),
-        *(types.float64, types.int64, types.boolean, types.float64, types.float64),
-        *pixels(name, readonly=False),
-    )
+
+    def signature() -> tuple[Any, ...]:
+        own = (types.float64, types.int64, types.boolean, types.float64, types.float64)
+        return (*pixels(name), *place(), *own, *pixels(name, readonly=False))
+
+    kernel = compiled(_footprint, name, signature)
     _, high, half = _range(data.dtype)
     kernel(data, valid, *where, scale, samples(scale), most, half, high, out, out_valid)

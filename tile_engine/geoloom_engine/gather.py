@@ -335,10 +335,11 @@ def place() -> tuple[Any, ...]:
     return (*cells(), _PAIR, _PAIR, types.boolean)
 
 
-def compiled(function: Callable[..., Any], dtype: str, *arguments: Any) -> Any:
+def compiled(function: Callable[..., Any], dtype: str, arguments: Callable[[], tuple[Any, ...]]) -> Any:
     """Machine code for one type of pixel, from the cache folder if there is one that can be written.
 
     One signature a function and type: whatever an array's layout, no second one is compiled.
+    `arguments` makes the types of the parameters.
     """
     key = (function.__name__, dtype)
     kernel = _compiled.get(key)
@@ -346,10 +347,11 @@ def compiled(function: Callable[..., Any], dtype: str, *arguments: Any) -> Any:
         with _lock:
             kernel = _compiled.get(key)
             if kernel is None:
+                signature = arguments()
                 try:
-                    kernel = numba.njit([arguments], nogil=True, cache=True)(function)
+                    kernel = numba.njit([signature], nogil=True, cache=True)(function)
                 except (RuntimeError, OSError):
-                    kernel = numba.njit([arguments], nogil=True)(function)
+                    kernel = numba.njit([signature], nogil=True)(function)
                 _compiled[key] = kernel
     return kernel
 
@@ -362,7 +364,7 @@ def extent(
     size: tuple[int, int],
 ) -> tuple[float, float, float, float]:
     """See `_extent`; `place` is (row, col, rows, cols)."""
-    kernel = compiled(_extent, "", *cells(), types.int64, types.int64, _PAIR)
+    kernel = compiled(_extent, "", lambda: (*cells(), types.int64, types.int64, _PAIR))
     low_x, high_x, low_y, high_y = kernel(nodes, exact, slots, *place, size)
     return low_x, high_x, low_y, high_y
 
@@ -370,7 +372,7 @@ def extent(
 def nearest(data: Any, valid: Any, *where: Any, out: Any, out_valid: Any) -> None:
     """See `_nearest`; `where` is (nodes, exact, slots, row, col, corner, size, masked)."""
     bits = f"uint{8 * data.dtype.itemsize}"
-    kernel = compiled(_nearest, bits, *pixels(bits), *place(), *pixels(bits, readonly=False))
+    kernel = compiled(_nearest, bits, lambda: (*pixels(bits), *place(), *pixels(bits, readonly=False)))
     kernel(data.view(bits), valid, *where, out.view(bits), out_valid)
 
 
@@ -381,6 +383,10 @@ def bilinear(data: Any, valid: Any, *where: Any, out: Any, out_valid: Any) -> No
     high = None
     if half is not None and data.dtype.itemsize == 8:
         high = math.nextafter(float(np.iinfo(data.dtype).max), 0.0)
-    rounding = [types.none if value is None else types.float64 for value in (half, high)]
-    kernel = compiled(_bilinear, name, *pixels(name), *place(), *rounding, *pixels(name, readonly=False))
+
+    def signature() -> tuple[Any, ...]:
+        rounding = [types.none if value is None else types.float64 for value in (half, high)]
+        return (*pixels(name), *place(), *rounding, *pixels(name, readonly=False))
+
+    kernel = compiled(_bilinear, name, signature)
     kernel(data, valid, *where, half, high, out, out_valid)
