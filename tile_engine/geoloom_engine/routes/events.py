@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+
 from geoloom.errors import RequestError
 from geoloom_engine.auth import SESSION_NAME
 from geoloom_engine.events import START
