@@ -10,8 +10,10 @@ from functools import partial
 
 import numpy as np
 
-from geoloom.block import Array, Mask
-from geoloom.grid import Bounds, Tile
+from geoloom.block import Array, Block, Mask
+from geoloom.errors import GeoloomError
+from geoloom.grid import Bounds, Grid, Lattice, Tile
+from geoloom.op import Op, Profile, registry
 from geoloom_engine.readers import BandInfo, SourceInfo, Window
 from geoloom_engine.warp import warp
 
@@ -58,3 +60,21 @@ def steps() -> Iterator[Callable[[], object]]:
         source = Specimen(dtype)
         for resampling in ("bilinear", "nearest"):
             yield partial(warp, source, grid, (0,), resampling)
+    for op in registry().values():
+        if not op.source:
+            yield partial(try_out, op)
+
+
+def try_out(op: type[Op]) -> Block | None:
+    """Run an op's kernel once on one band of ramps; None if it needs other bands or a look."""
+    grid = Grid(Lattice.web_mercator(13), 0, 1 << 19, 16, 16)
+    try:
+        example = op.example()
+        margin = example.margin_on(grid)
+        data = np.linspace(0, 1, (16 + 2 * margin) ** 2, dtype=np.float32)
+        band = Block(data.reshape(1, 16 + 2 * margin, -1), np.ones((1, *grid.expand(margin).shape), np.bool_))
+        profiles = tuple(Profile(("b1",), "float32") for _ in op.inputs)
+        bands = tuple(range(example.described(*profiles).bands))
+        return example.compute(tuple(map(band.pick, example.reads(bands, profiles))), grid, profiles)
+    except GeoloomError:
+        return None

@@ -8,6 +8,7 @@ south), never by running sums over the window.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cache
 from typing import Any, ClassVar, Literal
 
@@ -224,7 +225,13 @@ def _compiled() -> dict[str, Any]:
     """The loops, compiled when first used and kept on disk."""
     from numba import njit
 
-    @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator, unused-ignore]
+    def compiled(loop: Callable[..., None]) -> Any:
+        try:
+            return njit(nogil=True, cache=True)(loop)
+        except RuntimeError:  # no folder to keep it in can be written
+            return njit(nogil=True)(loop)
+
+    @compiled
     def sums(numbers: Any, widths: Any, out: Any) -> None:
         rows, cols = out.shape
         across = widths.shape[1]
@@ -248,7 +255,7 @@ def _compiled() -> dict[str, Any]:
                     for col in range(cols):
                         out[row, col] += part[width, col]
 
-    @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator, unused-ignore]
+    @compiled
     def extreme(numbers: Any, widths: Any, largest: bool, out: Any) -> None:
         rows, cols = out.shape
         across = widths.shape[1]
@@ -278,7 +285,7 @@ def _compiled() -> dict[str, Any]:
                         else:
                             out[row, col] = min(out[row, col], part[width, col])
 
-    @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator, unused-ignore]
+    @compiled
     def median(numbers: Any, valid: Any, widths: Any, out: Any) -> None:
         rows, cols = out.shape
         across = widths.shape[1]
