@@ -183,7 +183,7 @@ class Image(Lazy):
     def __array_function__(self, func: Any, kinds: Any, args: Any, kwargs: Any) -> Any:
         name = func.__name__
         ops = registry()
-        if name in ("where", "clip") and name in ops and not kwargs:
+        if name in ("where", "clip", "round") and not kwargs:
             return call(ops[name], *args)
         raise ImageUseError(f"numpy.{name} needs all pixels, and an image holds none yet.", hint=NO_NUMBERS)
 

@@ -88,6 +88,7 @@ def test_numpy_functions_build_ops(image):
     assert (np.float32(2.5) * red).chain.node.op == "multiply"
     assert (np.int64(2) * red).equals(2 * red)
     assert np.where(red > 5, red, 0).chain.node.op == "where"
+    assert np.round(red, 1).equals(red.round(1))
 
 
 @pytest.mark.parametrize(
