@@ -40,7 +40,7 @@ class Inspector:
             layout=ipywidgets.Layout(max_width="340px", max_height="240px", overflow="auto")
         )
         self.result.add_class("geoloom-inspector")
-        self.control = ipyleaflet.WidgetControl(widget=self.result, position="bottomright")
+        self.control = ipyleaflet.WidgetControl(widget=self.result, position="topleft")
         self.marker = ipyleaflet.CircleMarker(
             location=(0, 0), radius=5, color="#d01c8b", fill_color="#ffffff", fill_opacity=0.9, weight=2
         )

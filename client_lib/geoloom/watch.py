@@ -205,10 +205,12 @@ class Watch:
                 count, _ = self._retries.get(layer.key, (0, 0.0))
                 wait = RETRY_SECONDS[min(count, len(RETRY_SECONDS) - 1)]
                 self._retries[layer.key] = (count + 1, time.monotonic() + wait)
+            elif kind == "print":
+                one.say(layer.name, f"printed: {event.get('message')}")
             else:
                 message = in_words(event)
                 same = (event.get("error"), event.get("op"), event.get("node"))
-                if layer.say(message, same if kind == "error" else message):
+                if layer.say(message, same):
                     one.say(layer.name, message)
 
     def _retry(self) -> None:

@@ -34,12 +34,17 @@ def chromium_path() -> str | None:
     return os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if chromium_path() is None:
+        missing = pytest.mark.skip(reason="chromium is not installed (apt-get install chromium)")
+        for item in items:
+            if item.path.parent == Path(__file__).parent:
+                item.add_marker(missing)
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     """A headless chromium."""
-    path = chromium_path()
-    if path is None:
-        pytest.skip("chromium is not installed (apt-get install chromium)")
     from playwright.sync_api import sync_playwright
 
     arguments = [
@@ -49,7 +54,7 @@ def browser() -> Iterator[Any]:
         "--disable-dev-shm-usage",
     ]
     with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=path, args=arguments)
+        launched = playwright.chromium.launch(executable_path=chromium_path(), args=arguments)
         yield launched
         launched.close()
 

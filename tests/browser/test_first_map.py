@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import numpy as np
@@ -137,12 +138,21 @@ def test_a_failure_is_told_and_a_restarted_kernel_goes_on(lab: Any, open_noteboo
     gdal.UseExceptions()
     made = gdal.GetDriverByName("GTiff").Create(
         "big.tif", 40000, 40000, 1, gdal.GDT_Byte, ["SPARSE_OK=YES", "TILED=YES"])
-    made.SetProjection(gdal.osr.SpatialReference() and "EPSG:4326")
+    made.SetProjection("EPSG:4326")
     made.SetGeoTransform((-120, 0.001, 0, 50, 0, -0.001))
     made = None
     """
-    fail = 'm.add_layer(gl.open("big.tif").scale(0, 255), name="Too <big>")\nm.zoom = 4;'
-    page = open_notebook(lab, lab.write("failing.ipynb", SETUP, SHOW, big.replace("\n    ", "\n"), fail))
+    # The message must come while the cell still runs.
+    fail = """
+    import time
+    m.add_layer(gl.open("big.tif").scale(0, 255), name="Too <big>")
+    m.zoom = 4
+    deadline = time.monotonic() + 30
+    while not m.messages:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    """
+    page = open_notebook(lab, lab.write("failing.ipynb", SETUP, SHOW, dedent(big), dedent(fail)))
     page.run_all()
     board = page.page.locator(".geoloom-messages")
     page.wait(lambda: "Too <big>" in board.inner_text(), "the message")

@@ -60,6 +60,14 @@ class TestTurns:
         assert layer.messages == ("/data/a.tif is not there.",)
         assert listener.said == [("NDVI", "/data/a.tif is not there.")]
 
+    def test_what_a_function_prints_is_shown_and_is_no_problem(
+        self, watch: Watch, layer: ImageLayer, listener: Listener
+    ) -> None:
+        happen(watch.engine, layer, "print", "42 pixels")
+        watch.turn(0.01)
+        assert listener.said == [("NDVI", "printed: 42 pixels")]
+        assert layer.messages == ()
+
     def test_events_of_other_chains_are_left_alone(
         self, watch: Watch, layer: ImageLayer, listener: Listener
     ) -> None:
