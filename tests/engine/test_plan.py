@@ -136,6 +136,23 @@ def test_the_innermost_resampling_wins(planner, image):
     assert [step.resampling for step in reads(planner.plan(nested.chain, TILE.grid()))] == ["nearest"]
 
 
+def test_bands_of_one_file_are_read_as_each_needs():
+    flags = replace(INFO.bands[0], name="QA", resampling="nearest")
+    info = replace(INFO, bands=(INFO.bands[0], flags, INFO.bands[2]))
+    planner = Planner(FakePool(info), Limits())
+    image = Image(Open(href=info.href).chain(), Profile.of_source(info.to_json()), {})
+    plan = planner.plan(image.chain, TILE.grid())
+    assert [(step.bands, step.resampling) for step in reads(plan)] == [
+        ((0, 2), "bilinear"),
+        ((1,), "nearest"),
+    ]
+    assert plan.profile.names == ("B02", "QA", "B04")
+    clear = planner.plan(image.mask(image["QA"] == 0)["B04"].chain, TILE.grid())
+    assert {(step.bands, step.resampling) for step in reads(clear)} == {((1,), "nearest"), ((2,), "bilinear")}
+    nearest = planner.plan(image.resample("nearest").chain, TILE.grid())
+    assert [step.bands for step in reads(nearest)] == [(0, 1, 2)]
+
+
 def test_data_versions_follow_the_files(planner, pool, image):
     before = planner.data_version(image.chain)
     assert before == planner.data_version(image.chain)

@@ -156,8 +156,7 @@ class Steps:
         """The step that gives `bands` of a node, and which bands it gives."""
         op, dtype = self.ops[key], self.known[key].dtype
         if isinstance(op, Open):
-            resampling = asked or self.sources[op.href].resampling
-            return self._add(Read(key, op.href, bands, resampling, dtype)), bands
+            return self._read(key, op.href, asked, bands)
         inputs = self._inputs(key)
         below = op.sampling(asked)
         routes = op.routes(bands, inputs)
@@ -169,6 +168,24 @@ class Steps:
             return self._add(Compute(key, narrowed, parts, inputs, dtype, len(bands))), bands
         everything = self._all(key)
         return self._add(Compute(key, op, parts, inputs, dtype, len(everything))), everything
+
+    def _read(
+        self, key: str, href: str, asked: str | None, bands: tuple[int, ...]
+    ) -> tuple[int, tuple[int, ...]]:
+        """One read for each resampling that the bands have of their own, if none was asked for."""
+        dtype = self.known[key].dtype
+        groups: dict[str, list[int]] = {}
+        for band in bands:
+            groups.setdefault(asked or self.sources[href].bands[band].resampling, []).append(band)
+        reads = [
+            (self._add(Read(key, href, tuple(group), resampling, dtype)), tuple(group))
+            for resampling, group in groups.items()
+        ]
+        if len(reads) == 1:
+            return reads[0]
+        parts = tuple(Part(step, tuple(range(len(group)))) for step, group in reads)
+        order = tuple(band for _, group in reads for band in group)
+        return self._add(Gather(key, parts, dtype)), order
 
     def _gather(
         self, key: str, below: str | None, routes: list[tuple[int, int]], bands: tuple[int, ...]
