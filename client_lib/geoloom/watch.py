@@ -18,8 +18,8 @@ from geoloom.errors import EngineError, GeoloomError
 from geoloom.layers import Engine, ImageLayer, in_words
 from geoloom.local import Endpoint
 
-POLL_SECONDS = 25.0
-"""How long the engine may hold a poll open."""
+POLL_SECONDS = 10.0
+"""How long the engine may hold a poll open: after it a restarted engine is noticed at the latest."""
 
 WAKE_SECONDS = 2.0
 """The same while something is due soon: a layer whose tiles nobody has asked for yet, or refused tiles."""
@@ -161,6 +161,8 @@ class Watch:
         return [(one, layer) for one in self._open() for layer in one.image_layers]
 
     def _patience(self) -> float:
+        if self._failures:
+            return 0.0
         now = time.time()
         waits = [POLL_SECONDS]
         for _, layer in self._layers():

@@ -158,6 +158,16 @@ class TestTurns:
         watch.turn(0.01)
         assert listener.said == []
 
+    def test_after_a_failure_it_does_not_wait_for_events(self, watch: Watch, layer: ImageLayer) -> None:
+        happen(watch.engine, layer, "seen")
+        watch.turn(0.01)
+        assert watch._patience() > 5
+        watch._failures = 1
+        assert watch._patience() == 0
+        url = layer.url
+        watch.turn(0.0)
+        assert layer.url != url
+
     def test_a_restarted_engine_is_noticed_without_a_failed_poll(
         self, watch: Watch, layer: ImageLayer
     ) -> None:
