@@ -50,7 +50,7 @@ def base_layer(name: str, base: str | None) -> ipyleaflet.TileLayer:
         layer = ipyleaflet.TileLayer(url=BLANK, max_zoom=MAX_ZOOM, name=LABELS.get(name, name))
     elif name == OFFLINE:
         layer = ipyleaflet.TileLayer(
-            url=f"{str(base).rstrip('/')}/basemap/{{z}}/{{x}}/{{y}}.png",
+            url=f"{str(base).rstrip('/')}/basemap/{{z}}/{{x}}/{{y}}{{r}}.png",
             max_zoom=MAX_ZOOM,
             attribution=NATURAL_EARTH,
             name=LABELS[name],

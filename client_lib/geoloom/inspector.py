@@ -13,7 +13,7 @@ import ipywidgets
 
 from geoloom.chain import Chain
 from geoloom.errors import GeoloomError
-from geoloom.layers import ImageLayer, in_words
+from geoloom.layers import INK, WRONG, ImageLayer, in_words
 from geoloom.legend import number, unit_text
 from geoloom.op import Profile, profiles
 
@@ -40,7 +40,7 @@ class Inspector:
             layout=ipywidgets.Layout(max_width="340px", max_height="240px", overflow="auto")
         )
         self.result.add_class("geoloom-inspector")
-        self.control = ipyleaflet.WidgetControl(widget=self.result, position="topleft")
+        self.control = ipyleaflet.WidgetControl(widget=self.result, position="bottomleft")
         self.marker = ipyleaflet.CircleMarker(
             location=(0, 0), radius=5, color="#d01c8b", fill_color="#ffffff", fill_opacity=0.9, weight=2
         )
@@ -115,9 +115,9 @@ class Inspector:
         try:
             at_zoom, native = read(layer, lon, lat, zoom), read(layer, lon, lat, None)
         except GeoloomError as error:
-            return f'{name}<div style="color:#b00020">⚠ {escape(in_words(error))}</div>'
+            return f'{name}<div style="{WRONG}">⚠ {escape(in_words(error))}</div>'
         except Exception as error:  # noqa: BLE001 - a thread's defect must reach the person, not stderr
-            return f'{name}<div style="color:#b00020">⚠ {escape(f"{type(error).__name__}: {error}")}</div>'
+            return f'{name}<div style="{WRONG}">⚠ {escape(f"{type(error).__name__}: {error}")}</div>'
         return name + _table(at_zoom, native, zoom)
 
     def _show(self, html: str) -> None:
@@ -202,4 +202,4 @@ def _degrees(value: float, positive: str, negative: str) -> str:
 
 
 def _text(html: str) -> str:
-    return f'<div style="line-height:1.4;font-size:12px;padding:4px 8px">{html}</div>'
+    return f'<div style="{INK};line-height:1.4;font-size:12px;padding:4px 8px">{html}</div>'

@@ -15,6 +15,12 @@ from geoloom.legend import legend_html
 from geoloom.stretch import styled
 
 MAX_ZOOM = 24
+INK = "color:var(--jp-ui-font-color1,#222)"
+"""Colour of text on the map's controls, which follow JupyterLab's theme."""
+
+WRONG = "color:var(--jp-error-color1,#b00020)"
+"""Colour of what went wrong there."""
+
 BLANK = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
 """One clear pixel: what a hidden layer shows, so that the engine computes nothing for it."""
 MOST_BLENDS = 4

@@ -24,7 +24,7 @@ class Messages(ipywidgets.HBox):
         self.dismiss = ipywidgets.Button(
             icon="times",
             tooltip="Take these messages away",
-            style={"button_color": "rgba(255,255,255,.95)"},
+            style={"button_color": "rgba(255,255,255,.95)", "text_color": "#7a0010"},
             layout=ipywidgets.Layout(width="24px", height="auto", padding="0", margin="0"),
         )
         self.dismiss.on_click(lambda _: self.unsay())

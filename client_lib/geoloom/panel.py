@@ -9,7 +9,7 @@ import ipyleaflet
 import ipywidgets
 
 from geoloom.basemaps import LABELS
-from geoloom.layers import ImageLayer
+from geoloom.layers import INK, WRONG, ImageLayer
 from geoloom.legend import legend_html
 
 SPINNER = (
@@ -18,7 +18,7 @@ SPINNER = (
     '<animateTransform attributeName="transform" type="rotate" from="0 12 12" to="360 12 12" dur="0.9s" '
     'repeatCount="indefinite"/></circle></svg>'
 )
-TEXT = "line-height:1.35;font-size:12px;overflow-wrap:anywhere"
+TEXT = f"{INK};line-height:1.35;font-size:12px;overflow-wrap:anywhere"
 WIDTH = "250px"
 
 
@@ -176,7 +176,7 @@ class LayerRow(ipywidgets.VBox):
             count = len(layer.messages)
             said = "".join(f"<div>{escape(message)}</div>" for message in layer.messages)
             words = "1 problem" if count == 1 else f"{count} problems"
-            lines.append(f'<details style="color:#b00020"><summary>⚠ {words}</summary>{said}</details>')
+            lines.append(f'<details style="{WRONG}"><summary>⚠ {words}</summary>{said}</details>')
         self.details.value = f'<div style="{TEXT};padding:0 6px">{"".join(lines)}</div>'
 
 

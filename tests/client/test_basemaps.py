@@ -13,7 +13,7 @@ from geoloom.map import Map
 
 def test_the_default_is_drawn_by_the_engine(new_map: Any) -> None:
     m = new_map()
-    assert [layer.url for layer in m.layers] == ["/lab/proxy/20123/basemap/{z}/{x}/{y}.png"]
+    assert [layer.url for layer in m.layers] == ["/lab/proxy/20123/basemap/{z}/{x}/{y}{r}.png"]
     assert m.layers[0].base
 
 
