@@ -64,10 +64,12 @@ class Sources:
 
     def __init__(self) -> None:
         self.looked = 0
+        self.anew: list[bool] = []
         self.answer: Callable[[], str] = lambda: "v1"
 
-    def version(self, chain: Chain) -> str:
+    def version(self, chain: Chain, anew: bool) -> str:
         self.looked += 1
+        self.anew.append(anew)
         return self.answer()
 
 
@@ -155,6 +157,23 @@ def test_versions_are_looked_up_now_and_then(monkeypatch: pytest.MonkeyPatch) ->
         sources.answer = lambda: "v2"
         monkeypatch.setattr(chain_directory, "RECHECK", 0.0)
         assert await directory.version(CHAIN) == "v2"
+
+    with_directory(use)
+
+
+def test_a_version_that_another_process_found_is_looked_for_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def use(directory: ChainDirectory, store: MemoryStore, sources: Sources) -> None:
+        assert await directory.version(CHAIN, "v1") == "v1"
+        monkeypatch.setattr(chain_directory, "SURPRISE", 0.0)
+        sources.answer = lambda: "v2"
+        assert await directory.version(CHAIN, "v1") == "v1"
+        assert await directory.version(CHAIN, "v2") == "v2"
+        assert sources.anew[-1]
+        # Whoever brings an old version does not have the sources looked at all the time.
+        monkeypatch.setattr(chain_directory, "SURPRISE", 60.0)
+        looked = sources.looked
+        assert await directory.version(CHAIN, "v1") == "v2"
+        assert sources.looked == looked
 
     with_directory(use)
 

@@ -38,7 +38,7 @@ class Pipeline:
 
     def check(self, chain: Chain) -> None: ...
 
-    def version(self, chain: Chain) -> str:
+    def version(self, chain: Chain, anew: bool = False) -> str:
         return self.data
 
     def remote(self, chain: Chain) -> bool:
@@ -57,12 +57,15 @@ class Pipeline:
 
 
 def with_services(url: str, use: Callable[[Services, Pipeline], Awaitable[Any]], *more: str) -> Any:
-    settings: Settings = load(["--redis-url", url, "--token", "t", "--signing-key", "k", "--nonce", "n", *more], {})
+    settings: Settings = load(
+        ["--redis-url", url, "--token", "t", "--signing-key", "k", "--nonce", "n", *more], {}
+    )
 
     async def run() -> Any:
         pipeline = Pipeline()
         services = Services(settings, Metrics(1), pipeline)  # type: ignore[arg-type]
-        while await services.problem():
+        while problem := await services.problem():
+            assert "failed" not in problem, problem
             await asyncio.sleep(0.01)
         try:
             return await use(services, pipeline)

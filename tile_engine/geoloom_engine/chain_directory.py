@@ -29,6 +29,9 @@ RENEWAL = 6 * 3600.0
 RECHECK = 1.0
 """Seconds for which a data version is taken as it was; fingerprints have their own time on top."""
 
+SURPRISE = 0.2
+"""The same where a request names another version: tiles of a map must not mix old and new pixels."""
+
 PAUSE = 1.0
 """Seconds without asking a store that did not answer: answers stay quick while it is away."""
 
@@ -57,7 +60,7 @@ class ChainDirectory:
     check
         Refuses a chain this engine could not evaluate.
     version_of
-        The data version of a chain; reads fingerprints.
+        The data version of a chain; reads fingerprints, anew if told to.
     """
 
     def __init__(
@@ -66,7 +69,7 @@ class ChainDirectory:
         store_threads: Executor,
         threads: Executor,
         check: Callable[[Chain], None],
-        version_of: Callable[[Chain], str],
+        version_of: Callable[[Chain, bool], str],
     ) -> None:
         self._store = store
         self._store_threads = store_threads
@@ -112,8 +115,14 @@ class ChainDirectory:
             self._renew(key)
         return entry.chain
 
-    async def version(self, chain: Chain) -> str:
+    async def version(self, chain: Chain, expected: str | None = None) -> str:
         """The data version of a chain: changes when any of its live sources does.
+
+        Parameters
+        ----------
+        expected
+            The version that whoever asks was told. Another process may have noticed a change that
+            this one has not: where they differ, sources are looked at anew.
 
         Raises
         ------
@@ -124,11 +133,13 @@ class ChainDirectory:
         if entry is None:
             entry = Entry(chain)
             self._keep(entry)
-        if time.monotonic() - entry.checked < RECHECK:
+        age = time.monotonic() - entry.checked
+        surprising = expected is not None and expected != entry.version and age >= SURPRISE
+        if age < RECHECK and not surprising:
             return entry.version
         task = self._versions.get(chain.root)
         if task is None:
-            task = asyncio.ensure_future(self._thread(self._version_of, chain))
+            task = asyncio.ensure_future(self._thread(self._version_of, chain, surprising))
             self._versions[chain.root] = task
             task.add_done_callback(lambda done: self._versions.pop(chain.root, None))
         entry.version = await asyncio.shield(task)

@@ -68,8 +68,18 @@ class Pipeline:
         for node in chain.nodes.values():
             decode(node)
 
-    def version(self, chain: Chain) -> str:
-        """The data version: changes when a source of the chain does."""
+    def version(self, chain: Chain, anew: bool = False) -> str:
+        """The data version: changes when a source of the chain does.
+
+        Parameters
+        ----------
+        anew
+            Look at the sources now, however short ago that was done.
+        """
+        if anew:
+            for node in chain.nodes.values():
+                if node.op == Open.name:
+                    self.pool.recheck(str(node.params["href"]))
         return self.planner.data_version(chain)
 
     def remote(self, chain: Chain) -> bool:

@@ -105,6 +105,13 @@ class SourcePool:
         if stale is not None:
             stale.close()
 
+    def recheck(self, href: str) -> None:
+        """Look the fingerprint up anew next time, however fresh it is; an unchanged source stays open."""
+        with self._lock:
+            seen = self._seen.get(href)
+            if seen is not None:
+                seen.at = float("-inf")
+
     def close(self) -> None:
         """Close all sources."""
         with self._lock:

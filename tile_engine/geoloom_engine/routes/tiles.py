@@ -40,11 +40,12 @@ class ChainTile(Handler):
         if capability is not None:
             services.events.seen(capability.session, key)
         chain = await services.chains.get(key)
-        data = await services.chains.version(chain)
+        expected = self.get_query_argument("d", None)
+        data = await services.chains.version(chain, expected)
         name = TileName(key, data, tile.z, tile.x, tile.y, self._ratio)
-        current = self.get_query_argument("d", None) == data
         self.set_header(
-            "Cache-Control", "private, max-age=31536000, immutable" if current else "private, no-cache"
+            "Cache-Control",
+            "private, max-age=31536000, immutable" if expected == data else "private, no-cache",
         )
         self.set_header("ETag", name.etag)
         if name.etag in self.request.headers.get("If-None-Match", ""):
