@@ -177,11 +177,14 @@ def test_a_failure_is_told_and_a_restarted_kernel_goes_on(lab: Any, open_noteboo
     assert page.foreign == []
 
 
-def test_below_a_prefix_and_on_a_dense_screen(start_lab: Any, open_notebook: Any) -> None:
-    lab = start_lab("/user/anna/")
+def test_below_a_prefix_on_a_dense_screen_with_a_busy_engine(start_lab: Any, open_notebook: Any) -> None:
+    lab = start_lab("/user/anna/", GEOLOOM_WORKERS="1", GEOLOOM_QUEUE_LENGTH="3")
     page = open_notebook(lab, lab.write("prefix.ipynb", SETUP, SHOW), device_scale_factor=2)
     page.run_all()
     page.wait_for_tiles()
+    assert 503 in {status for _, status in page.tiles}
+    page.wait(lambda: page.run(value="layer.waiting") is False, "refused tiles to come back")
+    assert page.run(value="m.messages") == ()
     assert all("/user/anna/proxy/" in url and "/11/" in url and "@2x.png" in url for url in page.loaded())
     assert page.foreign == []
     page.picture("dense")
