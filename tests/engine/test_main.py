@@ -86,7 +86,10 @@ def test_life_and_end_of_workers(start_engine: StartEngine, valkey: str, tmp_pat
     # A poll that is open when the engine is told to stop is answered, and all ends soon.
     workers = engine.workers()
     with ThreadPoolExecutor(1) as aside:
-        poll = aside.submit(engine.ask, "GET", "/events?timeout=50")
+        # In a session of its own: events that others left would be answered at once.
+        poll = aside.submit(
+            engine.ask, "GET", "/events?timeout=50", None, {"X-Geoloom-Session": "life-and-end"}
+        )
         engine.wait_until(lambda: _streams(valkey) > 0, what="the poll")
         engine.process.send_signal(signal.SIGINT)
         assert poll.result(10).status == 503
