@@ -53,7 +53,7 @@ STOREYS: tuple[frozenset[str], ...] = (
             "map",
             "messages",
             "panel",
-            "stack",
+            "layer_order",
             "vector",
             "watch",
         }

@@ -14,10 +14,10 @@ import ipywidgets
 from geoloom.basemaps import NONE, OFFLINE, base_layer
 from geoloom.errors import GeoloomError, ParameterError
 from geoloom.inspector import Inspector
+from geoloom.layer_order import LayerStack, is_mark
 from geoloom.layers import MAX_ZOOM, ImageLayer, in_words
 from geoloom.messages import Messages
 from geoloom.panel import LayersPanel
-from geoloom.stack import LayerStack, is_mark
 from geoloom.tiles_url import tiles_base
 from geoloom.vector import leaflet_layer
 from geoloom.view import BBox, bbox_around, bbox_of, fitting
