@@ -26,7 +26,7 @@ LABELS = {
     "dark": "Dark, Carto (online)",
     NONE: "None",
 }
-NATURAL_EARTH = "Base map: Natural Earth"
+NATURAL_EARTH = "Base map: Natural Earth, GeoNames"
 
 
 def base_layer(name: str, base: str | None) -> ipyleaflet.TileLayer:

@@ -21,9 +21,8 @@ import shapely
 
 from geoloom_engine.lettering import plain
 
-__all__ = ["ATTRIBUTION", "Cell", "City", "Country", "Shapes", "cell", "cities", "countries"]
+__all__ = ["Cell", "City", "Country", "Shapes", "cell", "cities", "countries"]
 
-ATTRIBUTION = "Natural Earth, GeoNames"
 
 Shapes = npt.NDArray[np.object_]
 Coordinates = npt.NDArray[np.float64]

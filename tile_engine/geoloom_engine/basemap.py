@@ -12,12 +12,12 @@ from PIL import Image, ImageDraw
 from geoloom.block import Block
 from geoloom.errors import RequestError
 from geoloom.grid import Tile
-from geoloom_engine.atlas import ATTRIBUTION, Cell, Shapes, cell
+from geoloom_engine.atlas import Cell, Shapes, cell
 from geoloom_engine.lettering import font
 from geoloom_engine.placenames import Name, names_on
 from geoloom_engine.render import png
 
-__all__ = ["ATTRIBUTION", "basemap_tile"]
+__all__ = ["basemap_tile"]
 
 _SEA, _LAND = (214, 224, 231), (244, 242, 237)
 _COAST, _BORDER, _GRATICULE = (170, 186, 197), (205, 195, 183), (202, 214, 222)

@@ -127,7 +127,9 @@ class Settings:
     cache_epoch: str = setting("0", text, "Part of every data version: change it to forget all cached tiles.")
     tile_ttl: float = setting("7d", seconds, "How long the tile cache keeps an unused tile.")
     chain_ttl: float = setting("30d", seconds, "How long an unsaved, unused chain or blob is kept.")
-    capability_ttl: float = setting("12h", seconds, "How long a layer's URL is valid.")
+    capability_ttl: float = setting(
+        "1h", seconds, "How long a layer's URL is valid; open maps renew theirs in time."
+    )
     event_ttl: float = setting("1d", seconds, "How long the events of an idle session are kept.")
     max_source_pixels: int = setting(
         "64000000", whole(1, 10**12), "Source pixels a request may read; beyond, it is refused with a reason."
