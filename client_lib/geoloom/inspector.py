@@ -46,6 +46,11 @@ class Inspector:
         )
         self.on = False
 
+    def __repr__(self) -> str:
+        if not self.on:
+            return "Inspector: off. m.inspect() starts it."
+        return "Inspector: on. Click on the map to read values; m.inspect(False) ends it."
+
     def start(self) -> None:
         """Listen to clicks."""
         if self.on:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from html import escape
+from pathlib import PurePosixPath
 from typing import Any, Protocol
 
 import ipyleaflet
@@ -242,3 +244,12 @@ def _corners(bounds: Any) -> list[tuple[float, float]] | None:
         return None
     west, south, east, north = bounds
     return [(south, west), (north, east)] if west < east else None
+
+
+def label_of(image: Any) -> str:
+    """Name of a layer that was given none: its band's, or its file's if the band has none of its own."""
+    names = image.profile.names
+    if len(names) == 1 and not re.fullmatch(r"b[0-9]+", names[0]):
+        return str(names[0])
+    files = list(getattr(image, "sources", ()))
+    return PurePosixPath(files[0]).stem if len(files) == 1 else "image"

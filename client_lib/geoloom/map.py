@@ -15,7 +15,7 @@ from geoloom.basemaps import NONE, OFFLINE, base_layer
 from geoloom.errors import GeoloomError, ParameterError
 from geoloom.inspector import Inspector
 from geoloom.layer_order import LayerStack, is_mark
-from geoloom.layers import MAX_ZOOM, ImageLayer, in_words
+from geoloom.layers import MAX_ZOOM, ImageLayer, in_words, label_of
 from geoloom.messages import Messages
 from geoloom.panel import LayersPanel
 from geoloom.tiles_url import tiles_base
@@ -24,6 +24,8 @@ from geoloom.view import BBox, bbox_around, bbox_of, fitting
 from geoloom.watch import AWAY, Watch, watch_for
 
 HEIGHT = "480px"
+WORLD = (20.0, 0.0, 2)
+"""Latitude, longitude and zoom of a map that was not told where to look."""
 ASSUMED_SIZE = (900, 480)
 """Width and height in pixels before the browser has said what they are."""
 
@@ -39,7 +41,7 @@ class Map(LayerStack):
     center
         (lat, lon), as in Leaflet.
     zoom
-        0 (the world) to 24.
+        0 (the world) to 24. Without center and zoom, the map shows all of the first image added to it.
     basemap
         ``"offline"`` (drawn by the engine from Natural Earth), ``"osm"``, ``"esri"``, ``"topo"``,
         ``"light"``, ``"dark"``, ``"none"``, the name of an xyzservices provider, or an
@@ -54,8 +56,8 @@ class Map(LayerStack):
 
     def __init__(
         self,
-        center: Sequence[float] = (20.0, 0.0),
-        zoom: float = 2,
+        center: Sequence[float] | None = None,
+        zoom: float | None = None,
         basemap: str | ipyleaflet.TileLayer = OFFLINE,
         *,
         panel: bool = True,
@@ -78,7 +80,13 @@ class Map(LayerStack):
         traits.setdefault("scroll_wheel_zoom", True)
         traits.setdefault("max_zoom", MAX_ZOOM)
         traits.setdefault("layout", ipywidgets.Layout(height=HEIGHT))
-        super().__init__(center=list(center), zoom=zoom, layers=(layer,), **traits)
+        self._placed = center is not None or zoom is not None
+        super().__init__(
+            center=list(WORLD[:2] if center is None else center),
+            zoom=WORLD[2] if zoom is None else zoom,
+            layers=(layer,),
+            **traits,
+        )
         self.add(ipyleaflet.ScaleControl(position="bottomleft", imperial=False))
         self.add(ipyleaflet.WidgetControl(widget=self._messages, position="bottomleft", transparent_bg=True))
         self.panel = LayersPanel(self) if panel else None
@@ -86,8 +94,6 @@ class Map(LayerStack):
             self.add(ipyleaflet.WidgetControl(widget=self.panel, position="topright"))
         if problem is not None:
             self.say(AWAY, in_words(problem))
-
-    # -- layers ------------------------------------------------------------------------------
 
     @property
     def image_layers(self) -> tuple[ImageLayer, ...]:
@@ -133,6 +139,8 @@ class Map(LayerStack):
         """
         look = _given(vmin=vmin, vmax=vmax, colormap=colormap)
         traits = _given(opacity=opacity, visible=visible)
+        if opacity is not None and not 0 <= opacity <= 1:
+            raise ParameterError(f"opacity must be between 0 (clear) and 1, not {opacity!r}.")
         if _is_image(item):
             layer: Any = self._same_image(item) if name is None else self.find(name)
             if isinstance(layer, ImageLayer):
@@ -143,6 +151,8 @@ class Map(LayerStack):
                 old, layer = layer, self._image_layer(item, look, name, traits)
                 self.put(layer, old)
                 self._listen()
+                if not self._placed and layer.bbox is not None:
+                    self.fit(layer)
         else:
             if look:
                 raise ParameterError(f"{', '.join(look)} can be set for images only.")
@@ -200,8 +210,6 @@ class Map(LayerStack):
         self._arrange([])
         return self
 
-    # -- base map ------------------------------------------------------------------------------
-
     @property
     def base_name(self) -> str:
         """Name of the base map."""
@@ -218,8 +226,6 @@ class Map(LayerStack):
         layer.base = True
         others = [one for one in self.layers if not one.base]
         self.set_trait("layers", (layer, *others))
-
-    # -- view ------------------------------------------------------------------------------------
 
     @property
     def bbox(self) -> BBox:
@@ -251,13 +257,12 @@ class Map(LayerStack):
                 "This cannot be fitted, as it does not say where it lies.",
                 hint="Give an image, one of its layers, or (west, south, east, north) in degrees.",
             )
+        self._placed = True
         west, south, east, north = (float(value) for value in found)
         center, zoom = fitting((west, south, east, north), self._size())
         with self.hold_sync():
             self.center, self.zoom = list(center), zoom
         return self
-
-    # -- looking closer ------------------------------------------------------------------------
 
     def inspect(self, on: bool = True) -> Inspector:
         """Show the values of every visible layer where the map is clicked; `inspect(False)` ends it."""
@@ -300,8 +305,6 @@ class Map(LayerStack):
         features = [] if self._draw is None else [dict(feature) for feature in self._draw.data]
         return {"type": "FeatureCollection", "features": features}
 
-    # -- messages ------------------------------------------------------------------------------
-
     @property
     def messages(self) -> tuple[str, ...]:
         """What went wrong, in words."""
@@ -326,8 +329,6 @@ class Map(LayerStack):
         lat, lon = self.center
         return f"Map(center=({lat:.4f}, {lon:.4f}), zoom={self.zoom:g}, layers=[{names}])"
 
-    # -- inside --------------------------------------------------------------------------------
-
     def _engine(self) -> Any:
         if self._watch is None:
             self._watch = _connect(None)
@@ -345,7 +346,7 @@ class Map(LayerStack):
     ) -> ImageLayer:
         engine = self._engine()
         assert self._watch is not None
-        label = name or self.free_name(_label(image))
+        label = name or self.free_name(label_of(image))
         layer = ImageLayer(engine, self._watch.base, name=label, **traits)
         try:
             layer.draw(image, **look)
@@ -378,11 +379,6 @@ def _connect(engine: Any) -> Watch:
 
 def _is_image(item: Any) -> bool:
     return hasattr(item, "chain") and hasattr(item, "profile")
-
-
-def _label(image: Any) -> str:
-    names = image.profile.names
-    return str(names[0]) if len(names) == 1 else "image"
 
 
 def _given(**values: Any) -> dict[str, Any]:

@@ -20,6 +20,9 @@ SPINNER = (
 )
 TEXT = f"{INK};line-height:1.35;font-size:12px;overflow-wrap:anywhere"
 WIDTH = "250px"
+LIST_HEIGHT = "320px"
+KEPT = "0 0 auto"
+"""Flex of what must not be squeezed."""
 
 
 class LayersPanel(ipywidgets.VBox):
@@ -46,10 +49,9 @@ class LayersPanel(ipywidgets.VBox):
             tooltip="Base map. Online ones are fetched from the internet by your browser.",
             layout=ipywidgets.Layout(width="auto", margin="2px 0"),
         )
-        self._list = ipywidgets.VBox()
-        self._body = ipywidgets.VBox(
-            [self._list, self._base], layout=ipywidgets.Layout(overflow="hidden auto", max_height="360px")
-        )
+        # Only the list scrolls, and its rows keep their height however many there are.
+        self._list = ipywidgets.VBox(layout=ipywidgets.Layout(overflow="hidden auto", max_height=LIST_HEIGHT))
+        self._body = ipywidgets.VBox([self._list, self._base])
         head = ipywidgets.HBox(
             [self._toggle, self._progress],
             layout=ipywidgets.Layout(align_items="center", justify_content="space-between"),
@@ -106,9 +108,10 @@ class LayerRow(ipywidgets.VBox):
         self.title = ipywidgets.HTML(
             layout=ipywidgets.Layout(flex="1 1 auto", min_width="0", margin="0 4px 0 0")
         )
-        self.details = ipywidgets.HTML(layout=ipywidgets.Layout(margin="0 0 2px 0"))
+        self.details = ipywidgets.HTML(layout=ipywidgets.Layout(margin="0 0 2px 0", flex=KEPT))
         self.up = _button("arrow-up", "Move up", lambda _: map.move_layer(layer, +1))
         self.down = _button("arrow-down", "Move down", lambda _: map.move_layer(layer, -1))
+        self.find = _button("crosshairs", "Zoom to this layer", lambda _: map.fit(layer))
         self.drop = _button("times", "Remove this layer", lambda _: map.remove_layer(layer))
         self._links: list[Any] = []
         children: list[Any] = []
@@ -122,9 +125,10 @@ class LayerRow(ipywidgets.VBox):
             )
             self._link(self.shown, "visible")
             children.append(self.shown)
+        found = [self.find] if isinstance(layer, ImageLayer) else []
         head = ipywidgets.HBox(
-            [*children, self.title, self.up, self.down, self.drop],
-            layout=ipywidgets.Layout(align_items="center", overflow="hidden"),
+            [*children, self.title, *found, self.up, self.down, self.drop],
+            layout=ipywidgets.Layout(align_items="center", overflow="hidden", flex=KEPT),
         )
         body = [head]
         if layer.has_trait("opacity"):
@@ -135,13 +139,15 @@ class LayerRow(ipywidgets.VBox):
                 step=0.01,
                 readout=False,
                 tooltip="Opacity",
-                layout=ipywidgets.Layout(width="auto", height="20px", margin="0 6px"),
+                layout=ipywidgets.Layout(width="auto", height="20px", margin="0 6px", flex=KEPT),
             )
             self._link(self.opacity, "opacity")
             body.append(self.opacity)
         super().__init__(
             [*body, self.details],
-            layout=ipywidgets.Layout(border_bottom="1px solid rgba(128,128,128,.35)", padding="2px 0"),
+            layout=ipywidgets.Layout(
+                border_bottom="1px solid rgba(128,128,128,.35)", padding="2px 0", flex=KEPT
+            ),
         )
         self.add_class("geoloom-layer")
         layer.observe(lambda _: self._write(), [name for name in FOLLOWED if layer.has_trait(name)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -46,7 +47,9 @@ def leaflet_layer(item: Any) -> ipyleaflet.Layer:
         return ipyleaflet.GeoJSON(data=_collection(item.__geo_interface__))
     raise ParameterError(
         f"A {type(item).__name__} cannot be shown on a map.",
-        hint="Give an image, GeoJSON, a GeoDataFrame or an ipyleaflet layer.",
+        hint="Open the file first: m.add_layer(gl.open(…))."
+        if isinstance(item, str | os.PathLike)
+        else "Give an image, GeoJSON, a GeoDataFrame or an ipyleaflet layer.",
     )
 
 

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from geoloom.errors import NotFound
-from geoloom.layers import BLANK, ImageLayer, in_words
-from geoloom.profile import Look
+from geoloom.layers import BLANK, ImageLayer, in_words, label_of
+from geoloom.profile import Look, Profile
 
 SECRET = "c3VwZXItc2VjcmV0"
 
@@ -144,3 +145,17 @@ def test_events_and_errors_become_sentences() -> None:
     assert in_words(event) == "In slope: It is gone. Put it back. (incident ab12)"
     assert in_words({"message": "a.tif is gone.", "op": "open"}) == "a.tif is gone."
     assert in_words({}) == "The engine gave no reason."
+
+
+@pytest.mark.parametrize(
+    ("names", "sources", "label"),
+    [
+        (("NDVI",), ("/data/a.tif",), "NDVI"),
+        (("b1",), ("/data/B05.tif",), "B05"),
+        (("red", "green"), ("https://host/scene.tif",), "scene"),
+        (("b1",), ("/a.tif", "/b.tif"), "image"),
+    ],
+)
+def test_layers_without_a_name_are_called_after_band_or_file(names, sources, label):
+    image = SimpleNamespace(profile=Profile(names, "uint8"), sources=dict.fromkeys(sources))
+    assert label_of(image) == label

@@ -178,4 +178,27 @@ def test_no_representation_shows_a_right_to_read(new_map: Any, styled_image: Any
     m.add_layer(styled_image, name="NDVI")
     shown = f"{m!r} {m} {m._repr_mimebundle_()} {m.panel!r} {m.controls!r} {m.layers!r}"
     assert "c3VwZXItc2VjcmV0" not in shown
-    assert repr(m) == "Map(center=(20.0000, 0.0000), zoom=2, layers=['NDVI'])"
+    assert repr(m) == "Map(center=(40.8003, -112.7000), zoom=10, layers=['NDVI'])"
+
+
+def test_the_first_image_decides_where_an_unplaced_map_looks(new_map, styled_image):
+    m = new_map()
+    m.add_layer(styled_image, name="NDVI")
+    assert m.zoom > 5
+    m.center, m.zoom = (0, 0), 3
+    m.add_layer(styled_image, name="again")
+    assert m.zoom == 3
+    placed = new_map(center=(50, 10))
+    placed.add_layer(styled_image)
+    assert list(placed.center) == [50, 10]
+
+
+@pytest.mark.parametrize("opacity", [40, -0.1, float("nan")])
+def test_an_impossible_opacity_is_refused_in_words(new_map, styled_image, opacity):
+    with pytest.raises(ParameterError, match="between 0"):
+        new_map().add_layer(styled_image, opacity=opacity)
+
+
+def test_a_path_is_to_be_opened_first(new_map):
+    with pytest.raises(ParameterError, match=r"gl\.open"):
+        new_map().add_layer("scene.tif")
