@@ -7,6 +7,7 @@ from typing import Any
 import ipyleaflet
 
 from geoloom.errors import ParameterError
+from geoloom.vector import as_text
 
 
 class LayerStack(ipyleaflet.Map):
@@ -81,7 +82,7 @@ class LayerStack(ipyleaflet.Map):
         if left is right:
             raise ParameterError("Two different layers are needed to compare.")
         # ipyleaflet's control adds its layers itself, so they must not be among the map's.
-        control = ipyleaflet.SplitMapControl(left_layer=left, right_layer=right)
+        control = as_text(ipyleaflet.SplitMapControl(left_layer=left, right_layer=right))
         self._order_before = self.overlays
         self._comparison = control
         self._arrange([layer for layer in self.overlays if layer not in (left, right)])

@@ -38,19 +38,26 @@ def leaflet_layer(item: Any) -> ipyleaflet.Layer:
     if hasattr(item, "as_leaflet_layer"):
         item = item.as_leaflet_layer()
     if isinstance(item, ipyleaflet.Layer):
-        return item
+        return as_text(item)
     if isinstance(item, Mapping) and item.get("type") in ("FeatureCollection", "Feature", *GEOMETRIES):
-        return ipyleaflet.GeoJSON(data=_collection(item))
+        return as_text(ipyleaflet.GeoJSON(data=_collection(item)))
     if getattr(item, "crs", None) is not None and hasattr(item, "to_crs"):
         item = item.to_crs(4326)
     if hasattr(item, "__geo_interface__"):
-        return ipyleaflet.GeoJSON(data=_collection(item.__geo_interface__))
+        return as_text(ipyleaflet.GeoJSON(data=_collection(item.__geo_interface__)))
     raise ParameterError(
         f"A {type(item).__name__} cannot be shown on a map.",
         hint="Open the file first: m.add_layer(gl.open(…))."
         if isinstance(item, str | os.PathLike)
         else "Give an image, GeoJSON, a GeoDataFrame or an ipyleaflet layer.",
     )
+
+
+def as_text[T: ipyleaflet.Layer | ipyleaflet.Control](part: T) -> T:
+    """A part of a map, shown as text where it ends a cell: apart from its map, Leaflet shows an error."""
+    words = f"<{type(part).__name__} on a map>"
+    part._repr_mimebundle_ = lambda **_: {"text/plain": words}
+    return part
 
 
 def _collection(item: Mapping[str, Any]) -> dict[str, Any]:

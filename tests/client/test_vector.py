@@ -35,3 +35,8 @@ def test_layers_are_left_as_they_are() -> None:
 def test_the_rest_is_refused(item: object) -> None:
     with pytest.raises(ParameterError, match="cannot be shown on a map"):
         leaflet_layer(item)
+
+
+def test_a_layer_at_the_end_of_a_cell_is_text() -> None:
+    layer = leaflet_layer({"type": "Point", "coordinates": [12.0, 45.0]})
+    assert layer._repr_mimebundle_(include=None, exclude=None) == {"text/plain": "<GeoJSON on a map>"}
