@@ -145,6 +145,10 @@ class Op:
         """Pixels this op needs around `grid`."""
         return int(self.margin(grid)) if callable(self.margin) else int(self.margin)
 
+    def effort(self, grid: Grid) -> float:
+        """How much there is to do for a pixel of a band; 1 is a sum of two. Limits a plan's cost."""
+        return 1.0
+
     def sampling(self, asked: str | None) -> str | None:
         """The resampling its inputs are read with, given what was asked of itself."""
         return asked

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+import geoloom_engine.pipeline
 from geoloom.chain import Chain
-from geoloom.errors import CorruptChain, ParameterError, UnknownOp
+from geoloom.errors import CorruptChain, ImageUseError, ParameterError, UnknownOp
 from geoloom.grid import Tile
 from geoloom.ops.constant import Constant
+from geoloom.ops.focal import FocalMean
 from geoloom.ops.item import Item
 from geoloom.ops.open import Open
 from geoloom_engine.pipeline import Pipeline
@@ -36,6 +38,15 @@ def test_a_tile_from_start_to_end(pipeline: Pipeline, chain: Chain) -> None:
     assert Image.open(io.BytesIO(drawn.png)).size == (512, 512)
     assert drawn.data == pipeline.version(chain)
     assert set(drawn.stages) == {"read", "compute", "encode"}
+
+
+def test_what_cannot_be_drawn_is_said_before_it_is_read(
+    pipeline: Pipeline, chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(geoloom_engine.pipeline, "fetch", lambda *_: pytest.fail("pixels were read"))
+    mean = FocalMean(radius=1.0).chain(chain)
+    with pytest.raises(ImageUseError, match="float32 in 1 band"):
+        pipeline.tile(mean, TILE, 1)
 
 
 def test_chains_are_checked_as_they_are_read(pipeline: Pipeline, chain: Chain) -> None:

@@ -12,7 +12,7 @@ from geoloom.image import Image, build
 from geoloom.op import Profile, registry
 from geoloom.ops.item import Item
 from geoloom.ops.open import Open
-from geoloom_engine.plan import Planner
+from geoloom_engine.plan import MAX_COST, Planner
 from geoloom_engine.readers import BandInfo, SourceInfo
 from geoloom_engine.steps import Compute, Gather, Read
 from geoloom_engine.warp import Limits
@@ -236,3 +236,28 @@ def test_memory_is_bounded_by_what_is_alive_at_one_time(planner, image):
     wide = build(registry()["stack"](), *(image["B02"] * float(i) for i in range(2, 400)))
     with pytest.raises(DemandError, match=r"MB .* fewer bands"):
         planner.plan(wide.chain, grid)
+
+
+def test_the_cost_of_an_evaluation_is_bounded(planner, image):
+    weights = tuple((1.0,) * 101 for _ in range(101))
+    blurred = build(registry()["convolve"](weights=weights), image["B02"])
+    cost = planner.plan(blurred.chain, TILE.grid()).cost
+    assert cost > 256 * 256 * 101 * 101
+    with pytest.raises(DemandError, match="operations") as refusal:
+        planner.plan(blurred.chain, TILE.grid(4))
+    assert "fewer" in str(refusal.value.hint)
+    median = build(registry()["focal_median"](radius=25.0), image["B02"])
+    assert planner.plan(median.chain, TILE.grid(2)).cost < MAX_COST
+    with pytest.raises(DemandError, match="operations"):
+        planner.plan(median.chain, TILE.grid(4))
+
+
+def test_the_bytes_of_all_reads_are_bounded(planner):
+    names = tuple(BandInfo(f"b{i}", "float64") for i in range(40))
+    wide = replace(INFO, width=7000, height=7000, overviews=(), bands=names)
+    planner = Planner(FakePool(wide), Limits())
+    image = Image(Open(href=wide.href).chain(), Profile.of_source(wide.to_json()), {})
+    grid = Tile.at(13.5, 49.0, 6).grid()
+    assert 10e6 < planner.plan(image["b1"].chain, grid).pixels < 64e6
+    with pytest.raises(DemandError, match="MB of source"):
+        planner.plan(image.chain, grid)

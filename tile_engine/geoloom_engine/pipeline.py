@@ -23,7 +23,7 @@ from geoloom_engine.evaluate import evaluate, fetch
 from geoloom_engine.legend import legend, legend_png
 from geoloom_engine.plan import Plan, Planner
 from geoloom_engine.readers import SourcePool
-from geoloom_engine.render import png
+from geoloom_engine.render import own_colours, png
 from geoloom_engine.settings import Settings
 from geoloom_engine.warp import Limits
 
@@ -99,9 +99,17 @@ class Pipeline:
         return tuple(dict.fromkeys(found))
 
     def read_pixels(self, chain: Chain, grid: Grid) -> tuple[Plan, dict[int, Block], float]:
-        """Plan and fetch: the plan, the pixels by step, and the seconds it took."""
+        """Plan and fetch what is to be drawn: the plan, the pixels by step, and the seconds it took.
+
+        Raises
+        ------
+        ImageUseError
+            If the values could not be drawn; nothing has been read then.
+        """
         begun = time.perf_counter()
         plan = self.planner.plan(chain, grid)
+        if plan.profile.look is None:
+            own_colours(plan.profile.dtype, plan.profile.bands)
         blocks = fetch(plan, self.pool)
         return plan, blocks, time.perf_counter() - begun
 

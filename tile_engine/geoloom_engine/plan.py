@@ -26,6 +26,8 @@ from geoloom_engine.warp import Limits, ReadPlan, demand
 MAX_MARGIN = 512
 MAX_MEMORY = 1 << 30
 """Bytes of blocks that one evaluation may hold."""
+MAX_COST = 4_000_000_000
+"""What one evaluation may do, as `Plan.cost` counts it: about 7 s of one core (measured)."""
 RECIPES = 512
 """Prepared chains kept by one planner."""
 
@@ -73,13 +75,13 @@ class Plan:
 
     @property
     def cost(self) -> int:
-        """Pixels read and computed, of every band: the unit of the engine's budgets."""
+        """Pixels read, and pixels computed of every band by the effort of their op."""
         computed = sum(
-            step.count * grid.rows * grid.cols
+            step.count * grid.rows * grid.cols * step.op.effort(grid)
             for step, grid in zip(self.steps, self.grids, strict=True)
             if isinstance(step, Compute)
         )
-        return self.pixels + computed
+        return self.pixels + int(computed)
 
     @property
     def memory(self) -> int:
@@ -249,14 +251,7 @@ class Planner:
         plan = Plan(
             grid, recipe.steps, grids, reads, recipe.sources, recipe.profile, recipe.data, self.limits
         )
-        if plan.memory > MAX_MEMORY:
-            raise DemandError(
-                f"This view needs {plan.memory >> 20} MB for its blocks, more than the "
-                f"{MAX_MEMORY >> 20} MB that are allowed.",
-                hint="Choose fewer bands before computing with them.",
-                node=chain.root,
-                op=chain.node.op,
-            )
+        _check_demand(chain, plan)
         return plan
 
     def _fingerprint(self, href: str, pinned: str | None, key: str) -> str:
@@ -304,6 +299,25 @@ class Planner:
         known = profiles(chain, of_source)
         steps = Steps(chain, ops, known, sources).build()
         return _Recipe(steps, known[chain.root], sources, data)
+
+
+def _check_demand(chain: Chain, plan: Plan) -> None:
+    """Refuse a plan that would take too much memory or time; nothing has been read yet."""
+    fewer = "Choose fewer bands before computing with them."
+    wanted, hint = None, fewer
+    if plan.memory > MAX_MEMORY:
+        wanted = f"{plan.memory >> 20} MB for its blocks, more than the {MAX_MEMORY >> 20} MB"
+    elif plan.bytes > MAX_MEMORY:
+        wanted = f"to read {plan.bytes >> 20} MB of source pixels, more than the {MAX_MEMORY >> 20} MB"
+        hint = "Zoom in, choose fewer bands, or make overviews (gdaladdo)."
+    elif plan.cost > MAX_COST:
+        most = f"{MAX_COST / 1e9:,.0f} thousand million"
+        wanted = f"about {plan.cost / 1e9:,.1f} thousand million operations, more than the {most}"
+        hint = f"Use smaller neighbourhoods and fewer steps, or ask for fewer pixels. {fewer}"
+    if wanted is not None:
+        raise DemandError(
+            f"This view needs {wanted} that are allowed.", hint=hint, node=chain.root, op=chain.node.op
+        )
 
 
 def _read_json(read: ReadPlan) -> dict[str, Any]:

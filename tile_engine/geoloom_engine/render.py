@@ -31,7 +31,7 @@ from geoloom.block import Block, Mask
 from geoloom.errors import ImageUseError
 from geoloom.paint import Bytes, Paintable, all_bands_valid, check, rgba, scaled_alpha, table
 
-__all__ = ["png", "transparent"]
+__all__ = ["own_colours", "png", "transparent"]
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
@@ -90,6 +90,26 @@ def png(block: Block, look: Paintable | None) -> bytes:
     return _rgba(rgba(block.data, block.valid, look))
 
 
+def own_colours(dtype: str, bands: int) -> Paintable:
+    """How values are drawn that have no look.
+
+    Raises
+    ------
+    ImageUseError
+        If they are no colours; known before a pixel is computed.
+    """
+    plain = _AS_IS.get(bands) if dtype == "uint8" else None
+    if dtype == "bool" and bands == 1:
+        plain = _BLACK_WHITE
+    if plain is None:
+        count = f"{bands} band" + "s" * (bands != 1)
+        raise ImageUseError(
+            f"Values of type {dtype} in {count} have no colours of their own.",
+            hint="Say how to draw them, for example .scale(low, high).colormap('viridis').",
+        )
+    return plain
+
+
 @lru_cache(maxsize=32)
 def transparent(cols: int, rows: int) -> bytes:
     """A fully transparent PNG of a size in pixels."""
@@ -99,15 +119,9 @@ def transparent(cols: int, rows: int) -> bytes:
 
 
 def _without_look(block: Block) -> tuple[Block, Paintable]:
-    if block.data.dtype == np.bool_ and block.bands == 1:
-        return Block(block.data.view(np.uint8), block.valid), _BLACK_WHITE
-    plain = _AS_IS.get(block.bands) if block.data.dtype == np.uint8 else None
-    if plain is None:
-        bands = f"{block.bands} band" + "s" * (block.bands != 1)
-        raise ImageUseError(
-            f"Values of type {block.data.dtype} in {bands} have no colours of their own.",
-            hint="Say how to draw them, for example .scale(low, high).colormap('viridis').",
-        )
+    plain = own_colours(str(block.data.dtype), block.bands)
+    if plain is _BLACK_WHITE:
+        return Block(block.data.view(np.uint8), block.valid), plain
     return block, plain
 
 

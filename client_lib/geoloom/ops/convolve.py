@@ -56,6 +56,11 @@ class Convolve(Op):
         """Half the kernel's longer side."""
         return max(self._shape()) // 2
 
+    def effort(self, grid: Grid) -> float:
+        """One product and sum a weight."""
+        rows, cols = self._shape()
+        return float(rows * cols)
+
     def profile(self, *inputs: Profile) -> Profile:
         """The same bands as floats."""
         return Profile(inputs[0].names, float_dtype(inputs[0]))

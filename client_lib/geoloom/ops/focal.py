@@ -42,6 +42,8 @@ class Focal(Op):
     shape: Literal["square", "circle"] = param("square", doc="Shape of the window.")
     bandwise = True
     reach: ClassVar[int] = REACH
+    sums: ClassVar[int] = 2
+    """How often the window is summed up, at most."""
 
     def check(self) -> None:
         """A radius in pixels is known to fit."""
@@ -68,6 +70,10 @@ class Focal(Op):
                 hint="Zoom out, or use a smaller radius.",
             )
         return margin
+
+    def effort(self, grid: Grid) -> float:
+        """Sums along rows are shared by the rows of the window, so only its height counts (measured)."""
+        return 2.0 * self.sums * (2 * self.margin(grid) + 1)
 
     def profile(self, *inputs: Profile) -> Profile:
         """The same bands and unit, as floats."""
@@ -143,6 +149,8 @@ class FocalMean(Focal):
 class FocalStd(Focal):
     """Standard deviation (of the population) of the valid pixels around each pixel."""
 
+    sums = 3
+
     def statistic(self, data: Array, valid: Mask, widths: Widths) -> Array:
         """Root of the mean square less the squared mean; what is below rounding is 0."""
         numbers = data.astype(np.float64)
@@ -157,6 +165,7 @@ class FocalStd(Focal):
 class Extreme(Focal):
     """The smallest or largest value; the dtype stays."""
 
+    sums = 1
     largest: ClassVar[bool]
 
     def result_dtype(self, source: Profile) -> str:
@@ -197,6 +206,10 @@ class FocalMedian(Focal):
     """Median of the valid pixels around each pixel; of an even number, the mean of the middle two."""
 
     reach = 25
+
+    def effort(self, grid: Grid) -> float:
+        """Every pixel of the window is copied, and moved a few times."""
+        return 4.0 * (2 * self.margin(grid) + 1) ** 2
 
     def statistic(self, data: Array, valid: Mask, widths: Widths) -> Array:
         """Select the middle of each window."""
