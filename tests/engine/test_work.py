@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from geoloom.errors import DemandError, EngineOverloaded
-from geoloom_engine.work import WorkQueue
+from geoloom_engine.work import MOST_RUNAWAYS, WorkQueue
 
 
 def with_queue(
@@ -172,3 +172,68 @@ def test_a_closed_queue_refuses_what_waits() -> None:
         assert await held == "through"
 
     with_queue(use)
+
+
+def test_who_computed_least_goes_first() -> None:
+    order: list[str] = []
+
+    async def use(queue: WorkQueue) -> None:
+        gate = Gate()
+        held = await gate.hold(queue)
+        asked = [("heavy", i, 0.2) for i in range(3)] + [("light", i, 0.0) for i in range(6)]
+
+        def task(name: str, seconds: float) -> None:
+            order.append(name)
+            threading.Event().wait(seconds)
+
+        waiting = [
+            asyncio.ensure_future(queue.run((name, i), name, lambda n=name, s=seconds: task(n, s)))
+            for name, i, seconds in asked
+        ]
+        await asyncio.sleep(0)
+        gate.open()
+        await asyncio.gather(held, *waiting)
+
+    with_queue(use)
+    # One of 0.2 s weighs as much as four that count 0.05 s each.
+    assert order[:5] == ["heavy", *["light"] * 4]
+
+
+def test_nobody_saves_up_turns() -> None:
+    order: list[str] = []
+
+    async def use(queue: WorkQueue) -> None:
+        for i in range(10):
+            await queue.run(i, "long here", lambda: None)
+        gate = Gate()
+        held = await gate.hold(queue)
+        names = ["new"] * 3 + ["long here"] * 3
+        waiting = [
+            asyncio.ensure_future(queue.run((name, i), name, lambda n=name: order.append(n)))
+            for i, name in enumerate(names)
+        ]
+        await asyncio.sleep(0)
+        gate.open()
+        await asyncio.gather(held, *waiting)
+
+    with_queue(use)
+    assert order[:4] != ["new"] * 3 + ["long here"]
+
+
+def test_runaways_are_bounded() -> None:
+    told = threading.Event()
+
+    async def use() -> int:
+        queue = WorkQueue(100, 0.3, 0.1, told.set)
+        gates = [Gate() for _ in range(6)]
+        for i, gate in enumerate(gates):
+            with pytest.raises((DemandError, EngineOverloaded)):
+                await queue.run(i, "a", gate)
+        running = sum(gate.entered.is_set() for gate in gates)
+        for gate in gates:
+            gate.open()
+        queue.close()
+        return running
+
+    assert asyncio.run(asyncio.wait_for(use(), 30)) == MOST_RUNAWAYS + 1
+    assert told.is_set()

@@ -124,7 +124,9 @@ class Supervisor:
             return
         log.error("worker %d (pid %d) ended with %d and is started again", index, pid, code)
         now = time.monotonic()
-        self._deaths = [*(death for death in self._deaths if now - death < DEATH_WINDOW), now]
+        self._deaths = [death for death in self._deaths if now - death < DEATH_WINDOW]
+        if code != 0:
+            self._deaths.append(now)
         if len(self._deaths) > MOST_DEATHS:
             log.error("workers keep ending; the engine stops")
             self._status = 1

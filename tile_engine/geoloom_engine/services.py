@@ -52,7 +52,11 @@ class Services:
         self.hosts = Hosts(settings)
         self.threads = ThreadPoolExecutor(settings.io_threads, "io")
         self.store_threads = ThreadPoolExecutor(4, "store")
-        self.queue = WorkQueue(settings.queue_length, settings.queue_timeout, settings.tile_timeout)
+        self.stopping = asyncio.Event()
+        # The supervisor puts a new worker in the place of one that stops by itself.
+        self.queue = WorkQueue(
+            settings.queue_length, settings.queue_timeout, settings.tile_timeout, self.stopping.set
+        )
         self.chains = ChainDirectory(
             RedisStore(settings.redis_url, ttl=settings.chain_ttl, timeout=STORE_TIMEOUT),
             self.store_threads,
@@ -63,7 +67,6 @@ class Services:
         self.events = EventLog(settings.redis_url, settings.event_ttl, STORE_TIMEOUT)
         self.revocations = Revocations(settings.redis_url, settings.capability_ttl)
         self.tiles = Tiles(self)
-        self.stopping = asyncio.Event()
         self._active = 0
         self._idle = asyncio.Event()
         self._idle.set()

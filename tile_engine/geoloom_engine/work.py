@@ -1,7 +1,8 @@
 """The queue in front of a process's one compute thread.
 
-Sessions take turns, and within a session the newest request goes first: somebody who pans a map
-wants what is in view now, not what has left it. Waiting is bounded in number and in time; a request
+The session that has computed least goes first, so that light maps do not wait for heavy ones; and
+within a session the newest request: somebody who pans a map wants what is in view now, not what has
+left it. Waiting is bounded in number and in time; a request
 nobody waits for any more is dropped. Equal requests share one computation.
 """
 
@@ -19,6 +20,15 @@ from typing import Any
 from geoloom.errors import DemandError, EngineOverloaded
 
 log = logging.getLogger(__name__)
+
+MOST_RUNAWAYS = 2
+"""Computations beyond their budget that may still run while the queue goes on."""
+
+GRAIN = 0.05
+"""Seconds that a computation counts at least: sessions with quick ones take turns."""
+
+REMEMBERED = 1000
+"""Sessions whose share is known while they ask for nothing."""
 
 
 @dataclass(slots=True, eq=False)
@@ -46,15 +56,28 @@ class WorkQueue:
     budget
         Seconds a job may run. Python cannot stop a running computation: its waiters are answered,
         a new thread takes over, and the old one ends when its job does.
+    on_stuck
+        Called when too many of those run on at once, and so no further thread takes over: only the
+        end of the process stops them.
     """
 
-    def __init__(self, length: int, patience: float, budget: float) -> None:
+    def __init__(
+        self,
+        length: int,
+        patience: float,
+        budget: float,
+        on_stuck: Callable[[], None] = lambda: None,
+    ) -> None:
         self._length = length
+        self._on_stuck = on_stuck
         self._patience = patience
         self._budget = budget
         self._loop = asyncio.get_running_loop()
         self._ready = threading.Condition()
         self._sessions: OrderedDict[str, list[Job]] = OrderedDict()
+        self._spent: OrderedDict[str, float] = OrderedDict()
+        self._floor = 0.0
+        self._runaways: list[threading.Thread] = []
         self._jobs: dict[object, Job] = {}
         self._waiting = 0
         self._thread: threading.Thread | None = None
@@ -122,6 +145,9 @@ class WorkQueue:
         job.done.add_done_callback(lambda done: done.cancelled() or done.exception())
         self._jobs[name] = job
         with self._ready:
+            if session not in self._sessions:
+                # Nobody saves up turns by asking for nothing.
+                self._charge(session, 0.0, self._floor)
             self._sessions.setdefault(session, []).append(job)
             self._waiting += 1
             self._ready.notify()
@@ -155,7 +181,6 @@ class WorkQueue:
     def _abandon(self, job: Job) -> None:
         if job.done.done():
             return
-        log.error("a computation exceeded %g s; a new compute thread takes over", self._budget)
         self._forget(job)
         job.done.set_exception(
             DemandError(
@@ -163,7 +188,15 @@ class WorkQueue:
                 hint="Zoom in, or use fewer or smaller neighbourhoods.",
             )
         )
-        self._start()
+        self._runaways = [thread for thread in self._runaways if thread.is_alive()]
+        if self._thread is not None:
+            self._runaways.append(self._thread)
+        if len(self._runaways) > MOST_RUNAWAYS:
+            log.error("%d computations exceeded %g s and run on", len(self._runaways), self._budget)
+            self._on_stuck()
+        else:
+            log.error("a computation exceeded %g s; a new compute thread takes over", self._budget)
+            self._start()
 
     def _start(self) -> None:
         self._thread = threading.Thread(target=self._compute, name="compute", daemon=True)
@@ -172,10 +205,12 @@ class WorkQueue:
     def _compute(self) -> None:
         me = threading.current_thread()
         while (job := self._next(me)) is not None:
+            begun = time.monotonic()
             try:
                 result, error = job.task(), None
             except Exception as failure:  # noqa: BLE001 - handed to those who wait
                 result, error = None, failure
+            self._charge(job.session, max(time.monotonic() - begun, GRAIN))
             if self._loop.is_closed():
                 return
             self._loop.call_soon_threadsafe(self._finish, job, result, error)
@@ -187,7 +222,9 @@ class WorkQueue:
                 if self._closed or self._thread is not me:
                     return None
                 if self._sessions:
-                    session, queue = self._sessions.popitem(last=False)
+                    session = min(self._sessions, key=lambda one: self._spent.get(one, 0.0))
+                    self._floor = max(self._floor, self._spent.get(session, 0.0))
+                    queue = self._sessions.pop(session)
                     job = queue.pop()
                     if queue:
                         self._sessions[session] = queue
@@ -195,6 +232,13 @@ class WorkQueue:
                     job.started = time.monotonic()
                     return job
                 self._ready.wait()
+
+    def _charge(self, session: str, seconds: float, least: float = 0.0) -> None:
+        """Add to what a session has computed, which is at least as much as given."""
+        with self._ready:
+            self._spent[session] = max(self._spent.pop(session, 0.0), least) + seconds
+            while len(self._spent) > REMEMBERED:
+                self._spent.popitem(last=False)
 
     def _finish(self, job: Job, result: Any, error: Exception | None) -> None:
         self._forget(job)
