@@ -11,6 +11,12 @@ from redis.exceptions import RedisError
 AWAY = (RedisError, OSError, TimeoutError)
 """What a server that does not answer raises."""
 
+CONNECTIONS = 8
+"""Connections of one client; further commands wait for one to be free."""
+
+FOLLOWERS = 256
+"""The same of a client whose commands block, each on a connection of its own."""
+
 
 def connect(url: str, timeout: float, *, patient: bool = False) -> redis.asyncio.Redis:
     """A client for one event loop.
@@ -24,13 +30,17 @@ def connect(url: str, timeout: float, *, patient: bool = False) -> redis.asyncio
     patient
         Wait for answers without end, for commands that block.
     """
-    return redis.asyncio.Redis.from_url(
+    # Connections are never given up: as many as requests at the worst moment would stay open for good.
+    pool = redis.asyncio.BlockingConnectionPool.from_url(
         url,
+        max_connections=FOLLOWERS if patient else CONNECTIONS,
+        timeout=timeout,
         socket_timeout=None if patient else timeout,
         socket_connect_timeout=timeout,
         # Once more on a connection that a restarted server had closed, never after a timeout.
         retry=Retry(NoBackoff(), 1, (ConnectionLost,)),
     )
+    return redis.asyncio.Redis.from_pool(pool)
 
 
 def reason(error: Exception) -> str:
