@@ -30,6 +30,8 @@
 
 from __future__ import annotations
 
+import sys
+from types import TracebackType
 from typing import Any
 
 __all__ = [
@@ -100,6 +102,15 @@ class GeoloomError(Exception):
             parts.append(f"(incident {self.incident})")
         return " ".join(parts)
 
+    def _render_traceback_(self) -> list[str]:
+        """The traceback in a notebook: the caller's own lines and the message, without Geoloom's inside.
+
+        IPython asks for it. ``%tb Verbose`` shows everything.
+        """
+        formatter = sys.modules["IPython"].get_ipython().InteractiveTB
+        shown = self.__traceback__ if formatter.mode == "Verbose" else _callers(self.__traceback__)
+        return list(formatter.structured_traceback(type(self), self, shown, tb_offset=1))
+
     def to_json(self) -> dict[str, Any]:
         """The error as the engine's HTTP answers carry it."""
         return {
@@ -110,6 +121,16 @@ class GeoloomError(Exception):
             "hint": self.hint,
             "incident": self.incident,
         }
+
+
+def _callers(frames: TracebackType | None) -> TracebackType | None:
+    """A traceback without the frames of this package."""
+    if frames is None:
+        return None
+    rest = _callers(frames.tb_next)
+    if str(frames.tb_frame.f_globals.get("__name__")).partition(".")[0] == __name__.partition(".")[0]:
+        return rest
+    return TracebackType(rest, frames.tb_frame, frames.tb_lasti, frames.tb_lineno)
 
 
 class ChainError(GeoloomError, ValueError):

@@ -5,6 +5,9 @@ import inspect
 import json
 import pickle
 import re
+import sys
+import traceback
+import types
 
 import pytest
 
@@ -99,3 +102,33 @@ def test_answers_with_gaps(payload: dict[str, object]) -> None:
     error = from_json(payload)
     assert error.message == "The engine answered without a message."
     assert error.hint in (None, "3")
+
+
+def inside(message: str) -> None:
+    """As a function of the package raises: its frames say that they are Geoloom's."""
+    source = "def deep(message):\n    raise error(message)\ndef called(message):\n    deep(message)\n"
+    names = {"__name__": "geoloom.somewhere", "error": errors.ParameterError}
+    exec(compile(source, "somewhere.py", "exec"), names)
+    names["called"](message)
+
+
+@pytest.mark.parametrize(("mode", "frames"), [("Context", 0), ("Verbose", 2)])
+def test_a_notebook_shows_the_callers_lines_and_the_message(monkeypatch, mode, frames):
+    shown = []
+
+    class Formatter:
+        def structured_traceback(self, kind, error, trace, tb_offset):
+            shown.extend(traceback.extract_tb(trace))
+            return [f"{kind.__name__}: {error}"]
+
+    Formatter.mode = mode
+    shell = types.SimpleNamespace(InteractiveTB=Formatter())
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
+    with pytest.raises(errors.ParameterError) as caught:
+        inside("radius must be positive")
+    assert caught.value._render_traceback_() == ["ParameterError: radius must be positive"]
+    assert [one.filename for one in shown].count("somewhere.py") == frames
+    assert shown[0].name == "test_a_notebook_shows_the_callers_lines_and_the_message"
+    assert [one.filename for one in traceback.extract_tb(caught.value.__traceback__)].count(
+        "somewhere.py"
+    ) == 2
