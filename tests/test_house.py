@@ -41,7 +41,7 @@ STOREYS: tuple[frozenset[str], ...] = (
             "store",
         }
     ),
-    frozenset({"image", "lazy"}),
+    frozenset({"image", "lazy", "answer"}),
     frozenset(),  # all that is not named
     frozenset(
         {

@@ -57,6 +57,8 @@ def __dir__() -> list[str]:
 
 def _function(name: str) -> Any:
     """The function of an op that has one, such as ``gl.sqrt``."""
+    import inspect
+
     # `from geoloom import store` asks for the attribute first and loads the module if there is none.
     if importlib.util.find_spec(f"geoloom.{name}") is not None:
         raise AttributeError(f"geoloom.{name} is a module that was not imported yet")
@@ -66,7 +68,11 @@ def _function(name: str) -> Any:
     cls = None if name.startswith("_") else registry().get(name)
     if cls is None or not cls.function:
         raise AttributeError(f"module 'geoloom' has no attribute {name!r}")
-    return function(cls)
+    called = function(cls)
+    first, *rest = inspect.signature(called).parameters.values()
+    named = inspect.signature(called).replace(parameters=[first.replace(name=cls.inputs[0].name), *rest])
+    called.__signature__ = named  # type: ignore[attr-defined]
+    return called
 
 
 __all__ = [

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from geoloom.answer import Explanation, Statistics
 from geoloom.chain import Chain
 from geoloom.errors import BandError, ImageUseError, ParameterError
 from geoloom.lazy import NO_NUMBERS, Lazy
@@ -225,7 +226,7 @@ class Image(Lazy):
         client.register(self.chain)
         return dict(client.point(self.key, lon, lat, zoom)["values"])
 
-    def statistics(self, bbox: tuple[float, float, float, float] | None = None) -> dict[str, dict[str, Any]]:
+    def statistics(self, bbox: tuple[float, float, float, float] | None = None) -> Statistics:
         """Count, min, max, mean, std, percentiles and histogram of each band.
 
         Computed on at most 512 × 512 pixels, as the map would show the area.
@@ -237,13 +238,13 @@ class Image(Lazy):
         """
         client = connected()
         client.register(self.chain)
-        return dict(client.statistics(self.key, bbox)["bands"])
+        return Statistics(client.statistics(self.key, bbox)["bands"])
 
-    def explain(self, zoom: int | None = None) -> dict[str, Any]:
+    def explain(self, zoom: int | None = None) -> Explanation:
         """What a tile in the middle of the image would read and compute: steps, pixels, bytes, cost."""
         client = connected()
         client.register(self.chain)
-        return dict(client.explain(self.key, zoom))
+        return Explanation(client.explain(self.key, zoom))
 
 
 def build(op: Op, *inputs: Any) -> Image:
@@ -268,7 +269,8 @@ def call(cls: type[Op], *args: Any, **kwargs: Any) -> Image:
     try:
         bound = signature.bind(*args, **kwargs)
     except TypeError as error:
-        shown = str(signature).replace("(self, ", "(").replace("(self)", "()")
+        first = "(" if cls.method else f"({cls.inputs[0].name}, "
+        shown = str(signature).replace("(self, ", first).replace("(self)", "()")
         raise ParameterError(f"{cls.name}: {error}.", hint=f"It is called as {cls.name}{shown}.") from None
     bound.apply_defaults()
     values = bound.arguments

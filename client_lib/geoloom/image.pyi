@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from html import escape
 from typing import TYPE_CHECKING, Any
+from geoloom.answer import Explanation, Statistics
 from geoloom.chain import Chain
 from geoloom.errors import BandError, ImageUseError, ParameterError
 from geoloom.lazy import NO_NUMBERS, Lazy
@@ -75,9 +76,9 @@ class Image(Lazy):
         ...
     def point(self, lon: float, lat: float, zoom: int | None=None) -> dict[str, float | None]:
         ...
-    def statistics(self, bbox: tuple[float, float, float, float] | None=None) -> dict[str, dict[str, Any]]:
+    def statistics(self, bbox: tuple[float, float, float, float] | None=None) -> Statistics:
         ...
-    def explain(self, zoom: int | None=None) -> dict[str, Any]:
+    def explain(self, zoom: int | None=None) -> Explanation:
         ...
     def absolute(self) -> Image: ...
     def __abs__(self) -> Image: ...

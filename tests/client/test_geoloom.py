@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import pkgutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import sys
 import pytest
 
 import geoloom as gl
+from geoloom.errors import ParameterError
 from geoloom.op import registry
 
 FUNCTIONS = sorted(name for name, cls in registry().items() if cls.function)
@@ -42,3 +44,9 @@ def test_unknown_names_are_refused_as_python_does():
         gl.nosuch
     with pytest.raises(AttributeError):
         gl._private
+
+
+def test_functions_name_their_first_image():
+    assert list(inspect.signature(gl.where).parameters) == ["condition", "chosen", "other"]
+    with pytest.raises(ParameterError, match=r"where\(condition, chosen, other\)"):
+        gl.where(1)

@@ -1,0 +1,68 @@
+"""The engine's answers as people read them: dicts of what it said, shown as a few lines of text."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import Any
+
+_COLUMNS = (
+    ("count", "count"),
+    ("min", "min"),
+    ("2 %", "2"),
+    ("median", "50"),
+    ("98 %", "98"),
+    ("max", "max"),
+    ("mean", "mean"),
+    ("std", "std"),
+)
+
+
+class Statistics(dict[str, dict[str, Any]]):
+    """Numbers by band: ``statistics["B4"]["mean"]``; shown as a table, without the histograms."""
+
+    def __repr__(self) -> str:
+        rows = [["", *(title for title, _ in _COLUMNS)]]
+        for band, numbers in self.items():
+            every = {**numbers, **(numbers.get("percentiles") or {})}
+            rows.append([band, *(_number(every.get(name)) for _, name in _COLUMNS)])
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        return "\n".join(
+            "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
+        )
+
+
+class Explanation(dict[str, Any]):
+    """What a tile reads and computes, as the engine plans it; shown a step a line."""
+
+    def __repr__(self) -> str:
+        z, x, y = self["tile"]
+        lines = [
+            f"Tile {z}/{x}/{y} reads {self['pixels']:,} pixels ({_size(self['bytes'])}) "
+            f"and gives {', '.join(self['bands'])} as {self['dtype']}."
+        ]
+        return "\n".join([*lines, *(f"  {_step(step)}" for step in self["steps"])])
+
+
+def _step(step: dict[str, Any]) -> str:
+    margin = f", margin {step['margin']} px" if step.get("margin") else ""
+    if step["op"] == "read":
+        level = f"overview {step['level']}" if step["level"] else "full resolution"
+        width, height = step["window"][2:]
+        name = PurePosixPath(step["href"]).name
+        bands = ", ".join(step["bands"])
+        return f"read {name} [{bands}], {level}, {width} × {height} px, {step['resampling']}{margin}"
+    given = ", ".join(f"{name}={value!r}" for name, value in step["params"].items())
+    return f"{step['op']}({given}) {step['dtype']}{margin}"
+
+
+def _number(value: Any) -> str:
+    if value is None:
+        return "none"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def _size(count: int) -> str:
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count} bytes"

@@ -1,0 +1,69 @@
+"""Answers: dicts that are read at a glance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from geoloom.answer import Explanation, Statistics
+
+BAND: dict[str, Any] = {
+    "count": 103067,
+    "min": -0.511988,
+    "max": 0.644436,
+    "mean": -0.038659,
+    "std": 0.366466,
+    "percentiles": {"2": -0.436241, "25": -0.395, "50": -0.17017, "75": 0.3459, "98": 0.52884},
+    "histogram": {"edges": [0.0, 1.0], "counts": [103067]},
+}
+EMPTY: dict[str, Any] = {**dict.fromkeys(BAND), "count": 0}
+READ: dict[str, Any] = {
+    "op": "read",
+    "href": "/data/dem.tif",
+    "bands": ["elevation"],
+    "resampling": "bilinear",
+    "level": 1,
+    "window": [755, 560, 440, 350],
+    "margin": 1,
+}
+PLAN: dict[str, Any] = {
+    "tile": [9, 86, 198],
+    "steps": [READ, {"op": "slope", "params": {"z_factor": 1.0}, "dtype": "float32", "margin": 0}],
+    "pixels": 154000,
+    "bytes": 462000,
+    "bands": ["slope"],
+    "dtype": "float32",
+}
+
+
+def test_statistics_are_a_table_and_still_a_dict():
+    found = Statistics({"NDVI": BAND, "empty": EMPTY})
+    assert found["NDVI"]["mean"] == BAND["mean"]
+    title, ndvi, empty = repr(found).splitlines()
+    assert title.split() == ["count", "min", "2", "%", "median", "98", "%", "max", "mean", "std"]
+    assert ndvi.split() == [
+        *("NDVI", "103,067", "-0.512", "-0.4362", "-0.1702"),
+        *("0.5288", "0.6444", "-0.03866", "0.3665"),
+    ]
+    assert empty.split() == ["empty", "0", *["none"] * 7]
+    assert len({len(line) for line in (title, ndvi, empty)}) == 1
+
+
+def test_statistics_of_nothing():
+    assert "count" in repr(Statistics())
+
+
+def test_an_explanation_has_a_line_a_step():
+    found = Explanation(PLAN)
+    assert found["pixels"] == 154000
+    assert repr(found).splitlines() == [
+        "Tile 9/86/198 reads 154,000 pixels (462.0 kB) and gives slope as float32.",
+        "  read dem.tif [elevation], overview 1, 440 × 350 px, bilinear, margin 1 px",
+        "  slope(z_factor=1.0) float32",
+    ]
+
+
+def test_sizes_and_full_resolution():
+    small = Explanation({**PLAN, "bytes": 54, "steps": [{**READ, "level": 0, "margin": 0}]})
+    assert "(54 bytes)" in repr(small)
+    assert repr(small).endswith("full resolution, 440 × 350 px, bilinear")
+    assert "(2.5 GB)" in repr(Explanation({**PLAN, "bytes": 2_500_000_000}))
