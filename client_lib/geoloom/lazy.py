@@ -2,17 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Any
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
 
 from geoloom.errors import ImageUseError
 
 NO_NUMBERS = "Show it on a map, or ask for numbers: image.point(lon, lat), image.statistics()."
+REDUCTIONS = frozenset({"mean", "min", "max", "std", "var", "median", "sum", "any", "all", "values", "shape"})
+"""What an array has and an image cannot have."""
 
 
 class Lazy:
     """Base of `Image`: refuses to be used as if it were numbers."""
 
     __slots__ = ()
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            message = f"{type(self).__name__!r} object has no attribute {name!r}."
+            raise AttributeError(f"{message} {self._advice(name)}".rstrip())
+
+    def _advice(self, name: str) -> str:
+        """What somebody who asked for an unknown attribute may have meant."""
+        if name.startswith("_"):
+            return ""
+        if name in REDUCTIONS:
+            return NO_NUMBERS
+        known = [one for one in dir(type(self)) if not one.startswith("_")]
+        if name in (bands := getattr(self, "band_names", ())):
+            return f"Bands are image[{name!r}]."
+        near = get_close_matches(name, [*known, *bands], n=1)
+        if not near:
+            return ""
+        return f"Did you mean image[{near[0]!r}]?" if near[0] in bands else f"Did you mean {near[0]}?"
 
     def __bool__(self) -> bool:
         raise ImageUseError(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from geoloom.chain import Chain
-from geoloom.errors import ParameterError
+from geoloom.errors import ParameterError, SourceNotFound
 from geoloom.image import Image, connected
 from geoloom.op import Op, Profile, profiles
 from geoloom.ops.open import Open
@@ -27,7 +29,10 @@ def open(href: Any) -> Image:  # noqa: A001 - the public name, as gl.open
         If the file is missing, refused, damaged or not georeferenced.
     """
     op = Open(href=_absolute(href))
-    info = connected().info(op.href)
+    try:
+        info = connected().info(op.href)
+    except SourceNotFound as error:
+        raise SourceNotFound(error.message, hint=_nearby(op.href) or error.hint) from None
     return Image(op.chain(), Profile.of_source(info), {op.href: info})
 
 
@@ -69,6 +74,25 @@ def diff(a: Image, b: Image) -> str:
 
     found = lines("-", a.chain, b.chain) + lines("+", b.chain, a.chain)
     return "\n".join(found) or "The chains are equal."
+
+
+def _nearby(href: str) -> str | None:
+    """What lies where the embedded engine looked for a file."""
+    path = Path(href)
+    if os.environ.get("GEOLOOM_ENGINE_URL") or "://" in href or path.is_file():
+        return None
+    try:
+        folder = next(one for one in (path, *path.parents) if one.is_dir())
+        names = sorted(one.name for one in folder.iterdir() if not one.name.startswith("."))
+    except (OSError, StopIteration):
+        return None
+    if folder == path and names:
+        return f"It holds {', '.join(names[:8])}{' …' if len(names) > 8 else ''}."
+    if folder == path:
+        return None
+    missing = path.relative_to(folder).parts[0]
+    near = get_close_matches(missing, names, n=3, cutoff=0.7)
+    return f"There is no {missing} in {folder}" + (f"; did you mean {' or '.join(near)}?" if near else ".")
 
 
 def _absolute(href: Any) -> Any:

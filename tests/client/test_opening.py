@@ -97,3 +97,29 @@ def test_diff_shows_the_steps_that_differ(engine):
     assert "+ constant(value=2)" in text
     assert "open" not in text
     assert opening.diff(image, image) == "The chains are equal."
+
+
+def test_a_missing_file_is_told_with_what_lies_there(engine, tmp_path, monkeypatch):
+    monkeypatch.delenv("GEOLOOM_ENGINE_URL", raising=False)
+    (tmp_path / "mising.tif").touch()
+    with pytest.raises(SourceNotFound) as caught:
+        opening.open(tmp_path / "missing.tif")
+    assert caught.value.hint == f"There is no missing.tif in {tmp_path}; did you mean mising.tif?"
+    with pytest.raises(SourceNotFound) as caught:
+        opening.open(tmp_path / "scenes" / "missing.tif")
+    assert caught.value.hint == f"There is no scenes in {tmp_path}."
+    (tmp_path / "missing.tif").mkdir()
+    with pytest.raises(SourceNotFound) as caught:
+        opening.open(tmp_path / "missing.tif")
+    assert caught.value.hint is None
+    (tmp_path / "missing.tif" / "B1.tif").touch()
+    with pytest.raises(SourceNotFound) as caught:
+        opening.open(tmp_path / "missing.tif")
+    assert caught.value.hint == "It holds B1.tif."
+
+
+def test_files_of_an_engine_elsewhere_are_not_looked_for_here(engine, tmp_path, monkeypatch):
+    monkeypatch.setenv("GEOLOOM_ENGINE_URL", "https://engine.example")
+    with pytest.raises(SourceNotFound) as caught:
+        opening.open(tmp_path / "missing.tif")
+    assert caught.value.hint is None
