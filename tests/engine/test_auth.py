@@ -29,13 +29,9 @@ def test_any_changed_character_is_refused(session: str, data: st.DataObject) -> 
     place = data.draw(st.integers(0, len(token) - 1))
     letter = data.draw(st.sampled_from("ABCDwxyz0189-_").filter(lambda one: one != token[place]))
     changed = token[:place] + letter + token[place + 1 :]
-    try:
-        found = SIGNER.verify(changed, KEY)
-    except CapabilityError:
-        return
-    # The last character's lowest bits may mean nothing; the token then says the same.
-    assert place == len(token) - 1
-    assert found == SIGNER.verify(token, KEY)
+    for other in (changed, token + letter, token + "=", token[:-1]):
+        with pytest.raises(CapabilityError):
+            SIGNER.verify(other, KEY)
 
 
 @given(st.text(max_size=200))

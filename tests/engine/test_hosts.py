@@ -41,5 +41,11 @@ def test_an_engine_for_other_machines_has_a_token_instead() -> None:
 def test_origins() -> None:
     assert LOOPBACK.trusts_origin("http://localhost:8888")
     assert NAMED.trusts_origin("https://lab.example")
-    for origin in ("null", "https://evil.example", "https://lab.example.evil", "", "http://["):
+    strange = (
+        "http://evil.example\\@localhost",
+        "http://localhost/x",
+        "file://localhost",
+        "http://x@localhost",
+    )
+    for origin in ("null", "https://evil.example", "https://lab.example.evil", "", "http://[", *strange):
         assert not NAMED.trusts_origin(origin)

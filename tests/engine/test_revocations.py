@@ -39,6 +39,20 @@ def test_a_revoked_session_is_refused_by_all(valkey: str) -> None:
     with_two(valkey, use)
 
 
+def test_after_a_long_silence_a_request_waits_for_the_look(
+    valkey: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def use(first: Revocations, second: Revocations, session: str) -> None:
+        await second.check(session)
+        await first.revoke(session)
+        await second.check(session)
+        monkeypatch.setattr(Revocations, "STALE", 0.0)
+        with pytest.raises(CapabilityError, match="withdrawn"):
+            await second.check(session)
+
+    with_two(valkey, use)
+
+
 def test_a_revocation_is_kept_as_long_as_a_capability_could_be_valid(valkey: str) -> None:
     async def use(first: Revocations, second: Revocations, session: str) -> None:
         await first.revoke(session)

@@ -385,6 +385,14 @@ def test_json_needs_the_token(engine: RunningEngine) -> None:
         stranger.info("/x")
 
 
+def test_a_wrong_method_is_answered_as_such(engine: RunningEngine, chain: Chain) -> None:
+    path = path_of(engine.client().register(chain))
+    for method in ("HEAD", "PUT", "OPTIONS", "PURGE"):
+        answer = engine.ask(method, path, token=False)
+        assert (answer.status, answer.headers["cache-control"]) == (405, "no-store")
+        assert answer.headers["content-type"] == "image/png"
+
+
 def test_foreign_names_and_pages_are_refused(engine: RunningEngine, chain: Chain) -> None:
     for headers, status in (
         ({"Host": "localhost:1"}, 200),

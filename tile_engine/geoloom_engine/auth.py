@@ -126,6 +126,9 @@ def _split(token: str) -> tuple[bytes, bytes]:
         if len(token) > _LONGEST:
             raise ValueError
         raw = base64.b64decode(token.encode("ascii") + b"=" * (-len(token) % 4), b"-_", validate=True)
+        # Two texts of one token would be two keys to anything that remembers tokens.
+        if base64.urlsafe_b64encode(raw).rstrip(b"=") != token.encode():
+            raise ValueError
         if len(raw) <= _HEAD.size + _MAC_BYTES or not SESSION_NAME.fullmatch(
             raw[_HEAD.size : -_MAC_BYTES].decode("ascii")
         ):

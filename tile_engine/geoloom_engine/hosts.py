@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from urllib.parse import urlsplit
 
 from geoloom_engine.settings import LOOPBACK, Settings
+
+_ORIGIN = re.compile(r"https?://[^/@\\?#\s]+/?", re.IGNORECASE)
+"""Scheme, host and port: what browsers send, and nothing that others might read differently."""
 
 
 class Hosts:
@@ -31,7 +35,9 @@ class Hosts:
 
     def trusts_origin(self, origin: str) -> bool:
         """Whether pages of this origin may call."""
-        return origin.rstrip("/").lower() in self._origins or _is_loopback(_hostname(origin))
+        if origin.rstrip("/").lower() in self._origins:
+            return True
+        return bool(_ORIGIN.fullmatch(origin)) and _is_loopback(_hostname(origin))
 
 
 def _hostname(url: str) -> str:

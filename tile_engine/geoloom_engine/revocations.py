@@ -21,6 +21,8 @@ class Revocations:
     NAME = "geoloom:revoked"
     FRESH = 5.0
     """Seconds after which the set is looked up again, beside the requests, which do not wait for it."""
+    STALE = 15.0
+    """Seconds after which they do: where nobody asked for long, nothing has been looked up."""
 
     def __init__(self, url: str, keep: float) -> None:
         self._redis = connect(url, TIMEOUT)
@@ -32,7 +34,7 @@ class Revocations:
     async def check(self, session: str) -> None:
         """Raise CapabilityError if the session's capabilities were revoked."""
         age = time.monotonic() - self._checked
-        if age == float("inf"):
+        if age > self.STALE:
             await self._look()
         elif age > self.FRESH:
             self._begin_look()

@@ -128,7 +128,8 @@ class Access:
                 f"{short_name(href)} lies at {url.host}, outside the addresses this engine may read.",
                 hint=_ALLOW_HINT,
             )
-        return Place(href, href, remote=True)
+        # GDAL and urllib know the scheme in small letters only.
+        return Place(href, url.scheme + href[len(url.scheme) :], remote=True)
 
     def _resolve_path(self, href: str) -> Place:
         path = href

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from geoloom.chain import is_key
 from geoloom.errors import DemandError, EngineFault, EngineUnreachable, GeoloomError, RequestError
@@ -13,6 +14,9 @@ from geoloom_engine.picture import error_tile, reason_tile
 from geoloom_engine.routes.base import Handler
 from geoloom_engine.tile_cache import TileName
 
+if TYPE_CHECKING:
+    from geoloom_engine.services import Services
+
 _RATIO = re.compile(r"@([1-4])x")
 
 
@@ -22,9 +26,9 @@ class ChainTile(Handler):
     route = "tiles"
     guarded = False
 
-    def prepare(self) -> None:
-        """Note what is asked, for `answer_error`."""
-        super().prepare()
+    def initialize(self, services: Services) -> None:
+        """Note what is asked, for `answer_error`; also wrong methods come there."""
+        super().initialize(services)
         self._capability: Capability | None = None
         self._tile: Tile | None = None
         self._ratio = 1
