@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -26,12 +27,12 @@ def legend_html(legend: Mapping[str, Any], *, named: bool = True) -> str:
         `limits` ((low, high) a band), `colors` (a ramp's, low to high), `labels` ((text, colour) a class) and
         `bands` (of a colour picture). Kind group has several of them as `parts`.
     named
-        Whether to begin with the name of the values; their unit is shown in any case.
+        Whether to begin with the name of the values. Their unit stands behind it, else behind the last mark.
     """
     kind = legend.get("kind")
     title = _title(legend, named)
     if kind in ("ramp", "grey"):
-        return title + _bar(legend)
+        return title + _bar(legend, "" if title else unit_text(legend.get("unit")))
     if kind == "classes":
         return title + _classes(legend.get("labels") or ())
     if kind == "rgb":
@@ -66,8 +67,10 @@ def _decimals(magnitude: float) -> int:
 
 def _title(legend: Mapping[str, Any], named: bool) -> str:
     name, unit = str(legend.get("name") or "") if named else "", unit_text(legend.get("unit"))
+    if not name:
+        return ""
     words = " ".join(part for part in (escape(name), f"[{escape(unit)}]" if unit else "") if part)
-    return f'<div class="geoloom-legend-title">{words}</div>' if words else ""
+    return f'<div class="geoloom-legend-title">{words}</div>'
 
 
 def unit_text(unit: object) -> str:
@@ -75,7 +78,7 @@ def unit_text(unit: object) -> str:
     return "" if not unit or unit == "1" else "°" if unit == "degree" else str(unit)
 
 
-def _bar(legend: Mapping[str, Any]) -> str:
+def _bar(legend: Mapping[str, Any], unit: str) -> str:
     colors = [c for c in map(_colour, legend.get("colors") or ("#000000", "#ffffff")) if c]
     if len(colors) == 1:
         colors = colors * 2
@@ -85,7 +88,10 @@ def _bar(legend: Mapping[str, Any]) -> str:
     ends = ""
     if limits:
         low, high = limits[0]
-        marks = "".join(f"<span>{number(value)}</span>" for value in (low, (low + high) / 2, high))
+        decimals = 2 - math.floor(math.log10(abs(high - low) or 1))
+        shown = [number(round(value, decimals)) for value in (low, (low + high) / 2, high)]
+        shown[-1] += f" {escape(unit)}" if unit else ""
+        marks = "".join(f"<span>{text}</span>" for text in shown)
         ends = f'<div style="display:flex;justify-content:space-between">{marks}</div>'
     return (
         '<div class="geoloom-legend-bar" style="height:10px;border:1px solid rgba(128,128,128,.6);'

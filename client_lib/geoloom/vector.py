@@ -46,7 +46,7 @@ def leaflet_layer(item: Any) -> ipyleaflet.Layer:
     if hasattr(item, "__geo_interface__"):
         return as_text(ipyleaflet.GeoJSON(data=_collection(item.__geo_interface__)))
     raise ParameterError(
-        f"A {type(item).__name__} cannot be shown on a map.",
+        f"This {type(item).__name__} cannot be shown on a map.",
         hint="Open the file first: m.add_layer(gl.open(…))."
         if isinstance(item, str | os.PathLike)
         else "Give an image, GeoJSON, a GeoDataFrame or an ipyleaflet layer.",

@@ -48,6 +48,14 @@ def test_a_ramp_shows_its_ends_middle_and_unit() -> None:
     assert "linear-gradient(to right,#000000ff,#ffffffff)" in html
 
 
+def test_marks_have_three_digits_and_the_unit_follows_the_last() -> None:
+    html = legend_html({"kind": "ramp", "unit": "degree", "limits": [[0.0519, 17.61]]}, named=False)
+    assert "title" not in html
+    assert [">0.1<" in html, ">8.8<" in html, ">17.6 °<" in html] == [True] * 3
+    assert ">123000<" in legend_html({"kind": "grey", "limits": [[123456, 923456]]})
+    assert ">5<" in legend_html({"kind": "grey", "limits": [[5, 5]]})
+
+
 def test_a_ramp_of_many_colours_keeps_its_last() -> None:
     colors = [f"#0000{level:02x}ff" for level in range(255)]
     html = legend_html({"kind": "ramp", "limits": [[0, 1]], "colors": colors})
