@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -71,13 +72,13 @@ def _ramp(image: Any, engine: Any, vmin: Level, vmax: Level, colormap: Any) -> t
             hint=f'Choose one, for example image["{names[0]}"].',
         )
     band = image if len(names) == 1 else image[names[0]]
-    limits, measured = _limits(band, engine, names[:1], vmin, vmax)
+    limits, how = _limits(band, engine, names[:1], vmin, vmax)
     look = band.scale(*limits[0])
     if colormap is None:
         colormap = "greys_r" if image.profile.dtype.startswith("uint") else "viridis"
     look = look.colormap(colormap) if isinstance(colormap, str) else look.colors(list(colormap))
     only = f"{names[0]} of {len(names)} bands, " if len(names) > 1 else ""
-    return look, only + _note(limits, measured)
+    return look, only + _note(limits, how)
 
 
 def _picture(image: Any, engine: Any, vmin: Level, vmax: Level) -> tuple[Any, str]:
@@ -87,9 +88,9 @@ def _picture(image: Any, engine: Any, vmin: Level, vmax: Level) -> tuple[Any, st
     bands = f"{', '.join(picture)} as red, green, blue"
     if chosen and image.profile.dtype == "uint8" and vmin is None and vmax is None:
         return image.rgb(*picture).scale(0, 255), f"{bands}, as in the file"
-    limits, measured = _limits(image[list(picture)], engine, picture, vmin, vmax)
+    limits, how = _limits(image[list(picture)], engine, picture, vmin, vmax)
     flat = [value for pair in limits for value in pair]
-    return image.rgb(*picture).scale(*flat), f"{bands}, {_note(limits, measured)}"
+    return image.rgb(*picture).scale(*flat), f"{bands}, {_note(limits, how)}"
 
 
 def _colour_bands(names: Sequence[str], sources: Iterable[Mapping[str, Any]]) -> tuple[str, ...] | None:
@@ -107,20 +108,23 @@ def _colour_bands(names: Sequence[str], sources: Iterable[Mapping[str, Any]]) ->
 
 def _limits(
     image: Any, engine: Any, names: Sequence[str], vmin: Level, vmax: Level
-) -> tuple[list[Limits], bool]:
-    """(low, high) of each band, and whether any of them had to be measured."""
+) -> tuple[list[Limits], str]:
+    """(low, high) of each band, and what was measured to get them ("" if all were given)."""
     lows, highs = _each(vmin, "vmin", names), _each(vmax, "vmax", names)
-    measured = None in lows or None in highs
-    if measured:
+    if None not in lows and None not in highs:
+        how = ""
+    else:
         bands = engine.statistics(engine.register(image.chain).key)["bands"]
+        valid = any((bands.get(name) or {}).get("percentiles") for name in names)
+        how = "2–98 %" if valid else "no valid pixels found"
         for index, name in enumerate(names):
             low, high = _measured(bands.get(name) or {})
             lows[index] = low if lows[index] is None else lows[index]
             highs[index] = high if highs[index] is None else highs[index]
     pairs = [(float(low or 0.0), float(high or 0.0)) for low, high in zip(lows, highs, strict=True)]
-    if measured:
+    if how:
         pairs = [(low, high) if low < high else (low, low + 1.0) for low, high in pairs]
-    return pairs, measured
+    return pairs, how
 
 
 def _measured(band: Mapping[str, Any]) -> Limits:
@@ -130,7 +134,15 @@ def _measured(band: Mapping[str, Any]) -> Limits:
         return 0.0, 1.0
     if low == high and band.get("min") is not None and band.get("max") is not None:
         low, high = band["min"], band["max"]
-    return float(low), float(high)
+    return _round(float(low), float(high))
+
+
+def _round(low: float, high: float) -> Limits:
+    """Limits that a legend can show in few digits: rounded to a hundredth of what lies between them."""
+    if not 0 < high - low < math.inf:
+        return low, high
+    digits = 2 - math.floor(math.log10(high - low))
+    return round(low, digits) + 0.0, round(high, digits) + 0.0
 
 
 def _each(level: Level, word: str, names: Sequence[str]) -> list[float | None]:
@@ -145,11 +157,10 @@ def _each(level: Level, word: str, names: Sequence[str]) -> list[float | None]:
     return values
 
 
-def _note(limits: Sequence[Limits], measured: bool) -> str:
+def _note(limits: Sequence[Limits], how: str) -> str:
     shown = list(
         dict.fromkeys(
             f"{number(low)}{'–' if low >= 0 and high >= 0 else ' to '}{number(high)}" for low, high in limits
         )
     )
-    how = " (2–98 %)" if measured else ""
-    return f"stretched {', '.join(shown)}{how}"
+    return f"stretched {', '.join(shown)}{f' ({how})' if how else ''}"

@@ -57,6 +57,27 @@ def test_bool_becomes_two_classes(paper: Any, paper_engine: Any) -> None:
     assert note == "false and true"
 
 
+@pytest.mark.parametrize(
+    ("measured", "limits"),
+    [
+        ((0.051912, 17.6021), "0.1–17.6"),
+        ((452.3, 1648.7), "450–1650"),
+        ((-0.436241, 0.528842), "−0.436 to 0.529"),
+        ((-0.001, 999.0), "0–999"),
+        ((-1.7e308, 1.7e308), "−1.7e+308 to 1.7e+308"),
+    ],
+)
+def test_measured_limits_have_few_digits(paper: Any, paper_engine: Any, measured: Any, limits: str) -> None:
+    paper_engine.percentiles = {"ndvi": measured}
+    _, note = styled(paper(), paper_engine)
+    assert note == f"stretched {limits} (2–98 %)"
+
+
+def test_an_image_without_a_valid_pixel_says_so(paper: Any, paper_engine: Any) -> None:
+    _, note = styled(paper(), paper_engine)
+    assert note == "stretched 0–1 (no valid pixels found)"
+
+
 @pytest.mark.parametrize("percentiles", [{}, {"ndvi": (3.0, 3.0)}])
 def test_nothing_to_measure_still_gives_a_ramp(paper: Any, paper_engine: Any, percentiles: Any) -> None:
     paper_engine.percentiles = percentiles
