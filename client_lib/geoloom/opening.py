@@ -92,7 +92,8 @@ def _nearby(href: str) -> str | None:
         return None
     missing = path.relative_to(folder).parts[0]
     near = get_close_matches(missing, names, n=3, cutoff=0.7)
-    return f"There is no {missing} in {folder}" + (f"; did you mean {' or '.join(near)}?" if near else ".")
+    looked = f"Looked in {folder}" if missing == path.name else f"There is no folder {missing} in {folder}"
+    return looked + (f"; did you mean {' or '.join(near)}?" if near else ".")
 
 
 def _absolute(href: Any) -> Any:

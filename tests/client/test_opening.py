@@ -104,10 +104,10 @@ def test_a_missing_file_is_told_with_what_lies_there(engine, tmp_path, monkeypat
     (tmp_path / "mising.tif").touch()
     with pytest.raises(SourceNotFound) as caught:
         opening.open(tmp_path / "missing.tif")
-    assert caught.value.hint == f"There is no missing.tif in {tmp_path}; did you mean mising.tif?"
+    assert caught.value.hint == f"Looked in {tmp_path}; did you mean mising.tif?"
     with pytest.raises(SourceNotFound) as caught:
         opening.open(tmp_path / "scenes" / "missing.tif")
-    assert caught.value.hint == f"There is no scenes in {tmp_path}."
+    assert caught.value.hint == f"There is no folder scenes in {tmp_path}."
     (tmp_path / "missing.tif").mkdir()
     with pytest.raises(SourceNotFound) as caught:
         opening.open(tmp_path / "missing.tif")
