@@ -1,7 +1,8 @@
-"""The engine's answers as people read them: dicts of what it said, shown as a few lines of text."""
+"""The engine's answers as people read them: a few lines of text."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -41,6 +42,23 @@ class Explanation(dict[str, Any]):
             f"and gives {', '.join(self['bands'])} as {self['dtype']}."
         ]
         return "\n".join([*lines, *(f"  {_step(step)}" for step in self["steps"])])
+
+
+def place(bounds: Sequence[float] | None, source: Mapping[str, Any] | None) -> str:
+    """Where an image lies and how large its pixels are, in words.
+
+    Parameters
+    ----------
+    bounds
+        West, south, east, north in degrees.
+    source
+        What the engine said of the file with the finest pixels.
+    """
+    if bounds is None or source is None:
+        return "everywhere"
+    west, east = (f"{abs(one):.4g}° {'W' if one < 0 else 'E'}" for one in (bounds[0], bounds[2]))
+    south, north = (f"{abs(one):.4g}° {'S' if one < 0 else 'N'}" for one in (bounds[1], bounds[3]))
+    return f"{west} to {east}, {south} to {north}; pixels of {source['ground_resolution']:.3g} m"
 
 
 def _step(step: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from geoloom.answer import Explanation, Statistics
+from geoloom.answer import Explanation, Statistics, place
 from geoloom.chain import Chain
 from geoloom.errors import BandError, ImageUseError, ParameterError
 from geoloom.lazy import NO_NUMBERS, Lazy
@@ -127,6 +127,7 @@ class Image(Lazy):
             ("bands", ", ".join(self.band_names)),
             ("dtype", self.dtype + (f", {self.unit}" if self.unit else "")),
             ("CRS", self.crs or "none: the same everywhere"),
+            ("place", place(self.bounds, self._finest())),
             ("source", ", ".join(self._sources) or "none"),
             ("steps", " → ".join(self.steps()[-6:])),
             ("key", self.key),

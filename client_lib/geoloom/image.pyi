@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from html import escape
 from typing import TYPE_CHECKING, Any
-from geoloom.answer import Explanation, Statistics
+from geoloom.answer import Explanation, Statistics, place
 from geoloom.chain import Chain
 from geoloom.errors import BandError, ImageUseError, ParameterError
 from geoloom.lazy import NO_NUMBERS, Lazy

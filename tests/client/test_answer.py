@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from geoloom.answer import Explanation, Statistics
+from geoloom.answer import Explanation, Statistics, place
 
 BAND: dict[str, Any] = {
     "count": 103067,
@@ -67,3 +67,12 @@ def test_sizes_and_full_resolution():
     assert "(54 bytes)" in repr(small)
     assert repr(small).endswith("full resolution, 440 × 350 px, bilinear")
     assert "(2.5 GB)" in repr(Explanation({**PLAN, "bytes": 2_500_000_000}))
+
+
+def test_a_place_has_sides_and_pixels():
+    finest = {"ground_resolution": 20.0004}
+    assert place((-75.7298, 37.5848, -75.509, 37.7614), finest) == (
+        "75.73° W to 75.51° W, 37.58° N to 37.76° N; pixels of 20 m"
+    )
+    assert place((170, -10.5, -170, 0), finest).startswith("170° E to 170° W, 10.5° S to 0° N;")
+    assert place(None, None) == "everywhere"
