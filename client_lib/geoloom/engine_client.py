@@ -173,8 +173,14 @@ class EngineClient:
         timeout
             Seconds after which the engine answers that nothing happened.
         """
-        query = urlencode({"timeout": f"{timeout:g}"} | ({} if after is None else {"after": after}))
-        return self._json("GET", f"/events?{query}", timeout=timeout + 15)
+
+        def path(seconds: float) -> str:
+            return "/events?" + urlencode(
+                {"timeout": f"{seconds:g}"} | ({} if after is None else {"after": after})
+            )
+
+        # Maps stay grey until they hear that the engine was restarted: it is not waited upon.
+        return self._json("GET", path(timeout), timeout=timeout + 15, if_moved=path(0))
 
     def health(self) -> dict[str, Any]:
         """Nonce, version, pid and uptime of the engine."""
@@ -207,9 +213,14 @@ class EngineClient:
                 time.sleep(RETRY_PAUSE)
 
     def _json(
-        self, method: str, path: str, body: bytes | None = None, timeout: float = TIMEOUT
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        timeout: float = TIMEOUT,
+        if_moved: str | None = None,
     ) -> dict[str, Any]:
-        content = self._connection.request(method, path, body, timeout)
+        content = self._connection.request(method, path, body, timeout, if_moved)
         try:
             answer = json.loads(content)
         except ValueError:

@@ -52,8 +52,22 @@ class EngineConnection:
         for _, connection in idle:
             connection.close()
 
-    def request(self, method: str, path: str, body: bytes | None = None, timeout: float = TIMEOUT) -> bytes:
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        timeout: float = TIMEOUT,
+        if_moved: str | None = None,
+    ) -> bytes:
         """The body of a successful answer.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait for the answer.
+        if_moved
+            Path to ask a restarted engine for instead.
 
         Raises
         ------
@@ -70,10 +84,10 @@ class EngineConnection:
                 raise _unreachable(endpoint, error) from None
             # A restarted embedded engine has another secret and maybe another port.
             endpoint = self.locate(True)
-            status, content = self._again(endpoint, method, path, body, timeout)
+            status, content = self._again(endpoint, method, if_moved or path, body, timeout)
         if status == 401 and self.moves:
             endpoint = self.locate(True)
-            status, content = self._again(endpoint, method, path, body, timeout)
+            status, content = self._again(endpoint, method, if_moved or path, body, timeout)
         if 200 <= status < 300:
             return content
         raise _refused(endpoint, status, content)

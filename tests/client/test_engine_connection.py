@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
@@ -41,3 +43,31 @@ def test_an_engine_that_stays_away_is_looked_for_once() -> None:
     with pytest.raises(EngineUnreachable):
         EngineConnection(locate, False, "me").request("GET", "/healthz")
     assert looked == [False]
+
+
+def test_a_restarted_engine_may_be_asked_something_else() -> None:
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        ports = {False: closed_port(), True: server.server_port}
+
+        def locate(verify: bool) -> Endpoint:
+            return Endpoint(f"http://127.0.0.1:{ports[verify]}", "t", 1, "n")
+
+        connection = EngineConnection(locate, True, "me")
+        assert connection.request("GET", "/events?timeout=10", if_moved="/events?timeout=0") == b"{}"
+        thread.join(10)
+        connection.close()
+    assert asked == ["/events?timeout=0"]
