@@ -108,8 +108,7 @@ class Op:
         if unknown:
             known = ", ".join(one.name for one in self.parameters) or "none"
             raise ParameterError(
-                f"{self.name}() has no parameter {min(unknown)[:60]!a}.",
-                hint=f"Its parameters are: {known}.",
+                f"{self.name}() has no parameter {min(unknown)[:60]!a}.", hint=f"Its parameters are: {known}."
             )
         for declared in self.parameters:
             value = values.get(declared.name, declared.default)
@@ -155,14 +154,13 @@ class Op:
 
     def profile(self, *inputs: Profile) -> Profile:
         """What the result is, given what the inputs are; raises BandError, ParameterError."""
-        names = self._names(inputs)
         first = inputs[0] if inputs else None
         dtype, unit = self.output.dtype, self.output.unit
         if first is not None and dtype == "same":
             dtype = first.dtype
         if first is not None and unit == "same":
             unit = first.unit
-        return Profile(names, dtype, unit=unit, range=self.output.range)
+        return Profile(self._names(inputs), dtype, unit=unit, range=self.output.range)
 
     def described(self, *inputs: Profile) -> Profile:
         """`profile`, after a check that inputs declared as one band are one, and bands not too many.
