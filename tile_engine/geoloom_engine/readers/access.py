@@ -118,6 +118,17 @@ class Access:
         real = Path(os.path.realpath(path))
         return any(real.is_relative_to(root) for root in self._roots)
 
+    def allows_open_file(self, path: str, number: int) -> bool:
+        """Whether the file that is open under a number lies below an allowed folder.
+
+        Where the system does not tell, its path is resolved once more.
+        """
+        try:
+            real = Path(os.readlink(f"/proc/self/fd/{number}"))
+        except OSError:
+            return self.allows_path(path)
+        return any(real.is_relative_to(root) for root in self._roots)
+
     def _resolve_url(self, href: str) -> Place:
         try:
             url = _parse_url(href)

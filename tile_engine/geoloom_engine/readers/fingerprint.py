@@ -19,37 +19,7 @@ from geoloom_engine.readers.access import Access, Place
 SIDECARS = (".ovr", ".msk", ".aux.xml")
 """Endings of the files beside a GeoTIFF that GDAL would open with it."""
 
-_TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _HTTP_TIMEOUT = 10.0
-
-
-def sidecars(place: Place, access: Access) -> tuple[str, ...]:
-    """Names of the files beside a local source that may be opened with it.
-
-    Raises
-    ------
-    SourceRefused
-        If one of them leads out of the allowed folders, or is not the TIFF it should be: GDAL would
-        open it whatever it is.
-    """
-    found = []
-    for ending in SIDECARS if not place.remote else ():
-        path = Path(place.path + ending)
-        if not path.is_file():
-            continue
-        if not access.allows_path(str(path)):
-            raise SourceRefused(
-                f"{place.name}{ending} leads outside the folders this engine may read.",
-                hint="Remove the file beside the image.",
-            )
-        if ending != ".aux.xml":
-            with path.open("rb") as file:
-                if file.read(4) not in _TIFF_MAGICS:
-                    raise SourceRefused(
-                        f"{place.name}{ending} is not a TIFF file.", hint="Make it anew, or remove it."
-                    )
-        found.append(path.name)
-    return tuple(found)
 
 
 def fingerprint(place: Place, access: Access) -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,8 @@ from geoloom.errors import SourceChanged, SourceRefused, SourceUnreadable
 from geoloom_engine.cache import BlockCache, Decoded
 from geoloom_engine.readers.access import Access, Place
 from geoloom_engine.readers.describe import Layout, describe
-from geoloom_engine.readers.fingerprint import fingerprint, sidecars
+from geoloom_engine.readers.fingerprint import fingerprint
+from geoloom_engine.readers.held import HeldFiles
 from geoloom_engine.readers.source import SourceInfo, Window
 
 gdal.UseExceptions()
@@ -88,7 +88,7 @@ class GeoTiff:
         self._closed = False
         if place.remote:
             gdal.VSICurlPartialClearCache(place.gdal_name)
-        self._siblings = [PurePath(place.path).name, *sidecars(place, access)]
+        self._files = HeldFiles(place, access)
         handle = self._open_handle()
         try:
             with gdal.quiet_errors():
@@ -217,22 +217,42 @@ class GeoTiff:
 
     def _open_handle(self) -> Any:
         try:
-            with gdal.quiet_errors():
+            with gdal.quiet_errors(), self._files.names() as (name, siblings):
                 handle = gdal.OpenEx(
-                    self._place.gdal_name,
-                    gdal.OF_RASTER,
-                    allowed_drivers=list(DRIVERS),
-                    sibling_files=self._siblings,
+                    name, gdal.OF_RASTER, allowed_drivers=list(DRIVERS), sibling_files=siblings
                 )
                 elsewhere = handle.GetMetadataItem("OVERVIEW_FILE", "OVERVIEWS")
+                foreign = not elsewhere and not _all_tiff(handle)
         except RuntimeError as error:
             raise _damaged(self._place, error) from None
+        if foreign:
+            raise SourceRefused(
+                f"A file beside {self._place.name} is not a TIFF file.", hint="Make it anew, or remove it."
+            )
         if elsewhere:
             raise SourceRefused(
                 f"{self._place.name} keeps its overviews in another file, named inside it.",
                 hint="Make overviews in the file itself (gdaladdo).",
             )
         return handle
+
+
+def _all_tiff(handle: Any) -> bool:
+    """Have GDAL open the files beside a source now, while their names are good; whether all are TIFF.
+
+    They were when they were looked at, but can be written to since, and GDAL opens whatever it finds.
+    """
+    for number in range(1, handle.RasterCount + 1):
+        band = handle.GetRasterBand(number)
+        below = [band.GetOverview(level) for level in range(band.GetOverviewCount())]
+        if band.GetMaskFlags() & gdal.GMF_PER_DATASET:
+            below.append(band.GetMaskBand())
+        for one in below:
+            dataset = None if one is None else one.GetDataset()
+            driver = None if dataset is None else dataset.GetDriver()
+            if driver is not None and driver.ShortName not in DRIVERS:
+                return False
+    return True
 
 
 def _all_valid(layers: int, rows: int, cols: int) -> Mask:
