@@ -30,6 +30,7 @@ from geoloom.grid import Tile
 from geoloom.local import Endpoint
 from geoloom.ops.open import Open
 from geoloom_engine.auth import Signer
+from geoloom_engine.server import OPEN_FILES
 
 if TYPE_CHECKING:
     from conftest import RunningEngine, RunningValkey, StartEngine
@@ -427,6 +428,15 @@ def test_health_is_open_and_the_same_in_all_workers(engine: RunningEngine) -> No
     ]
     assert len({answer["engine"] for answer in answers}) == 1
     assert {answer["pid"] for answer in answers} <= set(engine.workers())
+
+
+@pytest.mark.skipif(not Path("/proc/self/limits").exists(), reason="limits cannot be read here")
+def test_workers_may_open_many_files(engine: RunningEngine) -> None:
+    for pid in engine.workers():
+        limits = Path(f"/proc/{pid}/limits").read_text()
+        line = next(line for line in limits.splitlines() if line.startswith("Max open files"))
+        soft, hard = line.split()[3:5]
+        assert soft == str(OPEN_FILES if hard == "unlimited" else min(OPEN_FILES, int(hard)))
 
 
 def test_metrics_count_all_workers(engine: RunningEngine) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
+import resource
 import signal
 import socket
 from collections.abc import Sequence
@@ -24,6 +26,7 @@ HEADER_BYTES = 64 << 10
 BODY_BYTES = 4 << 20
 """Longest body that is read before anybody looks at it; blobs are streamed."""
 IDLE_SECONDS = 120.0
+OPEN_FILES = 16384
 BODY_SECONDS = 30.0
 """Time a client has for sending a body."""
 
@@ -65,10 +68,20 @@ def work(settings: Settings, sockets: Sequence[socket.socket], metrics: Metrics,
     """
     import uvloop
 
+    _raise_open_files()
     # GDAL reads its configuration when it is imported.
     os.environ.setdefault("GDAL_CACHEMAX", str(max(1, settings.gdal_cache >> 20)))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(settings, sockets, metrics, lifeline))
+
+
+def _raise_open_files() -> None:
+    """Allow as many open files as the system does: many sources and connections need many."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if most == resource.RLIM_INFINITY else min(OPEN_FILES, most)
+    # macOS may allow fewer than it says.
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 async def _serve(
