@@ -94,7 +94,7 @@ class TestLayers:
         assert names(m) == ["c", "b", "a"]
 
     def test_what_cannot_be_shown_says_what_can(self, new_map: Any) -> None:
-        with pytest.raises(ParameterError, match=r"This dict cannot be shown on a map. Give an image, GeoJSON"):
+        with pytest.raises(ParameterError, match=r"This dict cannot be shown on a map. Give an image"):
             new_map().add_layer({"type": "Nonsense"})
         with pytest.raises(ParameterError, match="vmin can be set for images only"):
             new_map().add_layer(POINT, vmin=3)
