@@ -41,7 +41,7 @@ STOREYS: tuple[frozenset[str], ...] = (
             "store",
         }
     ),
-    frozenset({"image", "lazy", "answer"}),
+    frozenset({"image", "lazy", "answer", "operators"}),
     frozenset(),  # all that is not named
     frozenset(
         {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -46,6 +47,23 @@ class Bounds:
             Bounds(self.west, self.south, 180.0, self.north),
             Bounds(-180.0, self.south, self.east, self.north),
         )
+
+    def holds(self, lon: float, lat: float) -> bool:
+        """Whether a point in degrees lies within."""
+        inside = any(part.west <= lon <= part.east for part in self.parts())
+        return inside and self.south <= lat <= self.north
+
+    @staticmethod
+    def around(boxes: Sequence[Bounds]) -> Bounds:
+        """The rectangle round all of at least one (in degrees); crosses the antimeridian if one does."""
+        south, north = min(box.south for box in boxes), max(box.north for box in boxes)
+        if all(box.west <= box.east for box in boxes):
+            return Bounds(min(box.west for box in boxes), south, max(box.east for box in boxes), north)
+        turned = [(box.west % 360, box.east % 360) for box in boxes]
+        west, east = min(one[0] for one in turned), max(one[1] for one in turned)
+        if any(one[1] < one[0] for one in turned):  # one crosses the antimeridian, another Greenwich
+            return Bounds(-180.0, south, 180.0, north)
+        return Bounds((west + 180) % 360 - 180, south, (east + 180) % 360 - 180, north)
 
 
 @dataclass(frozen=True, slots=True)

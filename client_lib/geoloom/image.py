@@ -6,6 +6,7 @@ Nothing here computes a pixel: operators and methods build the chain, and only `
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -13,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 from geoloom.answer import Explanation, Statistics, place
 from geoloom.chain import Chain
 from geoloom.errors import BandError, ImageUseError, ParameterError
+from geoloom.grid import Bounds
 from geoloom.lazy import NO_NUMBERS, Lazy
 from geoloom.op import Op, Profile, registry
+from geoloom.operators import REVERSED, operators
 from geoloom.ops.constant import Constant
 from geoloom.ops.open import Open
 
@@ -93,15 +96,10 @@ class Image(Lazy):
     @property
     def bounds(self) -> tuple[float, float, float, float] | None:
         """West, south, east, north in degrees; west > east crosses the antimeridian."""
-        boxes = [source["bounds"] for source in self._sources.values()]
-        if not boxes:
+        if not self._sources:
             return None
-        south, north = min(box[1] for box in boxes), max(box[3] for box in boxes)
-        if any(box[0] > box[2] for box in boxes):
-            boxes = [(box[0] % 360, box[1], box[2] % 360, box[3]) for box in boxes]
-        west, east = min(box[0] for box in boxes), max(box[2] for box in boxes)
-        turned = [(degrees + 180) % 360 - 180 if degrees > 180 else degrees for degrees in (west, east)]
-        return turned[0], south, turned[1], north
+        around = Bounds.around([Bounds(*source["bounds"]) for source in self._sources.values()])
+        return around.west, around.south, around.east, around.north
 
     def _finest(self) -> Mapping[str, Any] | None:
         return min(self._sources.values(), key=lambda one: one["ground_resolution"], default=None)
@@ -225,7 +223,14 @@ class Image(Lazy):
         """
         client = connected()
         client.register(self.chain)
-        return dict(client.point(self.key, lon, lat, zoom)["values"])
+        values = dict(client.point(self.key, lon, lat, zoom)["values"])
+        if (
+            self.bounds is not None
+            and Bounds(*self.bounds).holds(lat, lon)
+            and set(values.values()) == {None}
+        ):
+            warnings.warn(f"Nothing is there; is it point(lon={lat}, lat={lon})?", stacklevel=2)
+        return values
 
     def statistics(self, bbox: tuple[float, float, float, float] | None = None) -> Statistics:
         """Count, min, max, mean, std, percentiles and histogram of each band.
@@ -330,28 +335,6 @@ def connected() -> EngineClient:
     return connect()
 
 
-_SYMBOLS = {
-    "+": "add",
-    "-": "sub",
-    "*": "mul",
-    "/": "truediv",
-    "//": "floordiv",
-    "%": "mod",
-    "**": "pow",
-    "&": "and",
-    "|": "or",
-    "^": "xor",
-    "<<": "lshift",
-    ">>": "rshift",
-    "==": "eq",
-    "!=": "ne",
-    "<": "lt",
-    "<=": "le",
-    ">": "gt",
-    ">=": "ge",
-}
-_UNARY = {"-": "neg", "~": "invert", "abs": "abs"}
-_COMPARISONS = {"==", "!=", "<", "<=", ">", ">="}
 _UFUNCS: dict[str, type[Op]] = {}
 
 
@@ -368,18 +351,8 @@ def function(cls: type[Op]) -> Callable[..., Image]:
     return called
 
 
-def operators(cls: type[Op]) -> tuple[str, ...]:
-    """The special methods that an op's symbol stands for: ``__add__`` and ``__radd__`` for ``+``."""
-    if cls.symbol is None:
-        return ()
-    if len(cls.inputs) == 1:
-        return (f"__{_UNARY[cls.symbol]}__",)
-    name = _SYMBOLS[cls.symbol]
-    return (f"__{name}__",) if cls.symbol in _COMPARISONS else (f"__{name}__", f"__r{name}__")
-
-
 def _operator(cls: type[Op], name: str) -> Callable[..., Any]:
-    if name.removeprefix("__r").removesuffix("__") in _SYMBOLS.values():
+    if name in REVERSED:
         return lambda self, other: build(cls(), other, self)
     if len(cls.inputs) == 1:
         return lambda self: build(cls(), self)

@@ -42,16 +42,24 @@ def legend_html(legend: Mapping[str, Any], *, named: bool = True) -> str:
     return title
 
 
-def number(value: float) -> str:
+def number(value: float, decimals: int | None = None) -> str:
     """A number as people write it: four significant digits, no exponent for everyday sizes.
 
-    >>> number(0.123456), number(3000.0), number(-12.5)
-    ('0.1235', '3000', '−12.5')
+    Parameters
+    ----------
+    decimals
+        Digits behind the point instead; negative ones round tens, hundreds…
+
+    >>> number(0.123456), number(3000.0), number(-12.5), number(1013.251, 2)
+    ('0.1235', '3000', '−12.5', '1013.25')
     """
     magnitude = abs(value)
-    text = (
-        f"{value:.3g}" if magnitude and not 1e-4 <= magnitude < 1e7 else f"{value:.{_decimals(magnitude)}f}"
-    )
+    if magnitude and not 1e-4 <= magnitude < 1e7:
+        text = f"{value:.3g}"
+    elif decimals is None:
+        text = f"{value:.{_decimals(magnitude)}f}"
+    else:
+        text = f"{round(value, decimals):.{max(decimals, 0)}f}"
     if "." in text and "e" not in text:
         text = text.rstrip("0").rstrip(".")
     return text.replace("-", "−")
@@ -89,7 +97,7 @@ def _bar(legend: Mapping[str, Any], unit: str) -> str:
     if limits:
         low, high = limits[0]
         decimals = 2 - math.floor(math.log10(abs(high - low) or 1))
-        shown = [number(round(value, decimals)) for value in (low, (low + high) / 2, high)]
+        shown = [number(value, decimals) for value in (low, (low + high) / 2, high)]
         shown[-1] += f" {escape(unit)}" if unit else ""
         marks = "".join(f"<span>{text}</span>" for text in shown)
         ends = f'<div style="display:flex;justify-content:space-between">{marks}</div>'

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from geoloom import image
 from geoloom.op import REQUIRED, Input, Op, Parameter, registry
+from geoloom.operators import operators
 
 _OPERAND = "Image | int | float"
 
@@ -52,7 +53,7 @@ def _image(node: ast.ClassDef) -> list[str]:
     for cls in registry().values():
         if cls.method and cls.inputs and cls.name not in names:
             lines.append(f"    def {cls.name}({_parameters(cls)}) -> Image: ...")
-        for operator in image.operators(cls):
+        for operator in operators(cls):
             other = f", other: {_OPERAND}" if len(cls.inputs) > 1 else ""
             ignore = "  # type: ignore[override]" if operator in ("__eq__", "__ne__") else ""
             lines.append(f"    def {operator}(self{other}) -> Image: ...{ignore}")

@@ -240,3 +240,25 @@ def test_projected_metres_and_feet() -> None:
 def test_ground_resolution_never_vanishes() -> None:
     beyond = Grid(DEGREES, 0, -2000, 4, 4000)
     assert all((resolution > 0).all() for resolution in beyond.ground_resolution())
+
+
+@pytest.mark.parametrize(
+    ("boxes", "around"),
+    [
+        ([(1, 2, 3, 4)], (1, 2, 3, 4)),
+        ([(-120, 10, -70, 40), (130, 0, 140, 20)], (-120, 0, 140, 40)),
+        ([(170, -20, 180, -10), (179, -20, -175, -10)], (170, -20, -175, -10)),
+        ([(170, 0, -175, 1), (-180, 0, -170, 1)], (170, 0, -170, 1)),
+        ([(170, 0, -175, 1), (-10, 0, 10, 1)], (-180, 0, 180, 1)),
+    ],
+)
+def test_bounds_around_several(boxes, around):
+    assert Bounds.around([Bounds(*box) for box in boxes]) == Bounds(*around)
+
+
+def test_bounds_hold_points_across_the_antimeridian():
+    fiji = Bounds(177, -20, -178, -12)
+    assert fiji.holds(179, -15)
+    assert fiji.holds(-179, -15)
+    assert not fiji.holds(0, -15)
+    assert not fiji.holds(179, 15)

@@ -180,3 +180,17 @@ def test_bounds_across_the_antimeridian():
 def test_build_needs_fitting_inputs(image):
     with pytest.raises(ImageUseError):
         build(registry()["add"](), image, object())
+
+
+def test_a_point_with_its_numbers_swapped_is_pointed_out(image, monkeypatch):
+    class FakeEngine:
+        def register(self, chain):
+            pass
+
+        def point(self, key, lon, lat, zoom):
+            return {"values": {"B02": None if lon > 40 else 3}}
+
+    monkeypatch.setattr("geoloom.image.connected", FakeEngine)
+    with pytest.warns(UserWarning, match=r"point\(lon=14.5, lat=49.5\)"):
+        image.point(49.5, 14.5)
+    assert image.point(14.5, 49.5) == {"B02": 3}

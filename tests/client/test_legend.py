@@ -54,6 +54,7 @@ def test_marks_have_three_digits_and_the_unit_follows_the_last() -> None:
     assert [">0.1<" in html, ">8.8<" in html, ">17.6 °<" in html] == [True] * 3
     assert ">123000<" in legend_html({"kind": "grey", "limits": [[123456, 923456]]})
     assert ">5<" in legend_html({"kind": "grey", "limits": [[5, 5]]})
+    assert ">1013.251<" in legend_html({"kind": "grey", "limits": [[1013.251, 1013.259]]})
 
 
 def test_a_ramp_of_many_colours_keeps_its_last() -> None:

@@ -7,8 +7,6 @@ its readers needs. Nothing here reads a pixel.
 from __future__ import annotations
 
 import math
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +17,7 @@ from geoloom.errors import DemandError, GeoloomError, ParameterError, SourceChan
 from geoloom.grid import MAX_ZOOM, Bounds, Grid, Lattice
 from geoloom.op import Op, Profile, decode, profiles
 from geoloom.ops.open import Open
+from geoloom_engine.cache import Memo
 from geoloom_engine.readers import SourceInfo, SourcePool
 from geoloom_engine.steps import Compute, Gather, Read, Step, Steps, last_readers
 from geoloom_engine.warp import Limits, ReadPlan, demand
@@ -28,8 +27,8 @@ MAX_MEMORY = 1 << 30
 """Bytes of blocks that one evaluation may hold."""
 MAX_COST = 4_000_000_000
 """What one evaluation may do, as `Plan.cost` counts it: about 7 s of one core (measured)."""
-RECIPES = 512
-"""Prepared chains kept by one planner."""
+RECIPE_BYTES = 8 << 20
+"""Size of the prepared chains kept by one planner, as JSON; in memory it is some ten times as much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +178,7 @@ class _Recipe:
     profile: Profile
     sources: dict[str, SourceInfo]
     data: str
+    size: int
 
 
 class Planner:
@@ -198,8 +198,7 @@ class Planner:
         self.pool = pool
         self.limits = limits
         self.epoch = epoch
-        self._recipes: OrderedDict[tuple[str, str], _Recipe] = OrderedDict()
-        self._lock = threading.Lock()
+        self._recipes: Memo[_Recipe] = Memo(RECIPE_BYTES, lambda recipe: recipe.size)
 
     def data_version(self, chain: Chain) -> str:
         """Hash over the fingerprints of the chain's sources and the epoch.
@@ -226,7 +225,7 @@ class Planner:
         finest = min(info.ground_resolution for info in infos)
         lowest = max(_lowest_zoom(info, self.limits) for info in infos)
         highest = min(max(math.ceil(_zoom_of(finest)), 0), MAX_ZOOM)
-        bounds = _union([info.bounds for info in infos])
+        bounds = Bounds.around([info.bounds for info in infos])
         return Description(recipe.profile, bounds, (min(lowest, highest), highest), finest, recipe.sources)
 
     def plan(self, chain: Chain, grid: Grid) -> Plan:
@@ -270,18 +269,8 @@ class Planner:
         return found
 
     def _recipe(self, chain: Chain) -> _Recipe:
-        wanted = (chain.root, self.data_version(chain))
-        with self._lock:
-            found = self._recipes.get(wanted)
-            if found is not None:
-                self._recipes.move_to_end(wanted)
-                return found
-        recipe = self._prepare(chain, wanted[1])
-        with self._lock:
-            self._recipes[wanted] = recipe
-            while len(self._recipes) > RECIPES:
-                self._recipes.popitem(last=False)
-        return recipe
+        data = self.data_version(chain)
+        return self._recipes.get((chain.root, data), lambda: self._prepare(chain, data))
 
     def _prepare(self, chain: Chain, data: str) -> _Recipe:
         sources: dict[str, SourceInfo] = {}
@@ -298,7 +287,8 @@ class Planner:
         ops = {node.key: decode(node) for node in chain.topological()}
         known = profiles(chain, of_source)
         steps = Steps(chain, ops, known, sources).build()
-        return _Recipe(steps, known[chain.root], sources, data)
+        # What it holds beside its parameters counts as much as a short chain does.
+        return _Recipe(steps, known[chain.root], sources, data, chain.size + 4096)
 
 
 def _check_demand(chain: Chain, plan: Plan) -> None:
@@ -366,17 +356,3 @@ def _lowest_zoom(info: SourceInfo, limits: Limits) -> int:
     coarsest = info.ground_resolution * info.width / width
     reach = math.sqrt(limits.source_pixels) / 256
     return max(0, math.ceil(_zoom_of(coarsest * reach)))
-
-
-def _union(boxes: list[Bounds]) -> Bounds:
-    """The bounds of all boxes in degrees; crosses the antimeridian if that is shorter."""
-    south, north = min(box.south for box in boxes), max(box.north for box in boxes)
-    plain = [part for box in boxes for part in box.parts()]
-    west, east = min(part.west for part in plain), max(part.east for part in plain)
-    if all(box.west <= box.east for box in boxes):
-        return Bounds(west, south, east, north)
-    turned = [(box.west % 360, box.east % 360) for box in boxes]
-    west, east = min(one[0] for one in turned), max(one[1] for one in turned)
-    if east - west >= 360 or any(one[1] < one[0] for one in turned):
-        return Bounds(-180.0, south, 180.0, north)
-    return Bounds((west + 180) % 360 - 180, south, (east + 180) % 360 - 180, north)
