@@ -269,7 +269,7 @@ class Op:
         return reference(cls.__doc__ or "", cls.inputs, cls.parameters)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=256)  # not more: parameters may be long
 def _working_dtype(one: Op, inputs: tuple[Profile, ...]) -> np.dtype[Any]:
     return np.dtype(one.working_dtype(*inputs))
 

@@ -219,3 +219,23 @@ def test_the_least_recently_used_are_let_go(monkeypatch: pytest.MonkeyPatch) -> 
         assert store.asked == ["get"]
 
     with_directory(use)
+
+
+def test_chains_in_memory_are_bounded_by_their_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    chains = [Chain.extend("constant", 1, {"value": 100 + i}) for i in range(20)]
+    monkeypatch.setattr(chain_directory, "KEPT_BYTES", 5 * chains[10].size)
+
+    async def use(directory: ChainDirectory, store: MemoryStore, sources: Sources) -> None:
+        for chain in chains:
+            await directory.register(chain.to_json())
+        assert len(directory._entries) == 5
+        assert directory._bytes == sum(entry.chain.size for entry in directory._entries.values())
+        for chain in chains:
+            assert await directory.get(chain.root) == chain
+        monkeypatch.setattr(chain_directory, "KEPT_BYTES", 1)
+        # Each evicts the others while those are still on their way.
+        found = await asyncio.gather(*(directory.get(chain.root) for chain in chains))
+        assert [chain.root for chain in found] == [chain.root for chain in chains]
+        assert len(directory._entries) == 1
+
+    with_directory(use)

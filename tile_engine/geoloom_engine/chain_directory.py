@@ -21,7 +21,10 @@ from geoloom.store import Store
 log = logging.getLogger(__name__)
 
 KEPT = 2000
-"""Chains in memory."""
+"""Chains in memory, at most."""
+
+KEPT_BYTES = 16 << 20
+"""Size of their JSON, at most."""
 
 RENEWAL = 6 * 3600.0
 """Seconds between two renewals of a stored chain that is in use."""
@@ -77,6 +80,7 @@ class ChainDirectory:
         self._check = check
         self._version_of = version_of
         self._entries: OrderedDict[str, Entry] = OrderedDict()
+        self._bytes = 0
         self._loading: dict[str, asyncio.Task[Entry]] = {}
         self._versions: dict[str, asyncio.Task[str]] = {}
         self._away_until = 0.0
@@ -109,7 +113,8 @@ class ChainDirectory:
         entry = self._entries.get(key)
         if entry is None:
             entry = await self._load(key)
-        self._entries.move_to_end(key)
+        if key in self._entries:
+            self._entries.move_to_end(key)
         if time.monotonic() - entry.renewed > RENEWAL:
             entry.renewed = time.monotonic()
             self._renew(key)
@@ -181,12 +186,15 @@ class ChainDirectory:
         return chain
 
     def _keep(self, entry: Entry) -> None:
-        known = self._entries.get(entry.chain.root)
-        if known is None:
-            self._entries[entry.chain.root] = entry
-        self._entries.move_to_end(entry.chain.root)
-        while len(self._entries) > KEPT:
-            self._entries.popitem(last=False)
+        root = entry.chain.root
+        if root not in self._entries:
+            self._entries[root] = entry
+            self._bytes += entry.chain.size
+        self._entries.move_to_end(root)
+        # The newest stays whatever its size: its tiles are about to be asked for.
+        while len(self._entries) > 1 and (len(self._entries) > KEPT or self._bytes > KEPT_BYTES):
+            _, gone = self._entries.popitem(last=False)
+            self._bytes -= gone.chain.size
 
     def _renew(self, key: str) -> None:
         async def renew() -> None:
