@@ -81,7 +81,8 @@ def with_directory(
 
     async def run() -> Any:
         with ThreadPoolExecutor(2) as threads:
-            return await use(ChainDirectory(store, threads, threads, check, sources.version), store, sources)
+            directory = ChainDirectory(store, threads, lambda chain: threads, check, sources.version)
+            return await use(directory, store, sources)
 
     return asyncio.run(asyncio.wait_for(run(), 30))
 

@@ -182,3 +182,20 @@ def test_a_defect_is_an_incident_and_no_secret(valkey: str, caplog: pytest.LogCa
     answer = with_services(valkey, use)
     assert answer.startswith(b"HTTP/1.1 500")
     assert b"image/png" in answer
+
+
+def test_servers_that_do_not_answer_hold_up_nobody_else(valkey: str) -> None:
+    silent = threading.Event()
+
+    async def use(services: Services, pipeline: Pipeline) -> str:
+        stuck = [
+            asyncio.ensure_future(services.wait_for(lambda: silent.wait(20), remote=True)) for _ in range(20)
+        ]
+        try:
+            assert await services.chains.version(CHAIN)
+            return await asyncio.wait_for(services.wait_for(lambda: "there", remote=False), 5)
+        finally:
+            silent.set()
+            await asyncio.gather(*stuck)
+
+    assert with_services(valkey, use) == "there"

@@ -59,7 +59,7 @@ class ChainDirectory:
     store_threads
         Run what waits for the store.
     threads
-        Run what waits for sources.
+        Runs what looks at the sources of a chain, or with None at the chain itself.
     check
         Refuses a chain this engine could not evaluate.
     version_of
@@ -70,7 +70,7 @@ class ChainDirectory:
         self,
         store: Store,
         store_threads: Executor,
-        threads: Executor,
+        threads: Callable[[Chain | None], Executor],
         check: Callable[[Chain], None],
         version_of: Callable[[Chain, bool], str],
     ) -> None:
@@ -97,7 +97,7 @@ class ChainDirectory:
         EngineUnreachable
             The store is away.
         """
-        chain = await self._thread(self._verified, body)
+        chain = await self._thread(None, self._verified, body)
         await self._stored(self._store.put_chain, chain)
         self._keep(Entry(chain))
         return chain
@@ -144,7 +144,7 @@ class ChainDirectory:
             return entry.version
         task = self._versions.get(chain.root)
         if task is None:
-            task = asyncio.ensure_future(self._thread(self._version_of, chain, surprising))
+            task = asyncio.ensure_future(self._thread(chain, self._version_of, chain, surprising))
             self._versions[chain.root] = task
             task.add_done_callback(lambda done: self._versions.pop(chain.root, None))
         entry.version = await asyncio.shield(task)
@@ -175,7 +175,7 @@ class ChainDirectory:
 
     async def _fetch(self, key: str) -> Entry:
         chain = await self._stored(self._store.get_chain, key)
-        await self._thread(self._check, chain)
+        await self._thread(None, self._check, chain)
         entry = Entry(chain)
         self._keep(entry)
         return entry
@@ -220,5 +220,8 @@ class ChainDirectory:
         self._away = None
         return result
 
-    async def _thread[**P, T](self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(call, *args, **kwargs))
+    async def _thread[**P, T](
+        self, chain: Chain | None, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        threads = self._threads(chain)
+        return await asyncio.get_running_loop().run_in_executor(threads, partial(call, *args, **kwargs))

@@ -23,7 +23,11 @@ from geoloom_engine.warming import steps
 from geoloom_engine.work import WorkQueue
 
 if TYPE_CHECKING:
+    from geoloom.chain import Chain
     from geoloom_engine.pipeline import Pipeline
+
+LOCAL_THREADS = 4
+"""Threads that look at files of this machine."""
 
 STORE_TIMEOUT = 2.0
 """Seconds to wait for Redis."""
@@ -51,6 +55,8 @@ class Services:
         self.signer = Signer([part.strip() for part in settings.signing_key.split(",") if part.strip()])
         self.hosts = Hosts(settings)
         self.threads = ThreadPoolExecutor(settings.io_threads, "io")
+        # Servers that do not answer hold up only those who ask for them.
+        self.local_threads = ThreadPoolExecutor(LOCAL_THREADS, "local")
         self.store_threads = ThreadPoolExecutor(4, "store")
         self.stopping = asyncio.Event()
         # The supervisor puts a new worker in the place of one that stops by itself.
@@ -60,7 +66,7 @@ class Services:
         self.chains = ChainDirectory(
             RedisStore(settings.redis_url, ttl=settings.chain_ttl, timeout=STORE_TIMEOUT),
             self.store_threads,
-            self.threads,
+            lambda chain: self._threads(chain is not None and pipeline.remote(chain)),
             pipeline.check,
             pipeline.version,
         )
@@ -79,9 +85,16 @@ class Services:
         finally:
             self.metrics.waiting(self.queue.waiting)
 
-    async def wait_for[T](self, task: Callable[[], T]) -> T:
-        """Run a task that mostly waits, beside the compute thread."""
-        return await asyncio.get_running_loop().run_in_executor(self.threads, task)
+    async def wait_for[T](self, task: Callable[[], T], *, remote: bool) -> T:
+        """Run a task that mostly waits, for other machines if `remote`, beside the compute thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads(remote), task)
+
+    async def look_at[T](self, chain: Chain, task: Callable[[], T]) -> T:
+        """Run a task that opens the sources of a chain, where it does not hold up those of others."""
+        return await self.wait_for(task, remote=self.pipeline.remote(chain))
+
+    def _threads(self, remote: bool) -> ThreadPoolExecutor:
+        return self.threads if remote else self.local_threads
 
     async def until_stopped[T](self, work: Coroutine[Any, Any, T]) -> T:
         """Await work, but not beyond the engine's stop."""
@@ -131,4 +144,5 @@ class Services:
             self.events.close(), self.tiles.close(), self.revocations.close(), return_exceptions=True
         )
         self.threads.shutdown(wait=False, cancel_futures=True)
+        self.local_threads.shutdown(wait=False, cancel_futures=True)
         self.store_threads.shutdown(wait=False, cancel_futures=True)

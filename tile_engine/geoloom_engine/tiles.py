@@ -98,7 +98,7 @@ class Tiles:
         if task is None:
             grid = tile.grid(name.ratio)
             task = asyncio.ensure_future(
-                services.wait_for(lambda: services.pipeline.read_pixels(chain, grid))
+                services.wait_for(lambda: services.pipeline.read_pixels(chain, grid), remote=True)
             )
             self._reads[name] = task
             task.add_done_callback(lambda done: self._forget(name, done))

@@ -17,7 +17,7 @@ class Legend(Handler):
         await self.need_capability(key)
         chain = await self.services.chains.get(key)
         pipeline = self.services.pipeline
-        self.answer(await self.services.wait_for(lambda: pipeline.legend(chain)))
+        self.answer(await self.services.look_at(chain, lambda: pipeline.legend(chain)))
 
 
 class LegendPicture(Handler):
@@ -31,7 +31,7 @@ class LegendPicture(Handler):
         await self.need_capability(key)
         chain = await self.services.chains.get(key)
         pipeline, ratio = self.services.pipeline, ratio_of(suffix)
-        png = await self.services.wait_for(lambda: pipeline.legend_picture(chain, ratio))
+        png = await self.services.look_at(chain, lambda: pipeline.legend_picture(chain, ratio))
         self.set_header("Content-Type", "image/png")
         self.set_header("Cache-Control", "private, no-cache")
         self.finish(png)
@@ -49,7 +49,7 @@ class TileJson(Handler):
         services = self.services
         chain = await services.chains.get(key)
         data = await services.chains.version(chain)
-        described = await services.wait_for(lambda: services.pipeline.describe(chain))
+        described = await services.look_at(chain, lambda: services.pipeline.describe(chain))
         token = self.get_query_argument("c", None)
         permission = f"c={token}&" if token else ""
         west, south, east, north = described["bounds"] or (-180.0, -85.06, 180.0, 85.06)

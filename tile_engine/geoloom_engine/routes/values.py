@@ -26,13 +26,13 @@ class Info(Handler):
         pipeline = self.services.pipeline
         if asked == ["href"]:
             href = fields.text(body, "href")
-            self.answer(await self.services.wait_for(lambda: pipeline.source(href)))
+            self.answer(await self.services.wait_for(lambda: pipeline.source(href), remote="://" in href))
             return
         if asked == ["key"]:
             chain = await self.services.chains.get(fields.key(body))
         else:
-            chain = await self.services.wait_for(lambda: pipeline.read(_raw(body["chain"])))
-        self.answer(await self.services.wait_for(lambda: pipeline.describe(chain)))
+            chain = await self.services.wait_for(lambda: pipeline.read(_raw(body["chain"])), remote=False)
+        self.answer(await self.services.look_at(chain, lambda: pipeline.describe(chain)))
 
 
 class Point(Handler):
@@ -86,7 +86,7 @@ class Explain(Handler):
             tile = Tile(fields.whole(body, "z"), fields.whole(body, "x"), fields.whole(body, "y"))
         chain = await self.services.chains.get(fields.key(body))
         pipeline = self.services.pipeline
-        self.answer(await self.services.wait_for(lambda: pipeline.explain(chain, tile, zoom)))
+        self.answer(await self.services.look_at(chain, lambda: pipeline.explain(chain, tile, zoom)))
 
 
 def _raw(chain: Any) -> bytes:
