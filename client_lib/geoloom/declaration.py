@@ -97,14 +97,14 @@ def signature(inputs: tuple[Input, ...], parameters: tuple[Parameter, ...]) -> i
 
 
 def reference(summary: str, inputs: tuple[Input, ...], parameters: tuple[Parameter, ...]) -> str:
-    """The docstring of method and reference: summary, inputs, parameters, result."""
+    """The docstring of method or function: summary, the inputs that are passed, parameters."""
     lines = [inspect.cleandoc(summary), "", "Parameters", "----------"]
-    for one in inputs[1:]:
+    for one in inputs:
         lines += [one.name, f"    {one.doc}" + (f" Unit: {one.unit}." if one.unit else "")]
     for declared in parameters:
         default = "" if declared.required else f", default {declared.default!r}"
         unit = f" Unit: {declared.unit}." if declared.unit else ""
         lines += [f"{declared.name} : {declared.describe_type()}{default}", f"    {declared.doc}{unit}"]
-    if len(inputs) < 2 and not parameters:
+    if not inputs and not parameters:
         del lines[-2:]
     return "\n".join(lines).rstrip()

@@ -265,8 +265,8 @@ class Op:
 
     @classmethod
     def reference(cls) -> str:
-        """The docstring of method and reference: summary, inputs, parameters, result."""
-        return reference(cls.__doc__ or "", cls.inputs, cls.parameters)
+        """The docstring of its method, whose image is `self`, or of its function."""
+        return reference(cls.__doc__ or "", cls.inputs[1:] if cls.method else cls.inputs, cls.parameters)
 
 
 @lru_cache(maxsize=256)  # not more: parameters may be long

@@ -48,12 +48,12 @@ def test_the_signature_of_a_method(inputs: Any, parameters: Any, shown: str) -> 
     assert str(signature(inputs, parameters)) == shown
 
 
-def test_the_docstring_of_a_method() -> None:
+def test_the_docstring_names_what_is_passed() -> None:
     text = reference(
-        "Adds.\n\n    More.\n    ", (VALUES, OTHER), (parameter("factor", float, default=1.0, unit="1"),)
+        "Adds.\n\n    More.\n    ", (OTHER,), (parameter("factor", float, default=1.0, unit="1"),)
     )
     assert text == (
         "Adds.\n\nMore.\n\nParameters\n----------\nother\n    Another. Unit: m.\n"
         "factor : float, default 1.0\n    The factor. Unit: 1."
     )
-    assert reference("Alone.", (VALUES,), ()) == "Alone."
+    assert reference("Alone.", (), ()) == "Alone."

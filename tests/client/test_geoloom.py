@@ -50,3 +50,7 @@ def test_functions_name_their_first_image():
     assert list(inspect.signature(gl.where).parameters) == ["condition", "chosen", "other"]
     with pytest.raises(ParameterError, match=r"where\(condition, chosen, other\)"):
         gl.where(1)
+
+
+def test_a_function_without_method_explains_all_its_inputs():
+    assert "condition\n    What decides" in gl.where.__doc__
