@@ -13,7 +13,7 @@ import tornado.httpserver
 import tornado.netutil
 
 from geoloom.chain import Chain
-from geoloom.errors import SourceChanged
+from geoloom.errors import EngineOverloaded, SourceChanged
 from geoloom.grid import Tile
 from geoloom_engine.metrics import Metrics
 from geoloom_engine.pipeline import Drawn
@@ -54,6 +54,9 @@ class Pipeline:
 
     def draw(self, plan: Any, blocks: Any, read: float) -> Drawn:
         return self.draw_tile()
+
+    def basemap(self, tile: Tile, ratio: int) -> bytes:
+        return b"land"
 
 
 def with_services(url: str, use: Callable[[Services, Pipeline], Awaitable[Any]], *more: str) -> Any:
@@ -117,6 +120,25 @@ def test_a_source_that_changes_on_the_way_is_read_again_once(valkey: str) -> Non
         failures[:] = [SourceChanged("pinned"), SourceChanged("pinned")]
         with pytest.raises(SourceChanged):
             await services.tiles.get(CHAIN, name(services, pipeline, 5), TILE, "a")
+
+    with_services(valkey, use)
+
+
+def test_a_tile_of_the_base_map_waits_for_a_busy_engine(valkey: str) -> None:
+    async def use(services: Services, pipeline: Pipeline) -> None:
+        compute, refusals = services.compute, [EngineOverloaded("busy"), EngineOverloaded("busy")]
+
+        async def busy(*job: Any) -> Any:
+            if refusals:
+                raise refusals.pop()
+            return await compute(*job)
+
+        services.compute = busy  # type: ignore[method-assign]
+        assert await services.tiles.basemap(Tile(0, 0, 0), 1) == b"land"
+        refusals.append(EngineOverloaded("stopping"))
+        services.stopping.set()
+        with pytest.raises(EngineOverloaded):
+            await services.tiles.basemap(Tile(1, 0, 0), 1)
 
     with_services(valkey, use)
 

@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     from geoloom_engine.services import Services
 
 
+BASEMAP_PATIENCE = 30.0
+"""Seconds for which a tile of the base map asks for its turn again and again."""
+
+BASEMAP_PAUSE = 0.2
+"""Seconds between two attempts."""
+
+
 @dataclass(frozen=True, slots=True)
 class TileAnswer:
     """A tile's bytes, the data version they show, their origin, and the seconds each stage took."""
@@ -65,11 +72,18 @@ class Tiles:
         return TileAnswer(drawn.png, drawn.data, "computed", drawn.stages)
 
     async def basemap(self, tile: Tile, ratio: int) -> bytes:
-        """A tile of the base map."""
+        """A tile of the base map; it has no session to be told of a refusal, so it waits longer."""
         services = self._services
-        return await services.compute(
-            ("basemap", tile, ratio), "basemap", lambda: services.pipeline.basemap(tile, ratio)
-        )
+        deadline = time.monotonic() + BASEMAP_PATIENCE
+        while True:
+            try:
+                return await services.compute(
+                    ("basemap", tile, ratio), "basemap", lambda: services.pipeline.basemap(tile, ratio)
+                )
+            except EngineOverloaded:
+                if services.stopping.is_set() or time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(BASEMAP_PAUSE)
 
     async def close(self) -> None:
         """Close the connections."""
