@@ -10,9 +10,10 @@ from geoloom.block import Block
 from geoloom.chain import Chain
 from geoloom.errors import EngineFault, GeoloomError, SourceChanged
 from geoloom.grid import Grid
+from geoloom.ops.open import Open
 from geoloom_engine.plan import Plan, Planner
 from geoloom_engine.readers import SourcePool
-from geoloom_engine.steps import Compute, Gather, Part, Read, last_readers
+from geoloom_engine.steps import Compute, Gather, Part, Read
 from geoloom_engine.warp import warp
 
 RETRIES = 3
@@ -39,7 +40,7 @@ def fetch(plan: Plan, pool: SourcePool) -> dict[int, Block]:
                 raise SourceChanged(f"{step.href} changed while it was being read.", hint="Ask again.")
             blocks[index] = warp(source, plan.grids[index], step.bands, step.resampling, plan.limits)
         except GeoloomError as error:
-            error.node, error.op = step.key, "open"
+            error.node, error.op = step.key, Open.name
             raise
     return blocks
 
@@ -60,7 +61,6 @@ def evaluate(plan: Plan, blocks: Mapping[int, Block]) -> Block:
         (bands of the root, rows, cols) on ``plan.grid``.
     """
     results: list[Block | None] = [None] * len(plan.steps)
-    readers = last_readers(plan.steps)
     for index, (step, grid) in enumerate(zip(plan.steps, plan.grids, strict=True)):
         if isinstance(step, Read):
             result = blocks[index]
@@ -69,7 +69,7 @@ def evaluate(plan: Plan, blocks: Mapping[int, Block]) -> Block:
         else:
             result = _compute(plan, step, grid, results)
         results[index] = result
-        for done in readers.get(index, ()):
+        for done in plan.done.get(index, ()):
             results[done] = None
     root = results[-1]
     assert root is not None

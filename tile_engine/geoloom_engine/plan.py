@@ -7,6 +7,7 @@ its readers needs. Nothing here reads a pixel.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +52,10 @@ class Plan:
         Of the root.
     data
         The data version the plan was made with.
+    limits
+        What the plan was allowed to demand.
+    done
+        By step: the earlier steps whose blocks nothing later reads.
     """
 
     grid: Grid
@@ -61,6 +66,7 @@ class Plan:
     profile: Profile
     data: str
     limits: Limits
+    done: Mapping[int, list[int]]
 
     @property
     def pixels(self) -> int:
@@ -91,12 +97,11 @@ class Plan:
         ]
         if sum(sizes) <= MAX_MEMORY:
             return sum(sizes)
-        readers = last_readers(self.steps)
         alive = most = sum(sizes[index] for index in self.reads)
         for index, size in enumerate(sizes):
             alive += 0 if index in self.reads else size
             most = max(most, alive)
-            alive -= sum(sizes[done] for done in readers.get(index, ()))
+            alive -= sum(sizes[done] for done in self.done.get(index, ()))
         return most
 
     def to_json(self) -> dict[str, Any]:
@@ -175,6 +180,7 @@ class _Recipe:
     """A prepared chain: its steps without a grid."""
 
     steps: tuple[Step, ...]
+    done: Mapping[int, list[int]]
     profile: Profile
     sources: dict[str, SourceInfo]
     data: str
@@ -248,7 +254,15 @@ class Planner:
                     error.node, error.op = step.key, Open.name
                     raise
         plan = Plan(
-            grid, recipe.steps, grids, reads, recipe.sources, recipe.profile, recipe.data, self.limits
+            grid,
+            recipe.steps,
+            grids,
+            reads,
+            recipe.sources,
+            recipe.profile,
+            recipe.data,
+            self.limits,
+            recipe.done,
         )
         _check_demand(chain, plan)
         return plan
@@ -288,7 +302,7 @@ class Planner:
         known = profiles(chain, of_source)
         steps = Steps(chain, ops, known, sources).build()
         # What it holds beside its parameters counts as much as a short chain does.
-        return _Recipe(steps, known[chain.root], sources, data, chain.size + 4096)
+        return _Recipe(steps, last_readers(steps), known[chain.root], sources, data, chain.size + 4096)
 
 
 def _check_demand(chain: Chain, plan: Plan) -> None:
