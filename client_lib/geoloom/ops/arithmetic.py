@@ -13,7 +13,7 @@ import numpy as np
 
 from geoloom.block import Array, Block, Mask, valid_in_all
 from geoloom.grid import Grid
-from geoloom.op import Profile, op
+from geoloom.op import Output, Profile, op
 from geoloom.ops.elementwise import Binary, Unary, applied, common_unit
 from geoloom.profile import float_dtype, integer_dtype, integer_range, is_float
 
@@ -179,10 +179,7 @@ class Negative(Unary):
     symbol = "-"
     ufunc = "negative"
 
-    def profile(self, *inputs: Profile) -> Profile:
-        """The same bands and unit."""
-        one = inputs[0]
-        return Profile(one.names, self.result_dtype(one), unit=one.unit)
+    output = Output(unit="same")
 
     def result_dtype(self, one: Profile) -> str:
         """By the smallest and largest result possible."""

@@ -22,7 +22,8 @@ class Unary(Op):
 
     def profile(self, *inputs: Profile) -> Profile:
         """The same bands in the dtype of `result_dtype`."""
-        return Profile(inputs[0].names, self.result_dtype(inputs[0]), unit=self.output.unit)
+        one, unit = inputs[0], self.output.unit
+        return Profile(one.names, self.result_dtype(one), unit=one.unit if unit == "same" else unit)
 
     def result_dtype(self, one: Profile) -> str:
         """The dtype of the result: of functions float32, or float64 for float64."""

@@ -21,10 +21,7 @@ class Absolute(Unary):
     symbol = "abs"
     ufunc = "absolute"
 
-    def profile(self, *inputs: Profile) -> Profile:
-        """The same bands and unit."""
-        one = inputs[0]
-        return Profile(one.names, self.result_dtype(one), unit=one.unit)
+    output = Output(unit="same")
 
     def result_dtype(self, one: Profile) -> str:
         """As the image where nothing is negative, else the dtype that holds the largest result."""
