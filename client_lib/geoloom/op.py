@@ -90,6 +90,8 @@ class Op:
     """Whether its pixels come from a reader."""
     bandwise: ClassVar[bool] = False
     """Whether output band i depends on band i (or the only band) of each input alone."""
+    pointwise: ClassVar[bool] = False
+    """Whether each pixel of a band is computed from that pixel of these bands alone, wherever it lies."""
     fills: ClassVar[bool] = False
     """Whether a pixel may be valid though all it was computed from is invalid."""
     symbol: ClassVar[str | None] = None
@@ -355,17 +357,15 @@ def decode(node: Node) -> Op:
         )
     try:
         found = cls(**{name: frozen(value) for name, value in node.params.items()})
+        if canonical(found.params()) != canonical(dict(node.params)):
+            raise ParameterError(
+                f"The parameters of {node.op} are not in canonical form.",
+                hint="Build the chain again with this Geoloom.",
+            )
+        _check_inputs(cls, node)
     except ParameterError as error:
         error.node, error.op = node.key, node.op
         raise
-    if canonical(found.params()) != canonical(dict(node.params)):
-        raise ParameterError(
-            f"The parameters of {node.op} are not in canonical form.",
-            hint="Build the chain again with this Geoloom.",
-            node=node.key,
-            op=node.op,
-        )
-    _check_inputs(cls, node)
     return found
 
 
@@ -391,10 +391,6 @@ def _check_inputs(cls: type[Op], node: Node) -> None:
     least = sum(one.kind != "images" for one in plain_inputs)
     count = len(node.inputs)
     if count < least or (count > least and not many):
-        raise ParameterError(
-            f"{node.op} takes {least}{' or more' if many else ''} inputs, not {count}.",
-            node=node.key,
-            op=node.op,
-        )
+        raise ParameterError(f"{node.op} takes {least}{' or more' if many else ''} inputs, not {count}.")
     if (node.each is not None) != any(one.kind == "sub_chain" for one in cls.inputs):
-        raise ParameterError(f"{node.op} has a sub-chain too many or too few.", node=node.key, op=node.op)
+        raise ParameterError(f"{node.op} has a sub-chain too many or too few.")

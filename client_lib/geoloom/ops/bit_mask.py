@@ -50,6 +50,7 @@ class BitMask(Op):
         (), doc="The values wanted, as one number or many.", unit="1", ge=0, coerce=_numbers
     )
     bandwise = True
+    pointwise = True
     output = Output(dtype="bool", range=(0, 1))
 
     def check(self) -> None:

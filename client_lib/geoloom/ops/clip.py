@@ -27,6 +27,7 @@ class Clip(Op):
         None, doc="Largest value of the result; None for no limit.", unit="same as the image", example=3
     )
     bandwise = True
+    pointwise = True
     function = True
 
     def check(self) -> None:

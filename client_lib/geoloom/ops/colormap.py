@@ -52,6 +52,7 @@ class Colormap(Op):
 
     shades: Band = band(doc="A band of shades, as scale() gives it.")
     ramp: str = param(doc="The ramp's name.", coerce=_ramp_name, example="viridis")
+    pointwise = True
     output = Output(dtype="uint8", range=(0, 254))
 
     def profile(self, *inputs: Profile) -> Profile:

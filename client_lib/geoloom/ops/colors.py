@@ -43,6 +43,7 @@ class Colors(Op):
         doc="Value at which each colour is reached, growing; without them the colours lie evenly.",
         unit="as the limits of scale()",
     )
+    pointwise = True
     output = Output(dtype="uint8", range=(0, 254))
 
     def check(self) -> None:

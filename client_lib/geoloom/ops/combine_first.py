@@ -25,6 +25,7 @@ class CombineFirst(Op):
     values: Image = image(doc="The image on top.")
     others: Images = images(doc="Images or numbers below it, the uppermost first.")
     bandwise = True
+    pointwise = True
     function = True
 
     def profile(self, *inputs: Profile) -> Profile:

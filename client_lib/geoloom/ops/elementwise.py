@@ -19,6 +19,7 @@ class Unary(Op):
 
     values: Image = image(doc="The image.")
     bandwise = True
+    pointwise = True
 
     def profile(self, *inputs: Profile) -> Profile:
         """The same bands in the dtype of `result_dtype`."""
@@ -46,6 +47,7 @@ class Binary(Op):
     values: Image = image(doc="The first image.")
     other: Image = image(doc="The second image, or a number.")
     bandwise = True
+    pointwise = True
 
     def profile(self, *inputs: Profile) -> Profile:
         """The combined bands in the dtype of `result_dtype`."""

@@ -42,6 +42,7 @@ class Isin(Op):
         example=(3, 8),
     )
     bandwise = True
+    pointwise = True
     function = True
     output = Output(dtype="bool", range=(0, 1))
 

@@ -22,6 +22,7 @@ class Mask(Op):
     values: Image = image(doc="The image.")
     condition: Image = image(doc="What to keep: one band for all, or as many bands as the image.")
     bandwise = True
+    pointwise = True
 
     def profile(self, *inputs: Profile) -> Profile:
         """The image's own."""

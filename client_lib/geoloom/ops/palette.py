@@ -50,6 +50,7 @@ class Palette(Op):
         min_length=1,
         example=((1, "water", "#0000ffff"), (2, "forest", "#006400ff")),
     )
+    pointwise = True
     output = Output(dtype="uint8", range=(0, 254))
 
     def check(self) -> None:

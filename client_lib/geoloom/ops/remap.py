@@ -107,6 +107,7 @@ class Remap(Op):
         None, doc="New value of all others; None makes them invalid.", unit="same as the image"
     )
     bandwise = True
+    pointwise = True
 
     def check(self) -> None:
         """Each old value once."""

@@ -36,6 +36,7 @@ class Scale(Op):
     )
     gamma: float = param(1.0, gt=0, unit="1", doc="Above 1 brightens the middle shades: shade^(1 / gamma).")
     bandwise = True
+    pointwise = True
     output = Output(dtype="uint8", range=(0, 255))
 
     def check(self) -> None:

@@ -20,6 +20,7 @@ class Unmask(Op):
     values: Image = image(doc="The image.")
     value: Number = param(0, doc="What invalid pixels become, in the image's unit.", unit="same as the image")
     bandwise = True
+    pointwise = True
     fills = True
 
     def profile(self, *inputs: Profile) -> Profile:

@@ -24,6 +24,7 @@ class Where(Op):
     chosen: Image = image(doc="Image or number where the condition is true.")
     other: Image = image(doc="Image or number elsewhere.")
     bandwise = True
+    pointwise = True
     function = True
     method = False
 

@@ -45,6 +45,7 @@ class Broken(Op):
 
     values: Image = image(doc="The image.")
     bandwise = True
+    pointwise = True
 
     def profile(self, *inputs: Profile) -> Profile:
         return replace(inputs[0], dtype="float32", look=None, range=None, constant=None)
@@ -87,6 +88,10 @@ def by_position(self: Op, values: Block, grid: Grid) -> Any:
     )
 
 
+def by_place(self: Op, values: Block, grid: Grid) -> Any:
+    return values.data.astype(np.float32) * grid.ground_resolution()[0].astype(np.float32)
+
+
 def shifted(self: Op, values: Block, grid: Grid) -> Any:
     return np.roll(values.data, 1, axis=2).astype(np.float32)
 
@@ -96,6 +101,9 @@ def shifted(self: Op, values: Block, grid: Grid) -> Any:
     [
         (less_the_windows_mean, "test_tiles_computed_apart_equal_one_window"),
         (shifted, "test_tiles_computed_apart_equal_one_window"),
+        (shifted, "test_each_pixel_is_computed_by_itself"),
+        (less_the_windows_mean, "test_each_pixel_is_computed_by_itself"),
+        (by_place, "test_each_pixel_is_computed_by_itself"),
         (valid_everywhere, "test_from_invalid_pixels_comes_nothing_valid"),
         (in_place, "test_inputs_are_never_modified"),
         (of_the_inputs_dtype, "test_the_result_is_as_declared"),
@@ -119,6 +127,7 @@ def test_a_good_kernel_passes_them_all(contract: ModuleType, cases: Any) -> None
     cls = op(name="good_of_test")(type("GoodOfTest", (Broken,), {"kernel": kernel, "__module__": __name__}))
     for test in (
         "test_tiles_computed_apart_equal_one_window",
+        "test_each_pixel_is_computed_by_itself",
         "test_from_invalid_pixels_comes_nothing_valid",
         "test_inputs_are_never_modified",
         "test_the_result_is_as_declared",

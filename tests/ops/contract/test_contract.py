@@ -229,6 +229,27 @@ def without(block: Block, grid: Grid) -> Block:
     return Block(np.zeros_like(block.data), np.zeros((1, *grid.shape), np.bool_))
 
 
+@pytest.mark.parametrize("name", [name for name, cls in registry().items() if cls.pointwise])
+def test_each_pixel_is_computed_by_itself(name: str, cases: Any) -> None:
+    cls = registry()[name]
+    assert cls.bandwise or all(one.kind == "band" for one in cls.inputs)
+    assert cls.margin == 0
+    for number, case in enumerate(cases(cls, every_variant=True)):
+        grids = list(case.grids())
+        here, there = grids[number % len(grids)], grids[(number + 1) % len(grids)]
+        order = np.random.default_rng(number).permutation(here.cols * here.rows)[:1000]
+        there = Grid(there.lattice, there.col, there.row, order.size, 1)
+        found = case.run(there, tuple(shuffled(block, order) for block in case.blocks(here)))
+        assert_same(found.fill(*there.shape), shuffled(case.compute(here), order), case)
+
+
+def shuffled(block: Block, order: Any) -> Block:
+    """Some pixels in one row, in another order; a number stays a number."""
+    parts = (block.data, block.valid)
+    data, valid = (one if one.size == 1 else one.reshape(len(one), 1, -1)[..., order] for one in parts)
+    return Block(data, valid)
+
+
 @each_computed
 def test_inputs_are_never_modified(name: str, cases: Any) -> None:
     for case in cases(registry()[name], every_variant=True, count=24):
