@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from geoloom_engine.cache import ENTRY_BYTES, Budget
 from geoloom_engine.tile_cache import TileCache, TileMemory, TileName
 
 
@@ -19,7 +20,7 @@ def with_caches(url: str | None, use: Callable[[TileCache, TileCache], Awaitable
     """Run `use` with the caches of two processes."""
 
     async def run() -> Any:
-        caches = [TileCache(1000, url, 60) for _ in range(2)]
+        caches = [TileCache(Budget(1 << 20), None, url, 60) for _ in range(2)]
         try:
             return await use(*caches)
         finally:
@@ -30,7 +31,7 @@ def with_caches(url: str | None, use: Callable[[TileCache, TileCache], Awaitable
 
 
 def test_memory_keeps_the_most_recently_used() -> None:
-    memory = TileMemory(30)
+    memory = TileMemory(Budget(3 * (ENTRY_BYTES + 10)))
     for number in range(3):
         memory.put(name(number), b"x" * 10)
     memory.get(name(0))
@@ -40,11 +41,13 @@ def test_memory_keeps_the_most_recently_used() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.binary(max_size=40))))
 def test_memory_never_exceeds_its_bytes(puts: list[tuple[int, bytes]]) -> None:
-    memory = TileMemory(64)
+    limit = 3 * ENTRY_BYTES
+    budget = Budget(limit)
+    memory = TileMemory(budget)
     for number, tile in puts:
         memory.put(name(number), tile)
         kept = [memory.get(name(one)) for one in range(6)]
-        assert sum(len(one) for one in kept if one) == memory._size <= 64
+        assert sum(len(one) + ENTRY_BYTES for one in kept if one is not None) == budget.bytes <= limit
         assert memory.get(name(number)) in (tile, None)
 
 

@@ -18,7 +18,7 @@ from geoloom.ops.open import Open
 from geoloom.param import BlobKey
 from geoloom_engine import values
 from geoloom_engine.basemap import basemap_tile
-from geoloom_engine.cache import BlockCache
+from geoloom_engine.cache import BlockCache, Budget
 from geoloom_engine.evaluate import evaluate, fetch
 from geoloom_engine.legend import legend, legend_png
 from geoloom_engine.plan import Plan, Planner
@@ -47,9 +47,10 @@ class Pipeline:
     """
 
     def __init__(self, settings: Settings) -> None:
+        self.budget = Budget(settings.memory)
         self.pool = SourcePool(
             settings.sources,
-            cache=BlockCache(settings.block_cache),
+            cache=BlockCache(self.budget, settings.block_cache),
             max_open=settings.open_sources,
             recheck=settings.source_recheck,
             gdal_cache=settings.gdal_cache,

@@ -78,6 +78,11 @@ def size(value: str) -> int:
     return int(float(match[1]) * {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}[match[2]])
 
 
+def size_or_auto(value: str) -> int | None:
+    """A size, or None for "auto"."""
+    return None if value.strip().lower() == "auto" else size(value)
+
+
 def setting(default: str | None, parse: Parser, doc: str) -> Any:
     """A field of `Settings`: the default as an operator would write it, its parser, its meaning."""
     value = None if default is None else parse(default)
@@ -119,8 +124,16 @@ class Settings:
     allowed_origins: tuple[str, ...] = setting(
         "", names, "Origins of web pages that may call, separated by commas; loopback ones always may."
     )
-    block_cache: int = setting("256MB", size, "Decoded source blocks kept in memory, per process.")
-    tile_cache: int = setting("32MB", size, "Encoded tiles kept in memory, per process.")
+    memory: int = setting("512MB", size, "Memory a process keeps for blocks, nodes and tiles.")
+    block_cache: int | None = setting(
+        "auto", size_or_auto, "Most of it for decoded source blocks; auto: all of it, 0: none."
+    )
+    node_cache: int | None = setting(
+        "auto", size_or_auto, "Most of it for the results of a chain's nodes; auto: all of it, 0: none."
+    )
+    tile_cache: int | None = setting(
+        "auto", size_or_auto, "Most of it for encoded tiles; auto: all of it, 0: none."
+    )
     gdal_cache: int = setting("32MB", size, "GDAL's own block cache, per process.")
     open_sources: int = setting("256", whole(1, 65536), "Source files kept open, per process.")
     source_recheck: float = setting("10s", seconds, "How long a source's fingerprint counts as fresh.")

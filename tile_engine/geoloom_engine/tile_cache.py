@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Literal
 
+from geoloom_engine.cache import Budget, Cache
 from geoloom_engine.redis_connection import AWAY, connect, reason
 
 log = logging.getLogger(__name__)
@@ -43,27 +43,24 @@ class TileName:
 
 
 class TileMemory:
-    """The most recently used tiles, up to a number of bytes; used from the event loop only."""
+    """The most recently used tiles, within the budget of the process.
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._size = 0
-        self._tiles: OrderedDict[TileName, bytes] = OrderedDict()
+    Parameters
+    ----------
+    budget, limit
+        See `geoloom_engine.cache.Cache`.
+    """
+
+    def __init__(self, budget: Budget, limit: int | None = None) -> None:
+        self._cache: Cache[bytes] = Cache(budget, "tiles", limit)
 
     def get(self, name: TileName) -> bytes | None:
         """The tile, if it is here."""
-        tile = self._tiles.get(name)
-        if tile is not None:
-            self._tiles.move_to_end(name)
-        return tile
+        return self._cache.get(name)
 
     def put(self, name: TileName, tile: bytes) -> None:
-        """Keep a tile; the least recently used ones go."""
-        self._size += len(tile) - len(self._tiles.pop(name, b""))
-        self._tiles[name] = tile
-        while self._size > self._limit and self._tiles:
-            _, oldest = self._tiles.popitem(last=False)
-            self._size -= len(oldest)
+        """Keep a tile; the least recently used things go."""
+        self._cache.put(name, tile, len(tile))
 
 
 class TileCache:
@@ -71,8 +68,8 @@ class TileCache:
 
     Parameters
     ----------
-    limit
-        Bytes in memory.
+    budget, limit
+        Of the process's memory; see `geoloom_engine.cache.Cache`.
     url
         The Redis server, or None for none.
     ttl
@@ -81,8 +78,10 @@ class TileCache:
         Seconds to wait for the server; short, for computing is quick too.
     """
 
-    def __init__(self, limit: int, url: str | None, ttl: float, timeout: float = 0.5) -> None:
-        self._memory = TileMemory(limit)
+    def __init__(
+        self, budget: Budget, limit: int | None, url: str | None, ttl: float, timeout: float = 0.5
+    ) -> None:
+        self._memory = TileMemory(budget, limit)
         self._ttl = max(1, int(ttl))
         self._away_until = 0.0
         self._redis = connect(url, timeout) if url else None

@@ -43,7 +43,9 @@ class Tiles:
     def __init__(self, services: Services) -> None:
         settings = services.settings
         self._services = services
-        self._cache = TileCache(settings.tile_cache, settings.tile_store, settings.tile_ttl)
+        self._cache = TileCache(
+            services.pipeline.budget, settings.tile_cache, settings.tile_store, settings.tile_ttl
+        )
         self._reads: dict[TileName, asyncio.Task[tuple[Plan, dict[int, Block], float]]] = {}
         self._writes: set[asyncio.Task[None]] = set()
 

@@ -23,7 +23,7 @@ from geoloom.errors import (
     SourceRefused,
     SourceUnreadable,
 )
-from geoloom_engine.cache import BlockCache
+from geoloom_engine.cache import BlockCache, Budget
 from geoloom_engine.readers import Source, SourcePool, Window
 
 Make = Callable[..., Source]
@@ -408,7 +408,7 @@ def test_many_threads_read_the_same_pixels(tmp_path: Path, make_raster: Any) -> 
     data = rng.integers(0, 60000, (3, 700, 800)).astype(np.uint16)
     options = ("TILED=YES", "BLOCKXSIZE=64", "BLOCKYSIZE=64", "COMPRESS=DEFLATE")
     path = make_raster(tmp_path / "a.tif", data, options=options)
-    pool = SourcePool((str(tmp_path),), cache=BlockCache(1 << 20))
+    pool = SourcePool((str(tmp_path),), cache=BlockCache(Budget(1 << 20)))
     failures: list[object] = []
     until = time.monotonic() + 0.6
 

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from geoloom.errors import GeoloomError
-from geoloom_engine.cache import BlockCache
+from geoloom_engine.cache import BlockCache, Budget
 from geoloom_engine.readers.access import Access, Place
 from geoloom_engine.readers.fingerprint import fingerprint
 from geoloom_engine.readers.geotiff import GeoTiff, set_gdal_cache
@@ -50,7 +50,7 @@ class SourcePool:
         recheck: float = 10.0,
         gdal_cache: int = 32 << 20,
     ) -> None:
-        self.cache = BlockCache(256 << 20) if cache is None else cache
+        self.cache = BlockCache(Budget(256 << 20)) if cache is None else cache
         self._access = Access(allowed)
         self._max_open = max_open
         self._recheck = recheck
