@@ -32,6 +32,9 @@ DRIVERS = ("GTiff",)
 
 _IDLE_HANDLES = 4
 
+type _Key = tuple[str, int, int, int, int]
+"""Of a block: fingerprint, level, band, row, column."""
+
 _HTTP_OPTIONS = {
     "GDAL_HTTP_TIMEOUT": "20",
     "GDAL_HTTP_CONNECTTIMEOUT": "5",
@@ -142,46 +145,40 @@ class GeoTiff:
     def _blocks(
         self, level: int, bands: tuple[int, ...], window: Window
     ) -> dict[tuple[int, int], list[Decoded]]:
-        """The blocks that cover a window, from the cache or decoded now."""
+        """The blocks that cover a window, from the cache or decoded now, each by one thread only."""
         width, height = self._block_size(level)
-        found: dict[tuple[int, int], list[Decoded]] = {}
-        missing: list[tuple[int, int]] = []
-        for by in range(window.y // height, (window.y + window.height - 1) // height + 1):
-            for bx in range(window.x // width, (window.x + window.width - 1) // width + 1):
-                column = []
-                for band in bands:
-                    block = self._cache.get((self._print, level, band, by, bx))
-                    if block is None:
-                        missing.append((by, bx))
-                        break
-                    column.append(block)
-                found[by, bx] = column
-        if missing:
-            found.update(self._decode(level, bands, missing))
-        return found
+        places = [
+            (by, bx)
+            for by in range(window.y // height, (window.y + window.height - 1) // height + 1)
+            for bx in range(window.x // width, (window.x + window.width - 1) // width + 1)
+        ]
+        keys = [(self._print, level, band, *place) for place in places for band in bands]
+        blocks = self._cache.load(keys, self._decode)
+        return {place: [blocks[self._print, level, band, *place] for band in bands] for place in places}
 
-    def _decode(
-        self, level: int, bands: tuple[int, ...], missing: list[tuple[int, int]]
-    ) -> dict[tuple[int, int], list[Decoded]]:
-        """Blocks read from the file; kept only if the file is still the same afterwards."""
+    def _decode(self, keys: list[_Key]) -> dict[_Key, Decoded]:
+        """Blocks of one level read from the file; given only if it is still the same afterwards."""
+        level = keys[0][1]
+        missing: dict[tuple[int, int], list[int]] = {}
+        for _, _, band, *place in keys:
+            missing.setdefault((place[0], place[1]), []).append(band)
         width, height = self._block_size(level)
         full_width, full_height = self.info.levels[level]
-        decoded: dict[tuple[int, int], list[Decoded]] = {}
+        decoded: dict[_Key, Decoded] = {}
         with self._lease() as handle, gdal.quiet_errors():
             try:
                 if self._place.remote and len(missing) > 1:
-                    self._prefetch(handle, level, bands, missing)
-                for by, bx in missing:
+                    self._prefetch(handle, level, tuple(dict.fromkeys(key[2] for key in keys)), list(missing))
+                for (by, bx), bands in missing.items():
                     x, y = bx * width, by * height
                     part = Window(x, y, min(width, full_width - x), min(height, full_height - y))
-                    decoded[by, bx] = self._layout.decode(handle, level, bands, part)
+                    blocks = self._layout.decode(handle, level, tuple(bands), part)
+                    for band, block in zip(bands, blocks, strict=True):
+                        decoded[self._print, level, band, by, bx] = block
             except RuntimeError as error:
                 self._check_unchanged()
                 raise _damaged(self._place, error) from None
         self._check_unchanged()
-        for (by, bx), column in decoded.items():
-            for band, block in zip(bands, column, strict=True):
-                self._cache.put((self._print, level, band, by, bx), block)
         return decoded
 
     def _prefetch(
