@@ -15,6 +15,7 @@ import tornado.netutil
 from geoloom.chain import Chain
 from geoloom.errors import EngineOverloaded, SourceChanged
 from geoloom.grid import Tile
+from geoloom_engine.cache import Budget
 from geoloom_engine.metrics import Metrics
 from geoloom_engine.pipeline import Drawn
 from geoloom_engine.server import application
@@ -31,6 +32,7 @@ class Pipeline:
 
     def __init__(self) -> None:
         self.data = uuid.uuid4().hex[:16]
+        self.budget = Budget(1 << 20)
         self.far = False
         self.tiles: list[Tile] = []
         self.reads = 0

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from geoloom.errors import DemandError, EngineOverloaded
-from geoloom_engine.work import MOST_RUNAWAYS, WorkQueue
+from geoloom_engine.fairness import QUICK
+from geoloom_engine.work import LONG, MOST_RUNAWAYS, Wanted, WorkQueue
 
 
 def with_queue(
@@ -34,7 +35,7 @@ class Gate:
     def __init__(self) -> None:
         self.entered, self._open = threading.Event(), threading.Event()
 
-    def __call__(self) -> str:
+    def __call__(self, wanted: Wanted = lambda: True) -> str:
         self.entered.set()
         assert self._open.wait(20)
         return "through"
@@ -49,18 +50,18 @@ class Gate:
 
 
 def test_results_and_errors_come_back() -> None:
-    def fail() -> None:
+    def fail(wanted: Wanted) -> None:
         raise DemandError("too much")
 
     async def use(queue: WorkQueue) -> None:
-        assert await queue.run(1, "a", lambda: 42) == 42
+        assert await queue.run(1, "a", lambda wanted: 42) == 42
         with pytest.raises(DemandError, match="too much"):
             await queue.run(2, "a", fail)
 
     with_queue(use)
 
 
-def test_sessions_take_turns_and_the_newest_goes_first() -> None:
+def test_sessions_take_turns() -> None:
     order: list[str] = []
 
     async def use(queue: WorkQueue) -> None:
@@ -70,14 +71,14 @@ def test_sessions_take_turns_and_the_newest_goes_first() -> None:
         for session, number in [("a", 1), ("a", 2), ("a", 3), ("b", 1), ("b", 2)]:
             name = f"{session}{number}"
             waiting.append(
-                asyncio.ensure_future(queue.run(name, session, lambda name=name: order.append(name)))
+                asyncio.ensure_future(queue.run(name, session, lambda wanted, name=name: order.append(name)))
             )
         await asyncio.sleep(0)
         gate.open()
         await asyncio.gather(held, *waiting)
 
     with_queue(use)
-    assert order == ["a3", "b2", "a2", "b1", "a1"]
+    assert order == ["a1", "b1", "a2", "b2", "a3"]
 
 
 def test_equal_requests_are_computed_once() -> None:
@@ -86,7 +87,9 @@ def test_equal_requests_are_computed_once() -> None:
     async def use(queue: WorkQueue) -> Any:
         gate = Gate()
         held = await gate.hold(queue)
-        asked = [asyncio.ensure_future(queue.run("same", s, lambda: calls.append(1) or "x")) for s in "abc"]
+        asked = [
+            asyncio.ensure_future(queue.run("same", s, lambda wanted: calls.append(1) or "x")) for s in "abc"
+        ]
         await asyncio.sleep(0)
         gate.open()
         await held
@@ -102,7 +105,7 @@ def test_nobody_waits_longer_than_the_patience() -> None:
         held = await gate.hold(queue)
         begun = time.monotonic()
         with pytest.raises(EngineOverloaded, match="no turn within"):
-            await queue.run("late", "a", lambda: None)
+            await queue.run("late", "a", lambda wanted: None)
         waited = time.monotonic() - begun
         gate.open()
         await held
@@ -116,7 +119,7 @@ def test_a_full_queue_refuses_the_oldest_of_the_longest() -> None:
         gate = Gate()
         held = await gate.hold(queue)
         asked = [("a", 1), ("a", 2), ("b", 1), ("b", 2), ("b", 3), ("a", 3)]
-        tasks = [asyncio.ensure_future(queue.run(name, name[0], lambda: "done")) for name in asked]
+        tasks = [asyncio.ensure_future(queue.run(name, name[0], lambda wanted: "done")) for name in asked]
         await asyncio.sleep(0)
         gate.open()
         await held
@@ -133,8 +136,10 @@ def test_what_nobody_waits_for_is_dropped() -> None:
     async def use(queue: WorkQueue) -> None:
         gate = Gate()
         held = await gate.hold(queue)
-        left = asyncio.ensure_future(queue.run("left", "a", lambda: ran.append("left")))
-        shared = [asyncio.ensure_future(queue.run("kept", "a", lambda: ran.append("kept"))) for _ in range(2)]
+        left = asyncio.ensure_future(queue.run("left", "a", lambda wanted: ran.append("left")))
+        shared = [
+            asyncio.ensure_future(queue.run("kept", "a", lambda wanted: ran.append("kept"))) for _ in range(2)
+        ]
         await asyncio.sleep(0)
         left.cancel()
         shared[0].cancel()
@@ -152,7 +157,7 @@ def test_a_computation_beyond_its_budget_is_left_behind() -> None:
         gate = Gate()
         with pytest.raises(DemandError, match="longer than"):
             await queue.run("slow", "a", gate)
-        answer = await queue.run("next", "a", lambda: "served")
+        answer = await queue.run("next", "a", lambda wanted: "served")
         gate.open()
         return answer
 
@@ -163,7 +168,7 @@ def test_a_closed_queue_refuses_what_waits() -> None:
     async def use(queue: WorkQueue) -> None:
         gate = Gate()
         held = await gate.hold(queue)
-        waiting = asyncio.ensure_future(queue.run("w", "a", lambda: None))
+        waiting = asyncio.ensure_future(queue.run("w", "a", lambda wanted: None))
         await asyncio.sleep(0)
         queue.close()
         with pytest.raises(EngineOverloaded, match="stopping"):
@@ -172,52 +177,6 @@ def test_a_closed_queue_refuses_what_waits() -> None:
         assert await held == "through"
 
     with_queue(use)
-
-
-def test_who_computed_least_goes_first() -> None:
-    order: list[str] = []
-
-    async def use(queue: WorkQueue) -> None:
-        gate = Gate()
-        held = await gate.hold(queue)
-        asked = [("heavy", i, 0.2) for i in range(3)] + [("light", i, 0.0) for i in range(6)]
-
-        def task(name: str, seconds: float) -> None:
-            order.append(name)
-            threading.Event().wait(seconds)
-
-        waiting = [
-            asyncio.ensure_future(queue.run((name, i), name, lambda n=name, s=seconds: task(n, s)))
-            for name, i, seconds in asked
-        ]
-        await asyncio.sleep(0)
-        gate.open()
-        await asyncio.gather(held, *waiting)
-
-    with_queue(use)
-    # One of 0.2 s weighs as much as four that count 0.05 s each.
-    assert order[:5] == ["heavy", *["light"] * 4]
-
-
-def test_nobody_saves_up_turns() -> None:
-    order: list[str] = []
-
-    async def use(queue: WorkQueue) -> None:
-        for i in range(10):
-            await queue.run(i, "long here", lambda: None)
-        gate = Gate()
-        held = await gate.hold(queue)
-        names = ["new"] * 3 + ["long here"] * 3
-        waiting = [
-            asyncio.ensure_future(queue.run((name, i), name, lambda n=name: order.append(n)))
-            for i, name in enumerate(names)
-        ]
-        await asyncio.sleep(0)
-        gate.open()
-        await asyncio.gather(held, *waiting)
-
-    with_queue(use)
-    assert order[:4] != ["new"] * 3 + ["long here"]
 
 
 def test_runaways_are_bounded() -> None:
@@ -237,3 +196,108 @@ def test_runaways_are_bounded() -> None:
 
     assert asyncio.run(asyncio.wait_for(use(), 30)) == MOST_RUNAWAYS + 1
     assert told.is_set()
+
+
+def test_a_running_task_learns_that_nobody_waits(caplog: pytest.LogCaptureFixture) -> None:
+    said: list[bool] = []
+
+    async def use(queue: WorkQueue) -> str:
+        entered, gone, asked = threading.Event(), threading.Event(), threading.Event()
+
+        def task(wanted: Wanted) -> None:
+            said.append(wanted())
+            entered.set()
+            assert gone.wait(20)
+            said.append(wanted())
+            asked.set()
+            raise RuntimeError("given up")
+
+        left = asyncio.ensure_future(queue.run("same", "a", task))
+        await asyncio.to_thread(entered.wait, 20)
+        left.cancel()
+        await asyncio.wait([left])
+        gone.set()
+        await asyncio.to_thread(asked.wait, 20)
+        # Who comes after it was given up starts it anew.
+        return await queue.run("same", "a", lambda wanted: "anew")
+
+    assert with_queue(use) == "anew"
+    assert said == [True, False]
+    assert "given up" not in caplog.text
+
+
+def test_who_joins_in_time_keeps_it_running() -> None:
+    async def use(queue: WorkQueue) -> tuple[str, bool]:
+        entered, joined = threading.Event(), threading.Event()
+
+        def task(wanted: Wanted) -> bool:
+            entered.set()
+            assert joined.wait(20)
+            return wanted()
+
+        left = asyncio.ensure_future(queue.run("same", "a", task))
+        await asyncio.to_thread(entered.wait, 20)
+        left.cancel()
+        await asyncio.wait([left])
+        second = asyncio.ensure_future(queue.run("same", "b", lambda wanted: "another"))
+        await asyncio.sleep(0)
+        joined.set()
+        return await second
+
+    assert with_queue(use) is True
+
+
+async def learn(queue: WorkQueue, layer: str) -> None:
+    """Have a quick answer of a layer computed, so that its cost is known."""
+    await queue.run(("first", layer), "a", lambda wanted: None, layer)
+
+
+def test_quick_answers_overtake_a_long_computation_which_pauses_for_them() -> None:
+    order: list[str] = []
+
+    async def use(queue: WorkQueue) -> None:
+        await learn(queue, "fast")
+        gate, go_on = Gate(), threading.Event()
+
+        def long(wanted: Wanted) -> None:
+            gate(wanted)
+            # The quick one is at work now, and lets go when the long one waits for it.
+            assert wanted()
+            order.append("long")
+
+        def quick(wanted: Wanted) -> None:
+            gate.open()
+            go_on.wait(QUICK)
+            order.append("quick")
+
+        held = asyncio.ensure_future(queue.run("long", "a", long))
+        await asyncio.to_thread(gate.entered.wait, 20)
+        unknown = asyncio.ensure_future(queue.run("unknown", "b", lambda wanted: order.append("unknown")))
+        await asyncio.sleep(0)
+        await queue.run("quick", "c", quick, "fast")
+        await asyncio.gather(held, unknown)
+
+    with_queue(use)
+    assert order == ["quick", "long", "unknown"]
+
+
+def test_one_computation_at_a_time_unless_it_is_long() -> None:
+    async def use(queue: WorkQueue) -> int:
+        running, most = 0, 0
+        lock = threading.Lock()
+
+        def task(wanted: Wanted) -> None:
+            nonlocal running, most
+            with lock:
+                running += 1
+                most = max(most, running)
+            time.thread_time()
+            with lock:
+                running -= 1
+
+        await learn(queue, "fast")
+        await asyncio.gather(*(queue.run(i, f"s{i % 3}", task, "fast") for i in range(90)))
+        return most
+
+    assert LONG > 0.01
+    assert with_queue(use) == 1

@@ -20,10 +20,11 @@ from geoloom_engine.revocations import Revocations
 from geoloom_engine.settings import Settings
 from geoloom_engine.tiles import Tiles
 from geoloom_engine.warming import steps
-from geoloom_engine.work import WorkQueue
+from geoloom_engine.work import Wanted, WorkQueue
 
 if TYPE_CHECKING:
     from geoloom.chain import Chain
+    from geoloom.grid import Tile
     from geoloom_engine.pipeline import Pipeline
 
 LOCAL_THREADS = 4
@@ -73,6 +74,7 @@ class Services:
         self.events = EventLog(settings.redis_url, settings.event_ttl, STORE_TIMEOUT)
         self.revocations = Revocations(settings.redis_url, settings.capability_ttl)
         self.tiles = Tiles(self)
+        pipeline.memory.watch()
         self._active = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -80,8 +82,19 @@ class Services:
 
     async def compute[T](self, name: object, session: str, task: Callable[[], T]) -> T:
         """Run a task in the compute thread, in its turn."""
+        return await self.compute_while_wanted(name, session, lambda wanted: task())
+
+    async def compute_while_wanted[T](
+        self,
+        name: object,
+        session: str,
+        task: Callable[[Wanted], T],
+        layer: str = "",
+        tile: Tile | None = None,
+    ) -> T:
+        """Run a task in the compute thread, in its turn; see `WorkQueue.run`."""
         try:
-            return await self.queue.run(name, session, task)
+            return await self.queue.run(name, session, task, layer, tile)
         finally:
             self.metrics.waiting(self.queue.waiting)
 
@@ -139,6 +152,7 @@ class Services:
 
     async def close(self) -> None:
         """Let everything go."""
+        self.pipeline.memory.close()
         self.queue.close()
         await asyncio.gather(
             self.events.close(), self.tiles.close(), self.revocations.close(), return_exceptions=True

@@ -1,9 +1,14 @@
 """The queue in front of a process's one compute thread.
 
-The session that has computed least goes first, so that light maps do not wait for heavy ones; and
-within a session the newest request: somebody who pans a map wants what is in view now, not what has
-left it. Waiting is bounded in number and in time; a request
-nobody waits for any more is dropped. Equal requests share one computation.
+Whose turn it is says `fairness`. Waiting is bounded in number and in time; what nobody waits for any
+more is dropped, also while it runs: a task asks `wanted` between its steps. Equal requests share
+one computation.
+
+One computation at a time is what a process can do well, and Python cannot interrupt one. So while
+a long one runs, a second thread answers what is known to be quick, and the long one pauses for it
+whenever it asks whether it is wanted. The event loop and the threads meet at one lock; a thread that
+has nothing to do is woken by another lock, and results come back in one wake-up for all that are
+ready: per job this costs a third of the processor time of a Condition and a timer for each waiter.
 """
 
 from __future__ import annotations
@@ -12,36 +17,61 @@ import asyncio
 import logging
 import threading
 import time
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from geoloom.errors import DemandError, EngineOverloaded
+from geoloom.grid import Tile
+from geoloom_engine.fairness import Turn, Turns
 
 log = logging.getLogger(__name__)
 
 MOST_RUNAWAYS = 2
 """Computations beyond their budget that may still run while the queue goes on."""
 
-GRAIN = 0.05
-"""Seconds that a computation counts at least: sessions with quick ones take turns."""
+LONG = 0.02
+"""Seconds after which a running computation may be overtaken."""
 
-REMEMBERED = 1000
-"""Sessions whose share is known while they ask for nothing."""
+PAUSE = 0.25
+"""Seconds a computation pauses at most for one that overtakes it: that may need what it holds."""
+
+TICK = 0.02
+"""Seconds between two looks at what waits too long or runs too long."""
+
+Wanted = Callable[[], bool]
+"""Tells a running task whether anybody still waits for its result."""
 
 
-@dataclass(slots=True, eq=False)
-class Job:
+@dataclass(slots=True, eq=False, kw_only=True)
+class Job(Turn):
     """One computation and those who wait for it."""
 
     name: object
-    session: str
-    task: Callable[[], Any]
-    done: asyncio.Future[Any]
-    queued: float = field(default_factory=time.monotonic)
+    task: Callable[[Wanted], Any]
+    waiters: list[asyncio.Future[Any]] = field(default_factory=list)
     started: float | None = None
-    waiting: int = 0
+    paused: float = 0.0
+
+
+class _Lane:
+    """A compute thread and what it does just now."""
+
+    def __init__(self, express: bool) -> None:
+        self.express = express
+        self.job: Job | None = None
+        self.idle = False
+        self.retired = False
+        self.bell = threading.Lock()
+        self.bell.acquire()
+        self.thread: threading.Thread | None = None
+
+    def ring(self) -> None:
+        """Wake the thread, if it waits for work; the queue's lock is held."""
+        if self.idle:
+            self.idle = False
+            self.bell.release()
 
 
 class WorkQueue:
@@ -73,23 +103,45 @@ class WorkQueue:
         self._patience = patience
         self._budget = budget
         self._loop = asyncio.get_running_loop()
-        self._ready = threading.Condition()
-        self._sessions: OrderedDict[str, list[Job]] = OrderedDict()
-        self._spent: OrderedDict[str, float] = OrderedDict()
-        self._floor = 0.0
-        self._runaways: list[threading.Thread] = []
+        self._lock = threading.Lock()
+        self._turns = Turns()
         self._jobs: dict[object, Job] = {}
-        self._waiting = 0
-        self._thread: threading.Thread | None = None
+        self._lanes = {False: _Lane(express=False), True: _Lane(express=True)}
+        self._overtaking = threading.Lock()
+        self._finished: deque[tuple[Job, Any, Exception | None]] = deque()
+        self._told = False
+        self._runaways: list[threading.Thread] = []
+        self._ticking = False
         self._closed = False
 
     @property
     def waiting(self) -> int:
         """Jobs not yet begun."""
-        return self._waiting
+        return len(self._turns)
 
-    async def run[T](self, name: object, session: str, task: Callable[[], T]) -> T:
+    @property
+    def load(self) -> int:
+        """Jobs not yet done."""
+        return len(self._jobs)
+
+    async def run[T](
+        self,
+        name: object,
+        session: str,
+        task: Callable[[Wanted], T],
+        layer: str = "",
+        tile: Tile | None = None,
+    ) -> T:
         """The task's result; a task of the same name that is under way is shared.
+
+        Parameters
+        ----------
+        name
+            What it computes.
+        session, layer, tile
+            For whom and what, and where: see `fairness.Turn`.
+        task
+            Is handed a function that says whether the result is still wanted.
 
         Raises
         ------
@@ -98,153 +150,198 @@ class WorkQueue:
         DemandError
             It ran longer than its budget.
         """
-        job = self._jobs.get(name)
-        if job is None or job.done.done():
-            job = self._add(name, session, task)
-        job.waiting += 1
+        waiter: asyncio.Future[T] = self._loop.create_future()
+        with self._lock:
+            job = self._jobs.get(name)
+            if job is not None:
+                if job.started is None:
+                    self._turns.ask_again(job)
+                job.waiters.append(waiter)
+            else:
+                if len(self._turns) >= self._length:
+                    self._refuse(
+                        self._turns.least_wanted(),
+                        f"The engine is busy: more than {self._length} requests wait.",
+                    )
+                job = Job(name=name, session=session, task=task, layer=layer, tile=tile)
+                job.waiters.append(waiter)
+                self._jobs[name] = job
+                self._turns.add(job)
+                self._wake(job)
+        if not self._ticking:
+            self._ticking = True
+            self._loop.call_later(TICK, self._tick)
         try:
-            result: T = await self._outcome(job)
-            return result
-        finally:
-            job.waiting -= 1
-            if not job.waiting and not job.done.done():
-                self._drop(job)
+            return await waiter
+        except asyncio.CancelledError:
+            self._leave(job, waiter)
+            raise
 
     def close(self) -> None:
-        """Refuse what waits and end the thread after its current job."""
-        with self._ready:
+        """Refuse what waits and end the threads after their current jobs."""
+        with self._lock:
             self._closed = True
-            jobs = [job for queue in self._sessions.values() for job in queue]
-            self._ready.notify_all()
-        for job in jobs:
-            self._refuse(job, "The engine is stopping.")
+            for job in [job for job in self._jobs.values() if job.started is None]:
+                self._refuse(job, "The engine is stopping.")
+            for lane in self._lanes.values():
+                lane.ring()
 
-    async def _outcome(self, job: Job) -> Any:
-        while not job.done.done():
-            now = time.monotonic()
-            if job.started is None:
-                left = job.queued + self._patience - now
-                if left <= 0:
-                    self._refuse(job, f"The engine is busy: no turn within {self._patience:g} s.")
-            else:
-                left = job.started + self._budget - now
-                if left <= 0:
-                    self._abandon(job)
-            # Nothing tells this loop that the job began, so it looks again in time.
-            await asyncio.wait([job.done], timeout=max(0.0, min(left, self._budget)))
-        return job.done.result()
+    def _wake(self, job: Job) -> None:
+        """Have a job begun by whoever may; the lock is held."""
+        ordinary = self._lanes[False]
+        if ordinary.thread is None:
+            self._start(ordinary)
+        elif ordinary.idle:
+            ordinary.ring()
+        elif self._turns.quick(job) and self._long(ordinary.job):
+            self._overtake()
 
-    def _add(self, name: object, session: str, task: Callable[[], Any]) -> Job:
-        if self._waiting >= self._length:
-            with self._ready:
-                longest = max(self._sessions.values(), key=len)
-                oldest = longest[0]
-            self._refuse(oldest, f"The engine is busy: more than {self._length} requests wait.")
-        job = Job(name, session, task, self._loop.create_future())
-        # Without waiters nobody retrieves a failure; that is no defect worth a log line.
-        job.done.add_done_callback(lambda done: done.cancelled() or done.exception())
-        self._jobs[name] = job
-        with self._ready:
-            if session not in self._sessions:
-                # Nobody saves up turns by asking for nothing.
-                self._charge(session, 0.0, self._floor)
-            self._sessions.setdefault(session, []).append(job)
-            self._waiting += 1
-            self._ready.notify()
-        if self._thread is None:
-            self._start()
-        return job
+    def _long(self, job: Job | None) -> bool:
+        if job is None or job.started is None:
+            return False
+        cost = self._turns.cost(job.layer) or 0.0
+        return max(cost, time.monotonic() - job.started) > LONG
 
-    def _refuse(self, job: Job, message: str) -> None:
-        if self._drop(job) and not job.done.done():
-            job.done.set_exception(
-                EngineOverloaded(message, hint="It is asked again when the engine has room.")
-            )
+    def _overtake(self) -> None:
+        express = self._lanes[True]
+        if express.thread is None:
+            self._start(express)
+        express.ring()
 
-    def _drop(self, job: Job) -> bool:
-        """Take a job out of the queue; False if it is running already."""
-        with self._ready:
-            queue = self._sessions.get(job.session, [])
-            if job not in queue:
-                return False
-            queue.remove(job)
-            self._waiting -= 1
-            if not queue:
-                del self._sessions[job.session]
-        self._forget(job)
-        return True
+    def _start(self, lane: _Lane) -> None:
+        lane.thread = threading.Thread(target=self._compute, args=(lane,), name="compute", daemon=True)
+        lane.thread.start()
+
+    def _leave(self, job: Job, waiter: asyncio.Future[Any]) -> None:
+        with self._lock:
+            if waiter in job.waiters:
+                job.waiters.remove(waiter)
+            if not job.waiters and job.started is None and self._turns.remove(job):
+                self._forget(job)
+
+    def _refuse(self, job: Turn, message: str) -> None:
+        """Answer those who wait for a job that has not begun; the lock is held."""
+        assert isinstance(job, Job)
+        if self._turns.remove(job):
+            self._forget(job)
+            hint = "It is asked again when the engine has room."
+            _answer(job, None, EngineOverloaded(message, hint=hint))
 
     def _forget(self, job: Job) -> None:
         if self._jobs.get(job.name) is job:
             del self._jobs[job.name]
 
-    def _abandon(self, job: Job) -> None:
-        if job.done.done():
-            return
+    def _tick(self) -> None:
+        """Refuse what has waited too long, leave what runs too long, let quick jobs overtake."""
+        now = time.monotonic()
+        with self._lock:
+            late = [job for job in self._jobs.values() if self._late(job, now)]
+            for job in late:
+                self._refuse(job, f"The engine is busy: no turn within {self._patience:g} s.")
+            if len(self._turns) and self._long(self._lanes[False].job):
+                self._overtake()
+            for lane in list(self._lanes.values()):
+                job = lane.job
+                if job is not None and job.started is not None and now > job.started + self._budget:
+                    self._abandon(lane, job)
+            self._ticking = bool(self._jobs) and not self._loop.is_closed()
+        if self._ticking:
+            self._loop.call_later(TICK, self._tick)
+
+    def _late(self, job: Job, now: float) -> bool:
+        return job.started is None and job.queued + self._patience < now
+
+    def _abandon(self, lane: _Lane, job: Job) -> None:
         self._forget(job)
-        job.done.set_exception(
+        _answer(
+            job,
+            None,
             DemandError(
                 f"The computation took longer than {self._budget:g} s.",
                 hint="Zoom in, or use fewer or smaller neighbourhoods.",
-            )
+            ),
         )
+        lane.retired, lane.job = True, None
         self._runaways = [thread for thread in self._runaways if thread.is_alive()]
-        if self._thread is not None:
-            self._runaways.append(self._thread)
+        if lane.thread is not None:
+            self._runaways.append(lane.thread)
         if len(self._runaways) > MOST_RUNAWAYS:
             log.error("%d computations exceeded %g s and run on", len(self._runaways), self._budget)
             self._on_stuck()
         else:
             log.error("a computation exceeded %g s; a new compute thread takes over", self._budget)
-            self._start()
+            fresh = self._lanes[lane.express] = _Lane(lane.express)
+            self._start(fresh)
 
-    def _start(self) -> None:
-        self._thread = threading.Thread(target=self._compute, name="compute", daemon=True)
-        self._thread.start()
+    def _compute(self, lane: _Lane) -> None:
+        while not (self._closed or lane.retired):
+            job = self._begin(lane)
+            if job is None:
+                lane.bell.acquire()
+                continue
+            if lane.express:
+                with self._overtaking:
+                    self._carry_out(lane, job)
+            else:
+                self._carry_out(lane, job)
+            del job
 
-    def _compute(self) -> None:
-        me = threading.current_thread()
-        while (job := self._next(me)) is not None:
+    def _begin(self, lane: _Lane) -> Job | None:
+        with self._lock:
+            job = None if self._closed else self._turns.next(quick=lane.express)
+            lane.idle = job is None and not self._closed
+            if job is None:
+                return None
+            assert isinstance(job, Job)
+            lane.job = job
+            job.started = time.monotonic()
+            return job
+
+    def _carry_out(self, lane: _Lane, job: Job) -> None:
+        begun = time.monotonic()
+        result, error = None, None
+        try:
+            result = job.task(lambda: self._wanted(lane, job))
+        except Exception as failure:  # noqa: BLE001 - handed to those who wait
+            error = failure
+        seconds = time.monotonic() - begun - job.paused
+        with self._lock:
+            self._turns.charge(job, seconds)
+            if not lane.retired:
+                lane.job = None
+        self._finished.append((job, result, error))
+        if not self._told and not self._loop.is_closed():
+            self._told = True
+            self._loop.call_soon_threadsafe(self._deliver)
+
+    def _wanted(self, lane: _Lane, job: Job) -> bool:
+        if not job.waiters:
+            with self._lock:
+                if not job.waiters:
+                    # Who asks from now on starts it anew.
+                    self._forget(job)
+                    return False
+        if not lane.express and self._overtaking.locked():
             begun = time.monotonic()
-            try:
-                result, error = job.task(), None
-            except Exception as failure:  # noqa: BLE001 - handed to those who wait
-                result, error = None, failure
-            self._charge(job.session, max(time.monotonic() - begun, GRAIN))
-            if self._loop.is_closed():
-                return
-            self._loop.call_soon_threadsafe(self._finish, job, result, error)
-            del job, result, error
+            if self._overtaking.acquire(timeout=PAUSE):
+                self._overtaking.release()
+            job.paused += time.monotonic() - begun
+        return True
 
-    def _next(self, me: threading.Thread) -> Job | None:
-        with self._ready:
-            while True:
-                if self._closed or self._thread is not me:
-                    return None
-                if self._sessions:
-                    session = min(self._sessions, key=lambda one: self._spent.get(one, 0.0))
-                    self._floor = max(self._floor, self._spent.get(session, 0.0))
-                    queue = self._sessions.pop(session)
-                    job = queue.pop()
-                    if queue:
-                        self._sessions[session] = queue
-                    self._waiting -= 1
-                    job.started = time.monotonic()
-                    return job
-                self._ready.wait()
+    def _deliver(self) -> None:
+        self._told = False
+        while self._finished:
+            job, result, error = self._finished.popleft()
+            with self._lock:
+                self._forget(job)
+            _answer(job, result, error)
 
-    def _charge(self, session: str, seconds: float, least: float = 0.0) -> None:
-        """Add to what a session has computed, which is at least as much as given."""
-        with self._ready:
-            self._spent[session] = max(self._spent.pop(session, 0.0), least) + seconds
-            while len(self._spent) > REMEMBERED:
-                self._spent.popitem(last=False)
 
-    def _finish(self, job: Job, result: Any, error: Exception | None) -> None:
-        self._forget(job)
-        if job.done.done():
-            return
+def _answer(job: Job, result: Any, error: Exception | None) -> None:
+    for waiter in job.waiters:
+        if waiter.done():
+            continue
         if error is not None:
-            job.done.set_exception(error)
+            waiter.set_exception(error)
         else:
-            job.done.set_result(result)
+            waiter.set_result(result)

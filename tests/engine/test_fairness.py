@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import pytest
+
+from geoloom.grid import Tile
+from geoloom_engine import fairness
+from geoloom_engine.fairness import QUICK, VIEW_SECONDS, VIEW_TILES, Turn, Turns
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(fairness.time, "monotonic", made.monotonic)  # type: ignore[attr-defined]
+    return made
+
+
+def turn(session: str, layer: str = "", queued: float = 0.0, tile: Tile | None = None) -> Turn:
+    return Turn(session=session, layer=layer, queued=queued, tile=tile)
+
+
+def order(turns: Turns, seconds: float | dict[str, float] = 0.1) -> list[Turn]:
+    """All that waits, in its order; each takes its time."""
+    served = []
+    while (one := turns.next()) is not None:
+        served.append(one)
+        turns.charge(one, seconds if isinstance(seconds, float) else seconds[one.layer])
+    return served
+
+
+def added(*given: Turn) -> Turns:
+    turns = Turns()
+    for one in given:
+        turns.add(one)
+    return turns
+
+
+def test_sessions_take_turns() -> None:
+    turns = added(*(turn("a") for _ in range(4)), turn("b"), turn("b"))
+    assert [one.session for one in order(turns)] == ["a", "b", "a", "b", "a", "a"]
+    assert len(turns) == 0
+
+
+def test_a_session_with_quick_answers_goes_before_those_with_slow_ones() -> None:
+    costs = {"slow": 0.5, "fast": 0.01}
+    turns = added(turn("x", "slow"), turn("y", "fast"))
+    order(turns, costs)
+    for i in range(3):
+        turns.add(turn(f"s{i}", "slow"))
+    for _ in range(5):
+        turns.add(turn("light", "fast"))
+    assert [one.layer for one in order(turns, costs)] == ["fast"] * 5 + ["slow"] * 3
+
+
+def test_time_counts_not_the_number_of_answers() -> None:
+    costs = {"slow": 0.4, "fast": 0.1}
+    turns = added(*(turn("heavy", "slow") for _ in range(3)), *(turn("light", "fast") for _ in range(8)))
+    served = [one.session for one in order(turns, costs)]
+    assert served[:6].count("light") == 5
+
+
+def test_layers_of_a_session_take_turns_too() -> None:
+    turns = added(*(turn("a", "one") for _ in range(3)), *(turn("a", "two") for _ in range(3)))
+    assert [one.layer for one in order(turns)] == ["one", "two"] * 3
+    costs = {"one": 0.1, "two": 0.3}
+    turns = added(*(turn("a", "one") for _ in range(6)), *(turn("a", "two") for _ in range(3)))
+    served = [one.layer for one in order(turns, costs)]
+    assert served[:5].count("two") <= 2
+
+
+def test_nobody_saves_up_turns() -> None:
+    turns = added(*(turn("long here") for _ in range(10)))
+    order(turns)
+    for _ in range(3):
+        turns.add(turn("new"))
+        turns.add(turn("long here"))
+    served = [one.session for one in order(turns)]
+    assert served[:4].count("long here") >= 1
+    # And within a session, a layer that comes later starts level with the others.
+    turns = added(*(turn("a", "old") for _ in range(10)))
+    for _ in range(8):
+        turns.charge(turns.next() or turn(""), 0.1)
+    for _ in range(3):
+        turns.add(turn("a", "new"))
+    assert [one.layer for one in order(turns)][:4].count("old") >= 1
+
+
+def test_the_newest_view_goes_first_in_the_order_asked() -> None:
+    before = [turn("a", queued=10.0 + i / 100) for i in range(3)]
+    now = [turn("a", queued=10.02 + VIEW_SECONDS + 0.1 + i / 100) for i in range(3)]
+    assert order(added(*before, *now)) == now + before
+
+
+def view(z: int, x: int, queued: float, count: int = 3, session: str = "a") -> list[Turn]:
+    return [turn(session, "layer", queued, Tile(z, x + i, 5)) for i in range(count)]
+
+
+@pytest.mark.parametrize("newer", [(7, 5), (6, 8 + 2 * VIEW_TILES)], ids=["another zoom", "far away"])
+def test_a_newer_view_supersedes_an_older_one(newer: tuple[int, int]) -> None:
+    old, new = view(6, 5, 10.0), view(*newer, 10.1)
+    other = [turn("b", "layer", 10.0) for _ in range(5)]
+    turns = added(*old, *new, *other)
+    assert turns.least_wanted() is old[0]
+    served = order(turns)
+    assert set(served[-3:]) == set(old)
+    # Fewer requests may be a stray one.
+    served = order(added(*old, *view(*newer, 10.1, count=2), *other))
+    assert served.index(other[-1]) > served.index(old[-1])
+
+
+def test_views_that_are_asked_in_turns_supersede_nothing() -> None:
+    one, two = view(6, 5, 10.0, 6), view(9, 5, 10.0, 6)
+    turns = added(*(found for pair in zip(one, two, strict=True) for found in pair))
+    assert order(turns) == [found for pair in zip(one, two, strict=True) for found in pair]
+    # Neither do those of different sessions.
+    mine, theirs = view(6, 5, 10.0), view(9, 5, 10.1, session="b")
+    assert order(added(*mine, *theirs))[0] is mine[0]
+
+
+def test_what_is_asked_again_is_current(clock: Clock) -> None:
+    old, new = view(6, 5, 99.0), view(7, 5, 99.1)
+    turns = added(*old, *new, turn("b", queued=99.0))
+    turns.ask_again(old[1])
+    assert turns.least_wanted() is old[0]
+    served = order(turns)
+    assert served[-2:] == [old[2], old[0]] or served[-2:] == [old[0], old[2]]
+
+
+def test_what_is_removed_is_gone() -> None:
+    old, new = view(6, 5, 10.0), view(7, 5, 10.1)
+    turns = added(*old, *new)
+    assert turns.remove(old[0])
+    assert turns.remove(new[0])
+    assert not turns.remove(new[0])
+    assert len(turns) == 4
+    assert set(order(turns)) == {*old[1:], *new[1:]}
+    assert turns.next() is None
+
+
+def test_who_awaits_most_is_refused_first() -> None:
+    turns = added(turn("a", queued=1.0), turn("b", queued=3.0), turn("b", queued=2.5), turn("c", queued=0.5))
+    assert turns.least_wanted().session == "b"
+    turns.charge(turn("c"), 1.0)
+    assert turns.least_wanted().session == "c"
+
+
+def test_only_what_is_known_to_be_quick_overtakes() -> None:
+    costs = {"slow": 5 * QUICK, "fast": QUICK / 5}
+    turns = added(turn("a", "slow"), turn("b", "fast"))
+    order(turns, costs)
+    turns.add(turn("a", "slow"))
+    turns.add(turn("c", "unknown"))
+    assert turns.next(quick=True) is None
+    fast = turn("a", "fast")
+    turns.add(fast)
+    assert turns.quick(fast)
+    assert turns.next(quick=True) is fast
+    assert turns.next(quick=True) is None
+    assert len(turns) == 2
+
+
+def test_sessions_and_layers_are_not_remembered_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fairness, "REMEMBERED", 10)
+    turns = Turns()
+    for i in range(50):
+        turns.add(turn(f"s{i}", f"l{i}"))
+        order(turns, {f"l{i}": 1.0})
+    assert turns.cost("l39") is None
+    assert turns.cost("l49") == 1.0
+    assert len(turns._known) <= 10

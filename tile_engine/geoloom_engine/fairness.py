@@ -1,0 +1,263 @@
+"""Whose turn it is: the session that computed least, in it the layer that did, in that the newest view.
+
+Costs are learnt by layer, so that a session goes first whose next answer is quick: it hardly delays
+the others. A session that comes new, or comes back, starts level with those that are served: nobody
+saves up turns by asking for nothing.
+
+Within a layer, what was asked within half a second is one view: its tiles go in the order asked
+(maps ask for the middle first), newer views before older ones. A proxy may hide that a client has
+left. So once a newer view of a layer has a few requests, waiting tiles of another zoom or far away
+are **superseded**: they go last of all, and are refused first. Nothing is lost by that: a refused
+tile that is still in view is asked again, and asking again makes it current.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from geoloom.grid import Tile
+
+GRAIN = 0.002
+"""Seconds that an answer counts at least, and that one of unknown cost is expected to take."""
+
+QUICK = 0.1
+"""Seconds up to which an answer may overtake a long computation."""
+
+VIEW_SECONDS = 0.5
+"""Tiles asked within this time are one view: nobody looks at two in less."""
+
+VIEW_TILES = 16
+"""Tiles further from each other than this are not on one screen."""
+
+VIEW_REQUESTS = 3
+"""Requests in a row that make a new view: browsers have six under way at once, for all layers."""
+
+REMEMBERED = 1000
+"""Sessions, and layers, whose cost is known while they ask for nothing."""
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Turn:
+    """Something that waits for its turn.
+
+    Parameters
+    ----------
+    session, layer
+        Who asks, and for what: answers of one layer cost about the same. Without a layer the cost
+        is not learnt.
+    tile
+        Where it is, if it belongs to a view.
+    queued
+        Monotonic seconds.
+    """
+
+    session: str
+    layer: str = ""
+    tile: Tile | None = None
+    queued: float = field(default_factory=time.monotonic)
+
+
+@dataclass(slots=True)
+class _View:
+    """A row of requests that lie near each other: its first tile, when that came, how many came."""
+
+    tile: Tile
+    since: float
+    requests: int = 0
+
+
+@dataclass(slots=True)
+class _Session:
+    spent: float = 0.0
+    cost: float = GRAIN
+    layer: str = ""
+    waiting: dict[str, list[Turn]] = field(default_factory=dict)
+    layers: dict[str, float] = field(default_factory=dict)
+    views: dict[str, _View] = field(default_factory=dict)
+    floor: float = 0.0
+
+
+class Turns:
+    """What waits, and in which order it goes. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, _Session] = OrderedDict()
+        self._active: dict[str, _Session] = {}
+        self._superseded: dict[Turn, None] = {}
+        self._costs: OrderedDict[str, float] = OrderedDict()
+        self._floor = 0.0
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def cost(self, layer: str) -> float | None:
+        """Seconds that an answer of a layer is expected to take; None if it is not known."""
+        return self._costs.get(layer)
+
+    def quick(self, turn: Turn) -> bool:
+        """Whether it is known to take so little that it may overtake a long computation."""
+        return self._costs.get(turn.layer, QUICK + 1) <= QUICK
+
+    def add(self, turn: Turn) -> None:
+        """Let it wait."""
+        self._size += 1
+        self._queue(turn)
+        self._see(turn)
+
+    def ask_again(self, turn: Turn) -> None:
+        """Somebody else asks for what waits: it belongs to a current view."""
+        if turn in self._superseded:
+            del self._superseded[turn]
+            turn.queued = time.monotonic()
+            self._queue(turn)
+        self._see(turn)
+
+    def remove(self, turn: Turn) -> bool:
+        """Let it wait no longer; False if it did not."""
+        if turn in self._superseded:
+            del self._superseded[turn]
+        elif not self._unqueue(turn):
+            return False
+        self._size -= 1
+        return True
+
+    def next(self, quick: bool = False) -> Turn | None:
+        """Take the one whose turn it is, if any waits; with `quick` of those that may overtake."""
+        if not self._active or (quick and not any(map(self._has_quick, self._active.values()))):
+            if quick or not self._superseded:
+                return None
+            turn, _ = self._superseded.popitem()
+            self._size -= 1
+            return turn
+        if quick:
+            names = [name for name, session in self._active.items() if self._has_quick(session)]
+            name = min(names, key=lambda one: self._active[one].spent)
+            session = self._active[name]
+            layer = min(filter(self._is_quick, session.waiting), key=session.layers.__getitem__)
+        else:
+            name, session = min(self._active.items(), key=_finish)
+            layer = session.layer
+        self._floor = max(self._floor, session.spent)
+        session.floor = max(session.floor, session.layers[layer])
+        queue = session.waiting[layer]
+        turn = queue[_first_of_newest(queue)]
+        self._unqueue(turn)
+        if name in self._active:
+            # Behind those that have computed as much.
+            self._active[name] = self._active.pop(name)
+        self._size -= 1
+        return turn
+
+    def least_wanted(self) -> Turn:
+        """The one to refuse first: superseded, else the oldest of whoever has and awaits most."""
+        if self._superseded:
+            return next(iter(self._superseded))
+        session = max(self._active.values(), key=self._weight)
+        return min((queue[0] for queue in session.waiting.values()), key=lambda turn: turn.queued)
+
+    def charge(self, turn: Turn, seconds: float) -> None:
+        """Note what it took."""
+        counted = max(seconds, GRAIN)
+        if turn.layer:
+            last = self._costs.pop(turn.layer, counted)
+            self._costs[turn.layer] = (last + counted) / 2
+            if len(self._costs) > REMEMBERED:
+                self._costs.popitem(last=False)
+        session = self._session(turn.session)
+        session.spent += counted
+        session.layers[turn.layer] = session.layers.get(turn.layer, session.floor) + counted
+        self._choose(session)
+
+    def _session(self, name: str) -> _Session:
+        session = self._known.get(name)
+        if session is None:
+            session = self._known[name] = _Session(spent=self._floor)
+            if len(self._known) > REMEMBERED:
+                idle = next((one for one in self._known if one not in self._active and one != name), None)
+                if idle is not None:
+                    del self._known[idle]
+        else:
+            self._known.move_to_end(name)
+        return session
+
+    def _queue(self, turn: Turn) -> None:
+        session = self._session(turn.session)
+        if turn.session not in self._active:
+            session.spent = max(session.spent, self._floor)
+            session.layers.clear()
+            session.views.clear()
+            session.floor = 0.0
+            self._active[turn.session] = session
+        if turn.layer not in session.waiting:
+            session.layers[turn.layer] = max(session.layers.get(turn.layer, 0.0), session.floor)
+            session.waiting[turn.layer] = []
+        session.waiting[turn.layer].append(turn)
+        self._choose(session)
+
+    def _unqueue(self, turn: Turn) -> bool:
+        session = self._active.get(turn.session)
+        queue = session.waiting.get(turn.layer) if session is not None else None
+        if session is None or queue is None or turn not in queue:
+            return False
+        queue.remove(turn)
+        if not queue:
+            del session.waiting[turn.layer]
+            if not session.waiting:
+                del self._active[turn.session]
+        self._choose(session)
+        return True
+
+    def _choose(self, session: _Session) -> None:
+        """Settle which layer of a session goes next, and what that is expected to cost."""
+        if session.waiting:
+            session.layer = (
+                next(iter(session.waiting))
+                if len(session.waiting) == 1
+                else min(session.waiting, key=session.layers.__getitem__)
+            )
+            session.cost = self._costs.get(session.layer, GRAIN)
+
+    def _is_quick(self, layer: str) -> bool:
+        return self._costs.get(layer, QUICK + 1) <= QUICK
+
+    def _has_quick(self, session: _Session) -> bool:
+        return any(map(self._is_quick, session.waiting))
+
+    def _weight(self, session: _Session) -> float:
+        expected = sum(len(queue) * self._costs.get(layer, GRAIN) for layer, queue in session.waiting.items())
+        return session.spent + expected
+
+    def _see(self, turn: Turn) -> None:
+        """Follow which view a layer's requests belong to."""
+        session = self._active.get(turn.session)
+        if session is None or turn.tile is None:
+            return
+        view = session.views.get(turn.layer)
+        if view is None or not _near(view.tile, turn.tile):
+            view = session.views[turn.layer] = _View(turn.tile, turn.queued)
+        view.requests += 1
+        if view.requests == VIEW_REQUESTS:
+            for old in list(session.waiting.get(turn.layer, ())):
+                if old.queued < view.since and old.tile is not None and not _near(old.tile, view.tile):
+                    self._unqueue(old)
+                    self._superseded[old] = None
+
+
+def _finish(item: tuple[str, _Session]) -> float:
+    return item[1].spent + item[1].cost
+
+
+def _first_of_newest(queue: list[Turn]) -> int:
+    """Place of the first request of the newest view."""
+    since = queue[-1].queued - VIEW_SECONDS
+    place = len(queue) - 1
+    while place and queue[place - 1].queued >= since:
+        place -= 1
+    return place
+
+
+def _near(one: Tile, other: Tile) -> bool:
+    return one.z == other.z and abs(one.x - other.x) <= VIEW_TILES and abs(one.y - other.y) <= VIEW_TILES
