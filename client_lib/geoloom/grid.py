@@ -120,7 +120,9 @@ class Tile:
             raise RequestError(f"There is no place at longitude {lon}, latitude {lat}.")
         n = 1 << z
         row, col = math.floor(_mercator_row(lat) * n), math.floor((lon + 180.0) / 360.0 * n)
-        return Tile(z, col % n, min(max(row, 0), n - 1))
+        # Just west of the antimeridian the sum may round up to a whole turn.
+        col = n - 1 if col == n and lon < 180 else col % n
+        return Tile(z, col, min(max(row, 0), n - 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +182,16 @@ class Grid:
     def shape(self) -> tuple[int, int]:
         """(rows, cols)."""
         return self.rows, self.cols
+
+    @property
+    def pixels(self) -> int:
+        """How many."""
+        return self.rows * self.cols
+
+    def holds(self, inner: Grid) -> bool:
+        """Whether all pixels of another grid of the same lattice are this one's too."""
+        top, left = inner.row - self.row, inner.col - self.col
+        return 0 <= top <= self.rows - inner.rows and 0 <= left <= self.cols - inner.cols
 
     def expand(self, margin: int) -> Grid:
         """The grid with `margin` more pixels on each side."""

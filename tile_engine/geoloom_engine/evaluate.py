@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -11,20 +11,38 @@ from geoloom.chain import Chain
 from geoloom.errors import EngineFault, GeoloomError, SourceChanged
 from geoloom.grid import Grid
 from geoloom.ops.open import Open
+from geoloom_engine.lookup import look_up
+from geoloom_engine.nodes import NodeCache
 from geoloom_engine.plan import Plan, Planner
 from geoloom_engine.readers import SourcePool
-from geoloom_engine.steps import Compute, Gather, Part, Read
+from geoloom_engine.steps import Compute, Gather, Lookup, Part, Read
 from geoloom_engine.warp import warp
 
 RETRIES = 3
 """How often `run` plans anew when a source changes under its hands."""
 
 
-def fetch(plan: Plan, pool: SourcePool) -> dict[int, Block]:
-    """Read and warp the pixels of every Read step, by step.
+class Unwanted(Exception):
+    """Nobody waits for the result any more."""
+
+
+def always() -> bool:
+    """The result is wanted whatever happens."""
+    return True
+
+
+def fetch(plan: Plan, pool: SourcePool, wanted: Callable[[], bool] = always) -> dict[int, Block]:
+    """Read and warp the pixels of the Read steps whose pixels the plan needs, by step.
+
+    Parameters
+    ----------
+    wanted
+        Asked before each read whether to go on.
 
     Raises
     ------
+    Unwanted
+        If it says no.
     SourceChanged
         If a file is no longer the one the plan was made for.
     SourceError
@@ -32,20 +50,28 @@ def fetch(plan: Plan, pool: SourcePool) -> dict[int, Block]:
     """
     blocks: dict[int, Block] = {}
     for index in plan.reads:
-        step = plan.steps[index]
+        step, grid = plan.steps[index], plan.grids[index]
         assert isinstance(step, Read)
+        assert grid is not None
+        if not wanted():
+            raise Unwanted
         try:
             source = pool.open(step.href)
             if source.info.fingerprint != plan.sources[step.href].fingerprint:
                 raise SourceChanged(f"{step.href} changed while it was being read.", hint="Ask again.")
-            blocks[index] = warp(source, plan.grids[index], step.bands, step.resampling, plan.limits)
+            blocks[index] = warp(source, grid, step.bands, step.resampling, plan.limits)
         except GeoloomError as error:
             error.node, error.op = step.key, Open.name
             raise
     return blocks
 
 
-def evaluate(plan: Plan, blocks: Mapping[int, Block]) -> Block:
+def evaluate(
+    plan: Plan,
+    blocks: Mapping[int, Block],
+    nodes: NodeCache | None = None,
+    wanted: Callable[[], bool] = always,
+) -> Block:
     """Compute the root's block on the plan's grid.
 
     Parameters
@@ -53,27 +79,47 @@ def evaluate(plan: Plan, blocks: Mapping[int, Block]) -> Block:
     plan
         What to compute.
     blocks
-        Of every Read step, on that step's grid: (bands of the step, rows, cols).
+        Of every Read step the plan reads, on that step's grid: (bands of the step, rows, cols).
+    nodes
+        Keeps what the plan names; with None nothing is kept.
+    wanted
+        Asked before each step whether to go on.
 
     Returns
     -------
     Block
         (bands of the root, rows, cols) on ``plan.grid``.
+
+    Raises
+    ------
+    Unwanted
+        If `wanted` says no.
     """
     results: list[Block | None] = [None] * len(plan.steps)
     for index, (step, grid) in enumerate(zip(plan.steps, plan.grids, strict=True)):
-        if isinstance(step, Read):
-            result = blocks[index]
-        elif isinstance(step, Gather):
-            result = _gather(plan, step, grid, results)
-        else:
-            result = _compute(plan, step, grid, results)
+        if grid is None:
+            continue
+        result = plan.found.get(index)
+        if result is None:
+            if not wanted():
+                raise Unwanted
+            if isinstance(step, Read):
+                result = blocks[index]
+            elif isinstance(step, Gather):
+                result = _gather(plan, step, grid, results)
+            elif isinstance(step, Lookup):
+                result = look_up(step, [_part(plan, part, grid, results) for part in step.parts])
+            else:
+                result = _compute(plan, step, grid, results)
+            name = plan.names.get(index)
+            if nodes is not None and name is not None and not isinstance(step, Gather | Lookup):
+                nodes.put(name, grid, step.bands, result)
         results[index] = result
         for done in plan.done.get(index, ()):
             results[done] = None
     root = results[-1]
     assert root is not None
-    return root.crop(plan.grid.window_in(plan.grids[-1])).fill(plan.grid.rows, plan.grid.cols)
+    return root.fill(plan.grid.rows, plan.grid.cols)
 
 
 def run(planner: Planner, chain: Chain, grid: Grid) -> tuple[Block, Plan]:
@@ -86,20 +132,23 @@ def run(planner: Planner, chain: Chain, grid: Grid) -> tuple[Block, Plan]:
             if attempt == RETRIES - 1:
                 raise
             continue
-        return evaluate(plan, blocks), plan
+        return evaluate(plan, blocks, planner.nodes), plan
     raise AssertionError("unreachable")
 
 
 def _part(plan: Plan, part: Part, grid: Grid, results: list[Block | None]) -> Block:
-    block = results[part.step]
+    block, given = results[part.step], plan.grids[part.step]
     assert block is not None
-    return block.crop(grid.window_in(plan.grids[part.step])).pick(part.bands)
+    assert given is not None
+    if given is not grid and given != grid:
+        block = block.crop(grid.window_in(given))
+    return block.pick(part.bands)
 
 
 def _compute(plan: Plan, step: Compute, grid: Grid, results: list[Block | None]) -> Block:
     try:
         around = grid.expand(step.op.margin_on(grid))
-        blocks = tuple(_part(plan, part, around, results) for part in step.inputs)
+        blocks = tuple(_part(plan, part, around, results) for part in step.parts)
         block = step.op.compute(blocks, grid, step.profiles)
     except GeoloomError as error:
         error.node, error.op = error.node or step.key, error.op or step.op.name

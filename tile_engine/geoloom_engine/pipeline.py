@@ -7,6 +7,7 @@ HTTP, Redis or the event loop.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +20,9 @@ from geoloom.param import BlobKey
 from geoloom_engine import values
 from geoloom_engine.basemap import basemap_tile
 from geoloom_engine.cache import BlockCache, Budget
-from geoloom_engine.evaluate import evaluate, fetch
+from geoloom_engine.evaluate import always, evaluate, fetch
 from geoloom_engine.legend import legend, legend_png
+from geoloom_engine.nodes import NodeCache
 from geoloom_engine.plan import Plan, Planner
 from geoloom_engine.readers import SourcePool
 from geoloom_engine.render import own_colours, png
@@ -56,7 +58,8 @@ class Pipeline:
             gdal_cache=settings.gdal_cache,
         )
         limits = Limits(source_pixels=settings.max_source_pixels)
-        self.planner = Planner(self.pool, limits, settings.cache_epoch)
+        nodes = NodeCache(self.budget, settings.node_cache)
+        self.planner = Planner(self.pool, limits, settings.cache_epoch, nodes)
 
     def read(self, raw: bytes) -> Chain:
         """A chain from canonical JSON, verified, of ops and parameters this engine knows."""
@@ -99,34 +102,49 @@ class Pipeline:
                     found.append(str(value))
         return tuple(dict.fromkeys(found))
 
-    def read_pixels(self, chain: Chain, grid: Grid) -> tuple[Plan, dict[int, Block], float]:
-        """Plan and fetch what is to be drawn: the plan, the pixels by step, and the seconds it took.
+    def read_pixels(
+        self, chain: Chain, grid: Grid, wanted: Callable[[], bool] = always
+    ) -> tuple[Plan, dict[int, Block], dict[str, float]]:
+        """Plan and fetch what is to be drawn: the plan, the pixels by step, and the seconds of each stage.
+
+        Parameters
+        ----------
+        wanted
+            Asked now and then whether to go on.
 
         Raises
         ------
         ImageUseError
             If the values could not be drawn; nothing has been read then.
+        Unwanted
+            If `wanted` says no.
         """
         begun = time.perf_counter()
         plan = self.planner.plan(chain, grid)
         if plan.profile.look is None:
             own_colours(plan.profile.dtype, plan.profile.bands)
-        blocks = fetch(plan, self.pool)
-        return plan, blocks, time.perf_counter() - begun
+        planned = time.perf_counter()
+        blocks = fetch(plan, self.pool, wanted)
+        return plan, blocks, {"plan": planned - begun, "read": time.perf_counter() - planned}
 
-    def draw(self, plan: Plan, blocks: dict[int, Block], read: float) -> Drawn:
-        """Evaluate and encode what was read."""
+    def draw(
+        self,
+        plan: Plan,
+        blocks: dict[int, Block],
+        stages: dict[str, float],
+        wanted: Callable[[], bool] = always,
+    ) -> Drawn:
+        """Evaluate and encode what was read; raises Unwanted if `wanted` says no."""
         begun = time.perf_counter()
-        block = evaluate(plan, blocks)
+        block = evaluate(plan, blocks, self.planner.nodes, wanted)
         computed = time.perf_counter()
         picture = png(block, plan.profile.look)
-        encoded = time.perf_counter()
-        stages = {"read": read, "compute": computed - begun, "encode": encoded - computed}
-        return Drawn(picture, plan.data, stages)
+        own = {"compute": computed - begun, "encode": time.perf_counter() - computed}
+        return Drawn(picture, plan.data, stages | own)
 
-    def tile(self, chain: Chain, tile: Tile, ratio: int) -> Drawn:
-        """A tile from start to end."""
-        return self.draw(*self.read_pixels(chain, tile.grid(ratio)))
+    def tile(self, chain: Chain, tile: Tile, ratio: int, wanted: Callable[[], bool] = always) -> Drawn:
+        """A tile from start to end; raises Unwanted if `wanted` says no."""
+        return self.draw(*self.read_pixels(chain, tile.grid(ratio), wanted), wanted)
 
     def describe(self, chain: Chain) -> dict[str, Any]:
         """What a chain gives, as ``/info`` answers it."""
@@ -154,7 +172,7 @@ class Pipeline:
             lon = (bounds.west + width / 2 + 180.0) % 360.0 - 180.0
             lat = (bounds.south + bounds.north) / 2
             tile = Tile.at(lon, lat, min(described.zooms[1], 18) if zoom is None else zoom)
-        plan = self.planner.plan(chain, tile.grid())
+        plan = self.planner.plan(chain, tile.grid(), reuse=False)
         return {"tile": [tile.z, tile.x, tile.y], "data": plan.data, **plan.to_json()}
 
     def legend(self, chain: Chain) -> dict[str, Any]:

@@ -6,21 +6,24 @@ its readers needs. Nothing here reads a pixel.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from geoloom.block import Block
 from geoloom.chain import Chain, canonical, key_of
 from geoloom.errors import DemandError, GeoloomError, ParameterError, SourceChanged
-from geoloom.grid import MAX_ZOOM, Bounds, Grid, Lattice
+from geoloom.grid import Grid
 from geoloom.op import Op, Profile, decode, profiles
 from geoloom.ops.open import Open
 from geoloom_engine.cache import Memo
+from geoloom_engine.description import Description
+from geoloom_engine.lookup import joined
+from geoloom_engine.nodes import NodeCache, NodeName, worth_keeping
 from geoloom_engine.readers import SourceInfo, SourcePool
-from geoloom_engine.steps import Compute, Gather, Read, Step, Steps, last_readers
+from geoloom_engine.steps import Compute, Lookup, Read, Step, Steps, last_readers, parts_of
 from geoloom_engine.warp import Limits, ReadPlan, demand
 
 MAX_MARGIN = 512
@@ -30,6 +33,9 @@ MAX_COST = 4_000_000_000
 """What one evaluation may do, as `Plan.cost` counts it: about 7 s of one core (measured)."""
 RECIPE_BYTES = 8 << 20
 """Size of the prepared chains kept by one planner, as JSON; in memory it is some ten times as much."""
+
+VERSIONS = 4096
+"""Data versions remembered by the fingerprints they come from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +49,12 @@ class Plan:
     steps
         In the order of evaluation; the last is the root.
     grids
-        Of each step: `grid` and the margin its readers need.
+        Of each step: `grid` and the margin its readers need; None if nothing needs the step, because
+        what would is in `found`.
+    found
+        Blocks that are there already, by step.
+    names
+        Under which names results are kept, by step.
     reads
         What each Read step will read, by step.
     sources
@@ -60,7 +71,9 @@ class Plan:
 
     grid: Grid
     steps: tuple[Step, ...]
-    grids: tuple[Grid, ...]
+    grids: tuple[Grid | None, ...]
+    found: dict[int, Block]
+    names: Mapping[int, NodeName]
     reads: dict[int, ReadPlan]
     sources: dict[str, SourceInfo]
     profile: Profile
@@ -81,33 +94,39 @@ class Plan:
     @property
     def cost(self) -> int:
         """Pixels read, and pixels computed of every band by the effort of their op."""
-        computed = sum(
-            step.count * grid.rows * grid.cols * step.op.effort(grid)
-            for step, grid in zip(self.steps, self.grids, strict=True)
-            if isinstance(step, Compute)
-        )
+        computed = 0.0
+        for index, step, grid in self.live():
+            if index not in self.found and isinstance(step, Compute | Lookup):
+                effort = step.op.effort(grid) if isinstance(step, Compute) else 1.0
+                computed += step.count * grid.pixels * effort
         return self.pixels + int(computed)
 
     @property
     def memory(self) -> int:
         """Most bytes of blocks that are alive at one time of the evaluation."""
-        sizes = [
-            grid.rows * grid.cols * step.count * (np.dtype(step.dtype).itemsize + 1)
-            for step, grid in zip(self.steps, self.grids, strict=True)
-        ]
-        if sum(sizes) <= MAX_MEMORY:
-            return sum(sizes)
+        sizes = {
+            index: grid.pixels * step.count * (np.dtype(step.dtype).itemsize + 1)
+            for index, step, grid in self.live()
+        }
+        if sum(sizes.values()) <= MAX_MEMORY:
+            return sum(sizes.values())
         alive = most = sum(sizes[index] for index in self.reads)
-        for index, size in enumerate(sizes):
+        for index, size in sizes.items():
             alive += 0 if index in self.reads else size
             most = max(most, alive)
-            alive -= sum(sizes[done] for done in self.done.get(index, ()))
+            alive -= sum(sizes.get(done, 0) for done in self.done.get(index, ()))
         return most
+
+    def live(self) -> Iterator[tuple[int, Step, Grid]]:
+        """The steps that are needed, each with its place and its grid."""
+        for index, (step, grid) in enumerate(zip(self.steps, self.grids, strict=True)):
+            if grid is not None:
+                yield index, step, grid
 
     def to_json(self) -> dict[str, Any]:
         """The plan in words and numbers, for ``/explain``."""
         steps: list[dict[str, Any]] = []
-        for index, (step, grid) in enumerate(zip(self.steps, self.grids, strict=True)):
+        for index, step, grid in self.live():
             margin = (grid.cols - self.grid.cols) // 2
             entry: dict[str, Any] = {"node": step.key, "rows": grid.rows, "cols": grid.cols, "margin": margin}
             if isinstance(step, Read):
@@ -121,6 +140,8 @@ class Plan:
                 }
             elif isinstance(step, Compute):
                 entry |= {"op": step.op.name, "params": step.op.params(), "dtype": step.dtype}
+            elif isinstance(step, Lookup):
+                entry |= {"op": "lookup", "ops": list(step.ops), "dtype": step.dtype}
             else:
                 entry |= {"op": "gather", "dtype": step.dtype}
             steps.append(entry)
@@ -136,51 +157,12 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Description:
-    """What a chain gives and where, without evaluating it.
-
-    Parameters
-    ----------
-    profile
-        Of the root.
-    bounds
-        In degrees, of all sources together; None for a chain without sources.
-    zooms
-        The lowest zoom the engine's limits allow, and the zoom of the finest source's pixels.
-    resolution
-        Ground metres of the finest source's pixels.
-    sources
-        By href.
-    """
-
-    profile: Profile
-    bounds: Bounds | None
-    zooms: tuple[int, int]
-    resolution: float | None
-    sources: dict[str, SourceInfo]
-
-    def to_json(self) -> dict[str, Any]:
-        """The description as ``/info`` answers it."""
-        look, bounds = self.profile.look, self.bounds
-        return {
-            "bands": list(self.profile.names),
-            "dtype": self.profile.dtype,
-            "unit": self.profile.unit,
-            "range": None if self.profile.range is None else list(self.profile.range),
-            "look": None if look is None else look.kind,
-            "bounds": None if bounds is None else [bounds.west, bounds.south, bounds.east, bounds.north],
-            "zooms": list(self.zooms),
-            "resolution_m": self.resolution,
-            "sources": [info.to_json() for info in self.sources.values()],
-        }
-
-
-@dataclass(frozen=True, slots=True)
 class _Recipe:
     """A prepared chain: its steps without a grid."""
 
     steps: tuple[Step, ...]
     done: Mapping[int, list[int]]
+    names: Mapping[int, NodeName]
     profile: Profile
     sources: dict[str, SourceInfo]
     data: str
@@ -198,13 +180,19 @@ class Planner:
         What a plan may demand.
     epoch
         Changes every data version, to empty all caches at once.
+    nodes
+        Results that need not be computed again; None for none.
     """
 
-    def __init__(self, pool: SourcePool, limits: Limits, epoch: str = "") -> None:
+    def __init__(
+        self, pool: SourcePool, limits: Limits, epoch: str = "", nodes: NodeCache | None = None
+    ) -> None:
         self.pool = pool
         self.limits = limits
         self.epoch = epoch
+        self.nodes = nodes
         self._recipes: Memo[_Recipe] = Memo(RECIPE_BYTES, lambda recipe: recipe.size)
+        self._versions: Memo[str] = Memo(VERSIONS)
 
     def data_version(self, chain: Chain) -> str:
         """Hash over the fingerprints of the chain's sources and the epoch.
@@ -218,24 +206,26 @@ class Planner:
         for node in chain.nodes.values():
             if node.op == Open.name:
                 href = str(node.params["href"])
-                fingerprint = self._fingerprint(href, node.params.get("fingerprint"), node.key)
-                found.append([href, fingerprint])
-        return key_of(canonical([self.epoch, sorted(found)]))[:16]
+                found.append((href, self._fingerprint(href, node.params.get("fingerprint"), node.key)))
+        return self._version(found)
+
+    def _version(self, fingerprints: Iterable[tuple[str, str]]) -> str:
+        """The data version of some sources, by href and fingerprint."""
+        key = tuple(sorted(fingerprints))
+        return self._versions.get(key, lambda: key_of(canonical([self.epoch, list(map(list, key))]))[:16])
 
     def describe(self, chain: Chain) -> Description:
         """Bands, dtype, look, bounds and zooms of a chain; raises what is wrong with it."""
         recipe = self._recipe(chain)
-        infos = list(recipe.sources.values())
-        if not infos:
-            return Description(recipe.profile, None, (0, MAX_ZOOM), None, {})
-        finest = min(info.ground_resolution for info in infos)
-        lowest = max(_lowest_zoom(info, self.limits) for info in infos)
-        highest = min(max(math.ceil(_zoom_of(finest)), 0), MAX_ZOOM)
-        bounds = Bounds.around([info.bounds for info in infos])
-        return Description(recipe.profile, bounds, (min(lowest, highest), highest), finest, recipe.sources)
+        return Description.of(recipe.profile, recipe.sources, self.limits)
 
-    def plan(self, chain: Chain, grid: Grid) -> Plan:
+    def plan(self, chain: Chain, grid: Grid, reuse: bool = True) -> Plan:
         """What evaluating `chain` on `grid` will read and compute.
+
+        Parameters
+        ----------
+        reuse
+            Whether to leave out what is kept from earlier evaluations.
 
         Raises
         ------
@@ -243,10 +233,10 @@ class Planner:
             If that is more than the limits allow, before anything is read.
         """
         recipe = self._recipe(chain)
-        grids = _grids(recipe.steps, grid)
+        grids, found = _grids(recipe, grid, self.nodes if reuse else None)
         reads: dict[int, ReadPlan] = {}
         for index, (step, around) in enumerate(zip(recipe.steps, grids, strict=True)):
-            if isinstance(step, Read):
+            if isinstance(step, Read) and around is not None and index not in found:
                 info = recipe.sources[step.href]
                 try:
                     reads[index] = demand(info, around, step.bands, step.resampling, self.limits)
@@ -257,6 +247,8 @@ class Planner:
             grid,
             recipe.steps,
             grids,
+            found,
+            recipe.names,
             reads,
             recipe.sources,
             recipe.profile,
@@ -300,9 +292,19 @@ class Planner:
 
         ops = {node.key: decode(node) for node in chain.topological()}
         known = profiles(chain, of_source)
-        steps = Steps(chain, ops, known, sources).build()
+        steps = joined(Steps(chain, ops, known, sources).build())
+        names = {} if self.nodes is None else worth_keeping(steps, known, self._below(steps, sources))
         # What it holds beside its parameters counts as much as a short chain does.
-        return _Recipe(steps, last_readers(steps), known[chain.root], sources, data, chain.size + 4096)
+        size = chain.size + 4096 + sum(step.table.nbytes for step in steps if isinstance(step, Lookup)) // 8
+        return _Recipe(steps, last_readers(steps), names, known[chain.root], sources, data, size)
+
+    def _below(self, steps: tuple[Step, ...], sources: Mapping[str, SourceInfo]) -> list[str]:
+        """By step: the data version of the sources it comes from."""
+        hrefs: list[frozenset[str]] = []
+        for step in steps:
+            own = [step.href] if isinstance(step, Read) else []
+            hrefs.append(frozenset(own).union(*(hrefs[part.step] for part in parts_of(step))))
+        return [self._version((href, sources[href].fingerprint) for href in below) for below in hrefs]
 
 
 def _check_demand(chain: Chain, plan: Plan) -> None:
@@ -334,16 +336,28 @@ def _read_json(read: ReadPlan) -> dict[str, Any]:
     }
 
 
-def _grids(steps: tuple[Step, ...], grid: Grid) -> tuple[Grid, ...]:
-    """The grid of each step: the largest any of its readers needs."""
-    margins = [0] * len(steps)
+def _grids(
+    recipe: _Recipe, grid: Grid, nodes: NodeCache | None
+) -> tuple[tuple[Grid | None, ...], dict[int, Block]]:
+    """The grid of each step, the largest any of its readers needs, and the blocks that are kept."""
+    steps = recipe.steps
+    margins: list[int | None] = [None] * len(steps)
+    margins[-1] = 0
+    grids: list[Grid | None] = [None] * len(steps)
+    found: dict[int, Block] = {}
     for index in range(len(steps) - 1, -1, -1):
-        step = steps[index]
-        if isinstance(step, Read):
+        step, needed = steps[index], margins[index]
+        if needed is None:
             continue
-        needed = margins[index]
+        around = grids[index] = grid.expand(needed)
+        name = recipe.names.get(index)
+        if nodes is not None and name is not None and isinstance(step, Read | Compute):
+            block = nodes.get(name, around, step.bands)
+            if block is not None:
+                found[index] = block
+                continue
         if isinstance(step, Compute):
-            needed += step.op.margin_on(grid.expand(margins[index]))
+            needed += step.op.margin_on(around)
             if needed > MAX_MARGIN:
                 raise DemandError(
                     f"{step.op.name} needs {needed} pixels around each tile here, "
@@ -352,21 +366,6 @@ def _grids(steps: tuple[Step, ...], grid: Grid) -> tuple[Grid, ...]:
                     node=step.key,
                     op=step.op.name,
                 )
-        for part in step.parts if isinstance(step, Gather) else step.inputs:
-            margins[part.step] = max(margins[part.step], needed)
-    return tuple(grid.expand(margin) for margin in margins)
-
-
-def _zoom_of(resolution: float) -> float:
-    """The zoom whose pixels measure `resolution` metres at the equator."""
-    return math.log2(Lattice.web_mercator(0).dx / max(resolution, 1e-6))
-
-
-def _lowest_zoom(info: SourceInfo, limits: Limits) -> int:
-    """The lowest zoom at which a tile's window of a source stays within the limits."""
-    width, height = info.overviews[-1] if info.overviews else (info.width, info.height)
-    if width * height <= limits.source_pixels:
-        return 0
-    coarsest = info.ground_resolution * info.width / width
-    reach = math.sqrt(limits.source_pixels) / 256
-    return max(0, math.ceil(_zoom_of(coarsest * reach)))
+        for part in parts_of(step):
+            margins[part.step] = max(margins[part.step] or 0, needed)
+    return tuple(grids), found

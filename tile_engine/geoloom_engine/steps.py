@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from geoloom.block import Array, Mask
 from geoloom.chain import Chain
 from geoloom.op import Op, Profile
 from geoloom.ops.open import Open
@@ -59,23 +60,67 @@ class Compute:
 
     key: str
     op: Op
-    inputs: tuple[Part, ...]
+    parts: tuple[Part, ...]
     profiles: tuple[Profile, ...]
     dtype: str
-    count: int
-    """How many bands it gives."""
+    bands: tuple[int, ...]
+    """Which bands of the node it gives."""
+    asked: str | None
+    """The resampling that was asked of the node; None if each source is read with its own."""
+
+    @property
+    def count(self) -> int:
+        """How many bands it gives."""
+        return len(self.bands)
 
 
-Step = Read | Gather | Compute
+@dataclass(frozen=True, slots=True, eq=False)
+class Lookup:
+    """What a run of pixel by pixel ops makes of 8- or 16-bit integers, as a table of all their values.
+
+    Parameters
+    ----------
+    key
+        Of the last node of the run.
+    parts
+        One band each: where the values of each band come from.
+    ops
+        Names of the ops of the run.
+    table
+        (bands, 256 or 65536): results by the bits of the value, read as an unsigned number.
+    valid
+        bool, like `table`: False where the ops make a value invalid; None if nowhere.
+    dtype
+        Of the results.
+    """
+
+    key: str
+    parts: tuple[Part, ...]
+    ops: tuple[str, ...]
+    table: Array
+    valid: Mask | None
+    dtype: str
+
+    @property
+    def count(self) -> int:
+        """How many bands it gives."""
+        return len(self.parts)
+
+
+Step = Read | Gather | Compute | Lookup
+
+
+def parts_of(step: Step) -> tuple[Part, ...]:
+    """What a step needs of earlier ones."""
+    return () if isinstance(step, Read) else step.parts
 
 
 def last_readers(steps: tuple[Step, ...]) -> dict[int, list[int]]:
     """By step: the earlier steps that no later one reads, so that their memory can go."""
     last: dict[int, int] = {}
     for index, step in enumerate(steps):
-        if not isinstance(step, Read):
-            for part in step.parts if isinstance(step, Gather) else step.inputs:
-                last[part.step] = index
+        for part in parts_of(step):
+            last[part.step] = index
     found: dict[int, list[int]] = {}
     for done, reader in last.items():
         found.setdefault(reader, []).append(done)
@@ -165,9 +210,9 @@ class Steps:
         parts = tuple(self._part(*needed) for needed in self._needs(key, asked, bands))
         if op.bandwise:
             narrowed = op if bands == self._all(key) else op.restrict(bands)
-            return self._add(Compute(key, narrowed, parts, inputs, dtype, len(bands))), bands
+            return self._add(Compute(key, narrowed, parts, inputs, dtype, bands, asked)), bands
         everything = self._all(key)
-        return self._add(Compute(key, op, parts, inputs, dtype, len(everything))), everything
+        return self._add(Compute(key, op, parts, inputs, dtype, everything, asked)), everything
 
     def _read(
         self, key: str, href: str, asked: str | None, bands: tuple[int, ...]
