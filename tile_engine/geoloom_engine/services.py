@@ -74,7 +74,6 @@ class Services:
         self.events = EventLog(settings.redis_url, settings.event_ttl, STORE_TIMEOUT)
         self.revocations = Revocations(settings.redis_url, settings.capability_ttl)
         self.tiles = Tiles(self)
-        pipeline.memory.watch()
         self._active = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -152,7 +151,6 @@ class Services:
 
     async def close(self) -> None:
         """Let everything go."""
-        self.pipeline.memory.close()
         self.queue.close()
         await asyncio.gather(
             self.events.close(), self.tiles.close(), self.revocations.close(), return_exceptions=True
