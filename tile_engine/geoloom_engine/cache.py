@@ -164,8 +164,8 @@ class Cache[T]:
         Parameters
         ----------
         nbytes
-            Memory the value keeps alive, for a view that of its base (see `held_bytes`). A value
-            larger than a quarter of the limit is not kept, so that it cannot empty the caches.
+            Memory the value keeps alive; a view keeps all of what it looks at. A value larger than a
+            quarter of the limit is not kept, so that it cannot empty the caches.
         """
         if nbytes * 4 > self.limit:
             self.discard(key)

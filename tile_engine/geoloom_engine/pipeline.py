@@ -19,10 +19,11 @@ from geoloom.ops.open import Open
 from geoloom.param import BlobKey
 from geoloom_engine import values
 from geoloom_engine.basemap import basemap_tile
-from geoloom_engine.cache import BlockCache, Budget
+from geoloom_engine.cache import BlockCache
 from geoloom_engine.evaluate import always, evaluate, fetch
 from geoloom_engine.legend import legend, legend_png
 from geoloom_engine.nodes import NodeCache
+from geoloom_engine.memory import Memory
 from geoloom_engine.plan import Plan, Planner
 from geoloom_engine.readers import SourcePool
 from geoloom_engine.render import own_colours, png
@@ -49,7 +50,8 @@ class Pipeline:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.budget = Budget(settings.memory)
+        self.memory = Memory.of(settings)
+        self.budget = self.memory.budget
         self.pool = SourcePool(
             settings.sources,
             cache=BlockCache(self.budget, settings.block_cache),
@@ -190,4 +192,5 @@ class Pipeline:
 
     def close(self) -> None:
         """Close all sources."""
+        self.memory.close()
         self.pool.close()

@@ -90,7 +90,9 @@ async def _serve(
     from geoloom_engine.pipeline import Pipeline
 
     loop = asyncio.get_running_loop()
-    services = Services(settings, metrics, Pipeline(settings))
+    pipeline = Pipeline(settings)
+    pipeline.memory.watch()
+    services = Services(settings, metrics, pipeline)
     server = tornado.httpserver.HTTPServer(
         application(services),
         xheaders=False,

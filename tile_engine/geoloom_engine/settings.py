@@ -124,7 +124,13 @@ class Settings:
     allowed_origins: tuple[str, ...] = setting(
         "", names, "Origins of web pages that may call, separated by commas; loopback ones always may."
     )
-    memory: int = setting("512MB", size, "Memory a process keeps for blocks, nodes and tiles.")
+    memory: int | None = setting(
+        "auto",
+        size_or_auto,
+        "Memory one process may take in all. auto: 60 % of a container's memory, or 25 % of the machine's, "
+        "divided by the processes. What is left beside programs and work keeps blocks, nodes and tiles; what "
+        "was not used longest goes first.",
+    )
     block_cache: int | None = setting(
         "auto", size_or_auto, "Most of it for decoded source blocks; auto: all of it, 0: none."
     )
