@@ -164,6 +164,15 @@ def test_data_versions_follow_the_files(planner, pool, image):
     )
 
 
+def test_a_file_that_changes_while_its_chain_is_prepared_is_not_taken_for_the_old_one(planner, pool, image):
+    """Else pixels of the new file would be kept under the version of the old one."""
+    looked_up = pool.fingerprint
+    pool.fingerprint = lambda href: "older" if pool.opened == 0 else looked_up(href)
+    with pytest.raises(SourceChanged):
+        planner.plan(image.chain, TILE.grid())
+    assert planner.plan(image.chain, TILE.grid()).data == planner.data_version(image.chain)
+
+
 def test_a_pinned_source_that_changed_is_named(planner, pool):
     pinned = Open(href=INFO.href, fingerprint="one").chain()
     planner.plan(pinned, TILE.grid())

@@ -125,8 +125,8 @@ def evaluate(
 def run(planner: Planner, chain: Chain, grid: Grid) -> tuple[Block, Plan]:
     """Plan, fetch and evaluate; plans anew when a source changed in between."""
     for attempt in range(RETRIES):
-        plan = planner.plan(chain, grid)
         try:
+            plan = planner.plan(chain, grid)
             blocks = fetch(plan, planner.pool)
         except SourceChanged:
             if attempt == RETRIES - 1:

@@ -292,6 +292,10 @@ class Planner:
 
         ops = {node.key: decode(node) for node in chain.topological()}
         known = profiles(chain, of_source)
+        opened = [str(node.params["href"]) for node in chain.nodes.values() if node.op == Open.name]
+        if self._version((href, sources[href].fingerprint) for href in opened) != data:
+            # Else new pixels would be kept under the old version.
+            raise SourceChanged("A file changed while its chain was being prepared.", hint="Ask again.")
         steps = joined(Steps(chain, ops, known, sources).build())
         names = {} if self.nodes is None else worth_keeping(steps, known, self._below(steps, sources))
         # What it holds beside its parameters counts as much as a short chain does.
