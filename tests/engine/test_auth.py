@@ -92,3 +92,34 @@ def _time(call: object) -> float:
     begun = time.perf_counter()
     call()  # type: ignore[operator]
     return time.perf_counter() - begun
+
+
+def test_what_was_verified_once_still_expires(monkeypatch: pytest.MonkeyPatch) -> None:
+    signer = Signer(["secret"])
+    token, expires = signer.sign(KEY, "me", 60)
+    assert signer.verify(token, KEY) == signer.verify(token, KEY)
+    monkeypatch.setattr("geoloom_engine.auth.time.time", lambda: expires)
+    with pytest.raises(CapabilityError, match="expired"):
+        signer.verify(token, KEY)
+
+
+def test_what_was_verified_once_opens_nothing_else() -> None:
+    signer = Signer(["secret"])
+    token, _ = signer.sign(KEY, "me", 60)
+    signer.verify(token, KEY)
+    with pytest.raises(CapabilityError, match="another chain"):
+        signer.verify(token, OTHER)
+    with pytest.raises(CapabilityError, match="right"):
+        signer.verify(token, KEY, rights=2)
+    for other in (token + "=", token[:-1], token.swapcase()):
+        with pytest.raises(CapabilityError):
+            signer.verify(other, KEY)
+
+
+def test_a_bounded_number_of_tokens_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("geoloom_engine.auth.MOST_VERIFIED", 3)
+    signer = Signer(["secret"])
+    tokens = [signer.sign(KEY, f"session{i}", 60)[0] for i in range(10)]
+    for _ in range(2):
+        assert [signer.verify(token, KEY).session for token in tokens] == [f"session{i}" for i in range(10)]
+    assert len(signer._verified) == 3

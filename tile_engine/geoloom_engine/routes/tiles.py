@@ -12,7 +12,7 @@ from geoloom_engine.auth import Capability
 from geoloom_engine.events import Event
 from geoloom_engine.picture import error_tile, reason_tile
 from geoloom_engine.routes.base import Handler
-from geoloom_engine.tile_cache import TileName
+from geoloom_engine.routes.tile_reply import TileRequest, reply_to
 
 if TYPE_CHECKING:
     from geoloom_engine.services import Services
@@ -21,14 +21,24 @@ _RATIO = re.compile(r"@([1-4])x")
 
 
 class ChainTile(Handler):
-    """One tile of a chain; errors are pictures, and events of the layer's session."""
+    """One tile of a chain; errors are pictures, and events of the layer's session.
+
+    Most tiles are answered by `routes.front`, which hands on what it cannot answer.
+    """
 
     route = "tiles"
     guarded = False
 
-    def initialize(self, services: Services) -> None:
-        """Note what is asked, for `answer_error`; also wrong methods come there."""
+    def initialize(self, services: Services, failure: Exception | None = None) -> None:
+        """Note what is asked, for `answer_error`; also wrong methods come there.
+
+        Parameters
+        ----------
+        failure
+            What came of the request already, to be answered now.
+        """
         super().initialize(services)
+        self._outcome = failure
         self._capability: Capability | None = None
         self._tile: Tile | None = None
         self._ratio = 1
@@ -40,43 +50,22 @@ class ChainTile(Handler):
         capability = self._capability = await self.need_capability(key)
         self._ratio = ratio_of(ratio)
         tile = self._tile = tile_of(z, x, y)
+        if self._outcome is not None:
+            raise self._outcome
         services = self.services
         if capability is not None:
             services.events.seen(capability.session, key)
-        chain = await services.chains.get(key)
-        expected = self.get_query_argument("d", None)
-        data = await services.chains.version(chain, expected)
-        name = TileName(key, data, tile.z, tile.x, tile.y, self._ratio)
-        self.set_header(
-            "Cache-Control",
-            "private, max-age=31536000, immutable" if expected == data else "private, no-cache",
-        )
-        self.set_header("ETag", name.etag)
-        if name.etag in self.request.headers.get("If-None-Match", ""):
-            self.set_status(304)
-            return
-        remembered = services.tiles.remembered(name)
-        if remembered is not None:
-            self._send(remembered, "memory", {})
-            return
         session = capability.session if capability is not None else self.session
-        answer = await self.attentive(services.tiles.get(chain, name, tile, session))
-        if answer.data != data:
-            # The file changed on the way: these are the pixels of the version to come.
-            self.clear_header("ETag")
-            self.set_header("Cache-Control", "private, no-cache")
-        self._send(answer.png, answer.origin, answer.stages)
-
-    def _send(self, png: bytes, origin: str, stages: dict[str, float]) -> None:
-        self.services.metrics.tile(origin, stages)
-        timing = [f"{stage};dur={seconds * 1000:.2f}" for stage, seconds in stages.items()]
-        self.set_header("Server-Timing", ", ".join([*timing, f"cache;desc={origin}"]))
-        self.set_header("Content-Type", "image/png")
-        self.finish(png)
+        known = self.request.headers.get("If-None-Match")
+        asked = TileRequest(key, tile, self._ratio, self.get_query_argument("d", None), known, session)
+        reply = await self.attentive(reply_to(services, asked))
+        for name, value in reply.headers.items():
+            self.set_header(name, value)
+        self.set_status(reply.status)
+        self.finish(reply.body or None)
 
     def answer_error(self, error: GeoloomError) -> None:
         """A picture of the message, and an event; JSON for who came with the session secret."""
-        self.clear_header("ETag")
         if "c" not in self.request.query_arguments and self.has_token():
             super().answer_error(error)
             return

@@ -1,0 +1,95 @@
+"""What a request for a tile is answered with, whichever way it came in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from geoloom.grid import Tile
+from geoloom_engine.tile_cache import TileName
+
+if TYPE_CHECKING:
+    from geoloom_engine.services import Services
+
+KEPT = "private, max-age=31536000, immutable"
+"""`Cache-Control` of a tile whose URL names the data version it shows."""
+
+ASKED_AGAIN = "private, no-cache"
+"""`Cache-Control` of any other tile: browsers ask whether it still holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class TileRequest:
+    """A request for a tile that whoever sent it may make.
+
+    Parameters
+    ----------
+    key
+        The chain's key.
+    ratio
+        Pixels per pixel of the map: 1, 2 or 4.
+    data
+        The data version named in the URL, if any.
+    known
+        The header `If-None-Match`, if any.
+    session
+        Who asks.
+    """
+
+    key: str
+    tile: Tile
+    ratio: int
+    data: str | None
+    known: str | None
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
+class TileReply:
+    """An answer: status 200 or 304, its own headers, and the body (empty for 304)."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+async def reply_to(services: Services, asked: TileRequest) -> TileReply:
+    """The tile, or that the browser has it.
+
+    A tile in the process's memory is answered without waiting for anything.
+
+    Raises
+    ------
+    GeoloomError
+        Whatever keeps the tile from being drawn.
+    """
+    tile, ratio = asked.tile, asked.ratio
+    chain = await services.chains.get(asked.key)
+    data = await services.chains.version(chain, asked.data)
+    name = TileName(asked.key, data, tile.z, tile.x, tile.y, ratio)
+    etag = name.etag
+    headers = {"Cache-Control": KEPT if asked.data == data else ASKED_AGAIN, "Etag": etag}
+    if asked.known is not None and is_known(etag, asked.known):
+        return TileReply(304, headers, b"")
+    headers["Content-Type"] = "image/png"
+    remembered = services.tiles.remembered(name)
+    if remembered is not None:
+        services.metrics.tile("memory", {})
+        headers["Server-Timing"] = "cache;desc=memory"
+        return TileReply(200, headers, remembered)
+    answer = await services.tiles.get(chain, name, tile, asked.session)
+    if answer.data != data:
+        # The file changed on the way: these are the pixels of the version to come.
+        del headers["Etag"]
+        headers["Cache-Control"] = ASKED_AGAIN
+    services.metrics.tile(answer.origin, answer.stages)
+    timing = "".join(f"{stage};dur={seconds * 1000:.2f}, " for stage, seconds in answer.stages.items())
+    headers["Server-Timing"] = f"{timing}cache;desc={answer.origin}"
+    return TileReply(200, headers, answer.png)
+
+
+def is_known(etag: str, known: str) -> bool:
+    """Whether `If-None-Match` names a validator (RFC 9110, 13.1.2: compared weakly; ``*`` is any)."""
+    if known == etag:
+        return True
+    return any(one.strip().removeprefix("W/") in (etag, "*") for one in known.split(","))
