@@ -22,8 +22,8 @@ from geoloom_engine.basemap import basemap_tile
 from geoloom_engine.cache import BlockCache
 from geoloom_engine.evaluate import always, evaluate, fetch
 from geoloom_engine.legend import legend, legend_png
-from geoloom_engine.nodes import NodeCache
 from geoloom_engine.memory import Memory
+from geoloom_engine.nodes import NodeCache
 from geoloom_engine.plan import Plan, Planner
 from geoloom_engine.readers import SourcePool
 from geoloom_engine.render import own_colours, png
@@ -60,7 +60,7 @@ class Pipeline:
             gdal_cache=settings.gdal_cache,
         )
         limits = Limits(source_pixels=settings.max_source_pixels)
-        nodes = NodeCache(self.budget, settings.node_cache)
+        nodes = None if settings.node_cache == 0 else NodeCache(self.budget, settings.node_cache)
         self.planner = Planner(self.pool, limits, settings.cache_epoch, nodes)
 
     def read(self, raw: bytes) -> Chain:
