@@ -239,6 +239,13 @@ def test_memory_is_bounded_by_what_is_alive_at_one_time(planner, image):
         planner.plan(wide.chain, grid)
 
 
+def test_a_process_with_little_memory_refuses_sooner(pool, image):
+    chain = (image["B02"] + image["B03"]).chain
+    Planner(pool, Limits(), memory=8 << 20).plan(chain, TILE.grid())
+    with pytest.raises(DemandError, match=r"than the 1 MB .* allowed"):
+        Planner(pool, Limits(), memory=1 << 20).plan(chain, TILE.grid())
+
+
 def test_the_cost_of_an_evaluation_is_bounded(planner, image):
     weights = tuple((1.0,) * 101 for _ in range(101))
     blurred = build(registry()["convolve"](weights=weights), image["B02"])

@@ -28,9 +28,11 @@ from geoloom_engine.warp import Limits, ReadPlan, demand
 
 MAX_MARGIN = 512
 MAX_MEMORY = 1 << 30
-"""Bytes of blocks that one evaluation may hold."""
+"""Bytes of blocks that one evaluation may hold, unless the planner is told of less."""
 MAX_COST = 4_000_000_000
 """What one evaluation may do, as `Plan.cost` counts it: about 7 s of one core (measured)."""
+SMALL = 16 << 20
+"""Up to so many bytes of all results together nobody asks which of them are there at one time."""
 RECIPE_BYTES = 8 << 20
 """Size of the prepared chains kept by one planner, as JSON; in memory it is some ten times as much."""
 
@@ -108,7 +110,7 @@ class Plan:
             index: grid.pixels * step.count * (np.dtype(step.dtype).itemsize + 1)
             for index, step, grid in self.live()
         }
-        if sum(sizes.values()) <= MAX_MEMORY:
+        if sum(sizes.values()) <= SMALL:
             return sum(sizes.values())
         alive = most = sum(sizes[index] for index in self.reads)
         for index, size in sizes.items():
@@ -182,13 +184,21 @@ class Planner:
         Changes every data version, to empty all caches at once.
     nodes
         Results that need not be computed again; None for none.
+    memory
+        Bytes of blocks that one evaluation may hold.
     """
 
     def __init__(
-        self, pool: SourcePool, limits: Limits, epoch: str = "", nodes: NodeCache | None = None
+        self,
+        pool: SourcePool,
+        limits: Limits,
+        epoch: str = "",
+        nodes: NodeCache | None = None,
+        memory: int = MAX_MEMORY,
     ) -> None:
         self.pool = pool
         self.limits = limits
+        self.memory = memory
         self.epoch = epoch
         self.nodes = nodes
         self._recipes: Memo[_Recipe] = Memo(RECIPE_BYTES, lambda recipe: recipe.size)
@@ -256,7 +266,7 @@ class Planner:
             self.limits,
             recipe.done,
         )
-        _check_demand(chain, plan)
+        self._check(chain, plan)
         return plan
 
     def _fingerprint(self, href: str, pinned: str | None, key: str) -> str:
@@ -302,6 +312,25 @@ class Planner:
         size = chain.size + 4096 + sum(step.table.nbytes for step in steps if isinstance(step, Lookup)) // 8
         return _Recipe(steps, last_readers(steps), names, known[chain.root], sources, data, size)
 
+    def _check(self, chain: Chain, plan: Plan) -> None:
+        """Refuse a plan that would take too much memory or time; nothing has been read yet."""
+        fewer = "Choose fewer bands before computing with them."
+        allowed = f"more than the {self.memory >> 20} MB"
+        wanted, hint = None, fewer
+        if plan.memory > self.memory:
+            wanted = f"{plan.memory >> 20} MB for its blocks, {allowed}"
+        elif plan.bytes > self.memory:
+            wanted = f"to read {plan.bytes >> 20} MB of source pixels, {allowed}"
+            hint = "Zoom in, choose fewer bands, or make overviews (gdaladdo)."
+        elif plan.cost > MAX_COST:
+            most = f"{MAX_COST / 1e9:,.0f} thousand million"
+            wanted = f"about {plan.cost / 1e9:,.1f} thousand million operations, more than the {most}"
+            hint = f"Use smaller neighbourhoods and fewer steps, or ask for fewer pixels. {fewer}"
+        if wanted is not None:
+            raise DemandError(
+                f"This view needs {wanted} that are allowed.", hint=hint, node=chain.root, op=chain.node.op
+            )
+
     def _below(self, steps: tuple[Step, ...], sources: Mapping[str, SourceInfo]) -> list[str]:
         """By step: the data version of the sources it comes from."""
         hrefs: list[frozenset[str]] = []
@@ -309,25 +338,6 @@ class Planner:
             own = [step.href] if isinstance(step, Read) else []
             hrefs.append(frozenset(own).union(*(hrefs[part.step] for part in parts_of(step))))
         return [self._version((href, sources[href].fingerprint) for href in below) for below in hrefs]
-
-
-def _check_demand(chain: Chain, plan: Plan) -> None:
-    """Refuse a plan that would take too much memory or time; nothing has been read yet."""
-    fewer = "Choose fewer bands before computing with them."
-    wanted, hint = None, fewer
-    if plan.memory > MAX_MEMORY:
-        wanted = f"{plan.memory >> 20} MB for its blocks, more than the {MAX_MEMORY >> 20} MB"
-    elif plan.bytes > MAX_MEMORY:
-        wanted = f"to read {plan.bytes >> 20} MB of source pixels, more than the {MAX_MEMORY >> 20} MB"
-        hint = "Zoom in, choose fewer bands, or make overviews (gdaladdo)."
-    elif plan.cost > MAX_COST:
-        most = f"{MAX_COST / 1e9:,.0f} thousand million"
-        wanted = f"about {plan.cost / 1e9:,.1f} thousand million operations, more than the {most}"
-        hint = f"Use smaller neighbourhoods and fewer steps, or ask for fewer pixels. {fewer}"
-    if wanted is not None:
-        raise DemandError(
-            f"This view needs {wanted} that are allowed.", hint=hint, node=chain.root, op=chain.node.op
-        )
 
 
 def _read_json(read: ReadPlan) -> dict[str, Any]:
