@@ -241,9 +241,9 @@ def test_memory_is_bounded_by_what_is_alive_at_one_time(planner, image):
 
 def test_a_process_with_little_memory_refuses_sooner(pool, image):
     chain = (image["B02"] + image["B03"]).chain
-    Planner(pool, Limits(), memory=8 << 20).plan(chain, TILE.grid())
+    Planner(pool, Limits(), memory=64 << 20).plan(chain, TILE.grid(2))
     with pytest.raises(DemandError, match=r"than the 1 MB .* allowed"):
-        Planner(pool, Limits(), memory=1 << 20).plan(chain, TILE.grid())
+        Planner(pool, Limits(), memory=1 << 20).plan(chain, TILE.grid(2))
 
 
 def test_the_cost_of_an_evaluation_is_bounded(planner, image):
