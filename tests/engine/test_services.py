@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import threading
 import uuid
 from collections.abc import Awaitable, Callable
@@ -13,15 +14,19 @@ import tornado.httpserver
 import tornado.netutil
 
 from geoloom.chain import Chain
-from geoloom.errors import EngineOverloaded, SourceChanged
+from geoloom.errors import DemandError, EngineOverloaded, SourceChanged
 from geoloom.grid import Tile
 from geoloom_engine.cache import Budget
+from geoloom_engine.evaluate import Unwanted
 from geoloom_engine.metrics import Metrics
+from geoloom_engine.owners import Owners
+from geoloom_engine.peers import Mesh
 from geoloom_engine.pipeline import Drawn
 from geoloom_engine.server import application
 from geoloom_engine.services import Services
 from geoloom_engine.settings import Settings, load
 from geoloom_engine.tile_cache import TileName
+from geoloom_engine.work import Wanted
 
 CHAIN = Chain.extend("constant", 1, {"value": 1})
 TILE = Tile(3, 4, 2)
@@ -46,15 +51,15 @@ class Pipeline:
     def remote(self, chain: Chain) -> bool:
         return self.far
 
-    def tile(self, chain: Chain, tile: Tile, ratio: int) -> Drawn:
+    def tile(self, chain: Chain, tile: Tile, ratio: int, wanted: Wanted) -> Drawn:
         self.tiles.append(tile)
         return self.draw_tile()
 
-    def read_pixels(self, chain: Chain, grid: Any) -> Any:
+    def read_pixels(self, chain: Chain, grid: Any, wanted: Wanted) -> Any:
         self.reads += 1
-        return None, {}, 0.0
+        return None, {}, {}
 
-    def draw(self, plan: Any, blocks: Any, read: float) -> Drawn:
+    def draw(self, plan: Any, blocks: Any, stages: Any, wanted: Wanted) -> Drawn:
         return self.draw_tile()
 
     def basemap(self, tile: Tile, ratio: int) -> bytes:
@@ -78,6 +83,147 @@ def with_services(url: str, use: Callable[[Services, Pipeline], Awaitable[Any]],
             await services.close()
 
     return asyncio.run(asyncio.wait_for(run(), 180))
+
+
+def with_two_workers(
+    url: str, use: Callable[[Services, Services, Pipeline, Tile], Awaitable[Any]], *more: str
+) -> Any:
+    """Two workers in one event loop, connected, their pipeline, and a tile that the second owns."""
+    settings: Settings = load(
+        ["--redis-url", url, "--tile-redis-url", "", "--token", "t", "--signing-key", "k", *more], {}
+    )
+
+    async def run() -> Any:
+        pipeline, mesh, workers = Pipeline(), Mesh(2), []
+        for number in (0, 1):
+            mesh.owners.claim(number)
+            # Each process would have its own.
+            own = copy.copy(mesh)
+            own.owners = copy.copy(mesh.owners)
+            workers.append(Services(settings, Metrics(1), pipeline, own))  # type: ignore[arg-type]
+        first, second = workers
+        await first.chains.register(CHAIN.to_json())
+        tile = next(tile for x in range(0, 64, 4) if mesh.owners.owner(tile := Tile(6, x, 9)) == 1)
+        answer = None
+        while answer is None or "hop" not in answer.stages:
+            # Another tile with the same owner, until the connection stands.
+            beside = Tile(6, tile.x + 1, tile.y)
+            answer = await first.tiles.get(CHAIN, named(pipeline, beside, uuid.uuid4().hex[:16]), beside, "a")
+            await asyncio.sleep(0.01)
+        pipeline.tiles.clear()
+        try:
+            return await use(first, second, pipeline, tile)
+        finally:
+            await asyncio.gather(*(services.close() for services in workers))
+            mesh.close()
+
+    return asyncio.run(asyncio.wait_for(run(), 180))
+
+
+def named(pipeline: Pipeline, tile: Tile, data: str | None = None) -> TileName:
+    return TileName(CHAIN.root, data or pipeline.data, tile.z, tile.x, tile.y, 1)
+
+
+def test_a_tile_comes_from_its_owner_and_is_computed_once(valkey: str) -> None:
+    async def use(first: Services, second: Services, pipeline: Pipeline, tile: Tile) -> None:
+        pipeline.draw_tile = lambda: Drawn(uuid.uuid4().bytes * 3000, pipeline.data, {"compute": 0.5})
+        wanted = named(pipeline, tile)
+        there = second.tiles.get(CHAIN, wanted, tile, "a")
+        answers = await asyncio.gather(*(first.tiles.get(CHAIN, wanted, tile, s) for s in "abc"), there)
+        assert len({answer.png for answer in answers}) == 1
+        assert all("hop" in answer.stages for answer in answers[:3])
+        assert answers[0].stages.get("compute", 0.5) == 0.5
+        assert pipeline.tiles == [tile]
+        assert first.tiles.remembered(wanted) == second.tiles.remembered(wanted) == answers[0].png
+        # One of its own is computed here.
+        own = next(t for x in range(0, 64, 4) if Owners(2).owner(t := Tile(6, x, 9)) == 0)
+        assert "hop" not in (await first.tiles.get(CHAIN, named(pipeline, own), own, "a")).stages
+
+    with_two_workers(valkey, use)
+
+
+def test_an_owner_refuses_as_if_it_had_been_asked_itself(valkey: str) -> None:
+    async def use(first: Services, second: Services, pipeline: Pipeline, tile: Tile) -> None:
+        def fail() -> Drawn:
+            raise DemandError("too much", hint="zoom in", node="n", op="slope")
+
+        pipeline.draw_tile = fail
+        with pytest.raises(DemandError) as caught:
+            await first.tiles.get(CHAIN, named(pipeline, tile), tile, "a")
+        assert (caught.value.node, caught.value.op, caught.value.hint) == ("n", "slope", "zoom in")
+        assert pipeline.tiles == [tile]
+
+    with_two_workers(valkey, use)
+
+
+def test_an_owner_drops_what_nobody_waits_for(valkey: str) -> None:
+    async def use(first: Services, second: Services, pipeline: Pipeline, tile: Tile) -> None:
+        entered, gate = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            entered.set()
+            gate.wait(30)
+
+        holding = asyncio.ensure_future(second.compute("gate", "gate", hold))
+        await asyncio.to_thread(entered.wait, 30)
+        left = asyncio.ensure_future(first.tiles.get(CHAIN, named(pipeline, tile), tile, "a"))
+        while not second.queue.waiting:
+            await asyncio.sleep(0.005)
+        left.cancel()
+        while second.queue.waiting:
+            await asyncio.sleep(0.005)
+        gate.set()
+        await holding
+        assert pipeline.tiles == []
+
+    with_two_workers(valkey, use)
+
+
+@pytest.mark.parametrize("why", ["gone", "stopping", "busy"])
+def test_a_tile_whose_owner_does_not_help_is_computed_here(valkey: str, why: str) -> None:
+    async def use(first: Services, second: Services, pipeline: Pipeline, tile: Tile) -> None:
+        if why == "gone":
+            await second.close()
+        elif why == "stopping":
+            second.stopping.set()
+        else:
+            assert second._owners is not None
+            second._owners.note(100.0)
+        answer = await first.tiles.get(CHAIN, named(pipeline, tile), tile, "a")
+        assert answer.png == b"png"
+        assert "hop" not in answer.stages
+
+    with_two_workers(valkey, use)
+
+
+def test_an_owner_that_sees_a_newer_file_says_so(valkey: str) -> None:
+    async def use(first: Services, second: Services, pipeline: Pipeline, tile: Tile) -> None:
+        expected = named(pipeline, tile, "0" * 16)
+        answer = await first.tiles.get(CHAIN, expected, tile, "a")
+        assert answer.data == pipeline.data
+        assert first.tiles.remembered(expected) is None
+
+    with_two_workers(valkey, use)
+
+
+def test_what_is_read_from_afar_stops_when_nobody_waits(valkey: str) -> None:
+    async def use(services: Services, pipeline: Pipeline) -> bool:
+        entered, stopped = threading.Event(), threading.Event()
+
+        def read_pixels(chain: Chain, grid: Any, wanted: Wanted) -> Any:
+            entered.set()
+            while wanted():
+                threading.Event().wait(0.005)
+            stopped.set()
+            raise Unwanted
+
+        pipeline.far, pipeline.read_pixels = True, read_pixels  # type: ignore[method-assign]
+        left = asyncio.ensure_future(services.tiles.get(CHAIN, name(services, pipeline), TILE, "a"))
+        await asyncio.to_thread(entered.wait, 20)
+        left.cancel()
+        return await asyncio.to_thread(stopped.wait, 20)
+
+    assert with_services(valkey, use)
 
 
 def name(services: Services, pipeline: Pipeline, x: int = TILE.x) -> TileName:

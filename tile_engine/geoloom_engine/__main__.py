@@ -21,6 +21,7 @@ from geoloom._version import __version__
 from geoloom.errors import GeoloomError
 from geoloom.store import RedisStore
 from geoloom_engine.metrics import Metrics
+from geoloom_engine.peers import Mesh
 from geoloom_engine.settings import Settings, load, unknown_variables
 
 log = logging.getLogger("geoloom_engine")
@@ -68,6 +69,8 @@ class Supervisor:
         self._settings = settings
         self._sockets = sockets
         self._metrics = Metrics(settings.workers)
+        owned = settings.tile_owners == "on" and settings.workers > 1
+        self._mesh = Mesh(settings.workers) if owned else None
         self._workers: dict[int, int] = {}
         self._deaths: list[float] = []
         self._stopping = False
@@ -106,9 +109,11 @@ class Supervisor:
                 signal.signal(signal.SIGALRM, signal.SIG_DFL)
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, waiting)
                 self._metrics.claim(index)
+                if self._mesh is not None:
+                    self._mesh.owners.claim(index)
                 from geoloom_engine.server import work
 
-                work(self._settings, self._sockets, self._metrics, self._lifeline)
+                work(self._settings, self._sockets, self._metrics, self._lifeline, self._mesh)
                 status = 0
             except BaseException:
                 log.exception("worker %d failed", index)

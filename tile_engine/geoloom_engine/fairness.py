@@ -89,6 +89,8 @@ class Turns:
         self._costs: OrderedDict[str, float] = OrderedDict()
         self._floor = 0.0
         self._size = 0
+        self.typical = GRAIN
+        """Seconds that an answer takes on average."""
 
     def __len__(self) -> int:
         return self._size
@@ -161,6 +163,7 @@ class Turns:
     def charge(self, turn: Turn, seconds: float) -> None:
         """Note what it took."""
         counted = max(seconds, GRAIN)
+        self.typical += (counted - self.typical) / 8
         if turn.layer:
             last = self._costs.pop(turn.layer, counted)
             self._costs[turn.layer] = (last + counted) / 2

@@ -15,6 +15,7 @@ import tornado.httpserver
 import tornado.web
 
 from geoloom_engine.metrics import Metrics
+from geoloom_engine.peers import Mesh
 from geoloom_engine.routes import routes
 from geoloom_engine.routes.base import Handler, Unknown
 from geoloom_engine.routes.front import Front
@@ -57,7 +58,13 @@ def application(services: Services) -> tornado.web.Application:
     )
 
 
-def work(settings: Settings, sockets: Sequence[socket.socket], metrics: Metrics, lifeline: int) -> None:
+def work(
+    settings: Settings,
+    sockets: Sequence[socket.socket],
+    metrics: Metrics,
+    lifeline: int,
+    mesh: Mesh | None = None,
+) -> None:
     """Serve in this process until SIGTERM or until the supervisor is gone.
 
     Parameters
@@ -66,6 +73,8 @@ def work(settings: Settings, sockets: Sequence[socket.socket], metrics: Metrics,
         Bound, listening.
     lifeline
         Reading end of a pipe that only the supervisor can write to.
+    mesh
+        Leads to the other workers, if tiles have owners.
     """
     import uvloop
 
@@ -73,7 +82,7 @@ def work(settings: Settings, sockets: Sequence[socket.socket], metrics: Metrics,
     # GDAL reads its configuration when it is imported.
     os.environ.setdefault("GDAL_CACHEMAX", str(max(1, settings.gdal_cache >> 20)))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(settings, sockets, metrics, lifeline))
+        runner.run(_serve(settings, sockets, metrics, lifeline, mesh))
 
 
 def _raise_open_files() -> None:
@@ -86,14 +95,18 @@ def _raise_open_files() -> None:
 
 
 async def _serve(
-    settings: Settings, sockets: Sequence[socket.socket], metrics: Metrics, lifeline: int
+    settings: Settings,
+    sockets: Sequence[socket.socket],
+    metrics: Metrics,
+    lifeline: int,
+    mesh: Mesh | None,
 ) -> None:
     from geoloom_engine.pipeline import Pipeline
 
     loop = asyncio.get_running_loop()
     pipeline = Pipeline(settings)
     pipeline.memory.watch()
-    services = Services(settings, metrics, pipeline)
+    services = Services(settings, metrics, pipeline, mesh)
     server = tornado.httpserver.HTTPServer(
         Front(services, application(services)),
         xheaders=False,

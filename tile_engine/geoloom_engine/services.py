@@ -16,6 +16,7 @@ from geoloom_engine.chain_directory import ChainDirectory
 from geoloom_engine.events import EventLog
 from geoloom_engine.hosts import Hosts
 from geoloom_engine.metrics import Metrics
+from geoloom_engine.peers import Mesh
 from geoloom_engine.revocations import Revocations
 from geoloom_engine.settings import Settings
 from geoloom_engine.tiles import Tiles
@@ -45,9 +46,13 @@ class Services:
         Shared by all workers.
     pipeline
         Computes.
+    mesh
+        Leads to the other workers, if tiles have owners.
     """
 
-    def __init__(self, settings: Settings, metrics: Metrics, pipeline: Pipeline) -> None:
+    def __init__(
+        self, settings: Settings, metrics: Metrics, pipeline: Pipeline, mesh: Mesh | None = None
+    ) -> None:
         self.settings = settings
         self.metrics = metrics
         self.pipeline = pipeline
@@ -73,15 +78,16 @@ class Services:
         )
         self.events = EventLog(settings.redis_url, settings.event_ttl, STORE_TIMEOUT)
         self.revocations = Revocations(settings.redis_url, settings.capability_ttl)
-        self.tiles = Tiles(self)
+        self.tiles = Tiles(self, mesh)
+        self._owners = mesh.owners if mesh is not None else None
         self._active = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self._warm = asyncio.ensure_future(self._warm_up())
 
-    async def compute[T](self, name: object, session: str, task: Callable[[], T]) -> T:
+    async def compute[T](self, name: object, session: str, task: Callable[[], T], layer: str = "") -> T:
         """Run a task in the compute thread, in its turn."""
-        return await self.compute_while_wanted(name, session, lambda wanted: task())
+        return await self.compute_while_wanted(name, session, lambda wanted: task(), layer)
 
     async def compute_while_wanted[T](
         self,
@@ -92,10 +98,16 @@ class Services:
         tile: Tile | None = None,
     ) -> T:
         """Run a task in the compute thread, in its turn; see `WorkQueue.run`."""
+        self._note_load()
         try:
             return await self.queue.run(name, session, task, layer, tile)
         finally:
             self.metrics.waiting(self.queue.waiting)
+            self._note_load()
+
+    def _note_load(self) -> None:
+        if self._owners is not None:
+            self._owners.note(self.queue.load)
 
     async def wait_for[T](self, task: Callable[[], T], *, remote: bool) -> T:
         """Run a task that mostly waits, for other machines if `remote`, beside the compute thread."""
@@ -151,6 +163,7 @@ class Services:
 
     async def close(self) -> None:
         """Let everything go."""
+        self._warm.cancel()
         self.queue.close()
         await asyncio.gather(
             self.events.close(), self.tiles.close(), self.revocations.close(), return_exceptions=True

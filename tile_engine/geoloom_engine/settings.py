@@ -158,6 +158,11 @@ class Settings:
         "256", whole(1, 100_000), "Requests that may wait for computation, per process."
     )
     queue_timeout: float = setting("10s", seconds, "How long a request may wait for computation.")
+    tile_owners: str = setting(
+        "on",
+        one_of("on", "off"),
+        "Whether neighbouring tiles are computed by one worker, which others ask, or by whichever is asked.",
+    )
     tile_timeout: float = setting("30s", seconds, "How long the computation of one answer may take.")
     drain_timeout: float = setting("3s", seconds, "How long a stopping engine finishes what it has begun.")
     io_threads: int = setting(

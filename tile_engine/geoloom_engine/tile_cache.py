@@ -90,6 +90,10 @@ class TileCache:
         """The tile, if it is in the process's memory."""
         return self._memory.get(name)
 
+    def remember(self, name: TileName, tile: bytes) -> None:
+        """Keep a tile that is in Redis, or will be, in the process's memory."""
+        self._memory.put(name, tile)
+
     async def get(self, name: TileName) -> tuple[bytes, Literal["memory", "redis"]] | None:
         """The tile and where it was, if it is cached."""
         tile = self._memory.get(name)

@@ -1,16 +1,19 @@
-"""Tiles: from the caches, else computed once for all who ask."""
+"""Tiles: from the caches, from the worker that owns them, else computed once for all who ask."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from geoloom.chain import Chain
-from geoloom.errors import EngineOverloaded, SourceChanged
-from geoloom.grid import Tile
+from geoloom.errors import EngineOverloaded, GeoloomError, SourceChanged
+from geoloom.grid import Grid, Tile
+from geoloom_engine.evaluate import Unwanted
+from geoloom_engine.peers import Ask, Mesh, Peers, Reply, Unreached
 from geoloom_engine.tile_cache import TileCache, TileName
 
 if TYPE_CHECKING:
@@ -26,28 +29,56 @@ BASEMAP_PATIENCE = 30.0
 BASEMAP_PAUSE = 0.2
 """Seconds between two attempts."""
 
+LATE = 1.0
+"""Seconds beyond its longest work that another worker may take to answer."""
+
 
 @dataclass(frozen=True, slots=True)
 class TileAnswer:
-    """A tile's bytes, the data version they show, their origin, and the seconds each stage took."""
+    """A tile's bytes, the data version they show, their origin, and the seconds each stage took.
+
+    The origin is ``memory``, ``redis`` or ``computed``.
+    """
 
     png: bytes
     data: str
-    origin: Literal["memory", "redis", "computed"]
+    origin: str
     stages: dict[str, float]
 
 
-class Tiles:
-    """Tiles from the caches, else computed once for all who ask."""
+@dataclass(slots=True, eq=False)
+class _Reading:
+    """Pixels of remote sources under way, and how many wait for them."""
 
-    def __init__(self, services: Services) -> None:
+    task: asyncio.Task[tuple[Plan, dict[int, Block], dict[str, float]]] | None = None
+    waiting: int = 0
+
+    def wanted(self) -> bool:
+        return self.waiting > 0
+
+
+class Tiles:
+    """Tiles from the caches, from other workers, else computed once for all who ask.
+
+    Parameters
+    ----------
+    mesh
+        Leads to the other workers; None to compute all tiles here.
+    """
+
+    def __init__(self, services: Services, mesh: Mesh | None = None) -> None:
         settings = services.settings
         self._services = services
         self._cache = TileCache(
             services.pipeline.budget, settings.tile_cache, settings.tile_store, settings.tile_ttl
         )
-        self._reads: dict[TileName, asyncio.Task[tuple[Plan, dict[int, Block], float]]] = {}
+        self._reads: dict[TileName, _Reading] = {}
         self._writes: set[asyncio.Task[None]] = set()
+        self._owners = mesh.owners if mesh is not None else None
+        self._peers: Peers | None = None
+        if mesh is not None:
+            patience = settings.queue_timeout + settings.tile_timeout + LATE
+            self._peers = Peers(mesh.owners.me, mesh.doors, self._answer, patience)
 
     def remembered(self, name: TileName) -> bytes | None:
         """The tile, if this process has it in memory."""
@@ -66,12 +97,7 @@ class Tiles:
         looked = time.perf_counter() - begun
         if found is not None:
             return TileAnswer(found[0], name.data, found[1], {"cache": looked})
-        drawn = await self._draw(chain, name, tile, session)
-        if drawn.data == name.data and self._cache.remembered(name) is None:
-            write = asyncio.get_running_loop().create_task(self._cache.put(name, drawn.png))
-            self._writes.add(write)
-            write.add_done_callback(self._writes.discard)
-        return TileAnswer(drawn.png, drawn.data, "computed", drawn.stages)
+        return await self._asked(name, tile, session) or await self._computed(chain, name, tile, session)
 
     async def basemap(self, tile: Tile, ratio: int) -> bytes:
         """A tile of the base map; it has no session to be told of a refusal, so it waits longer."""
@@ -80,7 +106,10 @@ class Tiles:
         while True:
             try:
                 return await services.compute(
-                    ("basemap", tile, ratio), "basemap", lambda: services.pipeline.basemap(tile, ratio)
+                    ("basemap", tile, ratio),
+                    "basemap",
+                    lambda: services.pipeline.basemap(tile, ratio),
+                    "basemap",
                 )
             except EngineOverloaded:
                 if services.stopping.is_set() or time.monotonic() > deadline:
@@ -89,42 +118,103 @@ class Tiles:
 
     async def close(self) -> None:
         """Close the connections."""
+        if self._peers is not None:
+            self._peers.close()
         await self._cache.close()
+
+    async def _asked(self, name: TileName, tile: Tile, session: str) -> TileAnswer | None:
+        """The tile from the worker that owns it; None if it is to be computed here."""
+        worker = self._owners.elsewhere(tile) if self._owners is not None else None
+        if worker is None or self._peers is None:
+            return None
+        begun = time.perf_counter()
+        try:
+            reply = await self._peers.ask(worker, Ask(name.key, name.data, tile, name.ratio, session))
+        except Unreached:
+            return None
+        if reply.data == name.data:
+            self._cache.remember(name, reply.png)
+        hop = time.perf_counter() - begun - reply.seconds
+        return TileAnswer(reply.png, reply.data, reply.origin, {**reply.stages, "hop": hop})
+
+    async def _answer(self, ask: Ask) -> Reply:
+        """What another worker asks for."""
+        services, begun = self._services, time.perf_counter()
+        if services.stopping.is_set():
+            raise Unreached
+        try:
+            chain = await services.chains.get(ask.key)
+            data = await services.chains.version(chain, ask.data)
+        except GeoloomError:
+            # Who asks has the chain, and whatever is amiss it can tell better.
+            raise Unreached from None
+        name = TileName(ask.key, data, ask.tile.z, ask.tile.x, ask.tile.y, ask.ratio)
+        png = self.remembered(name)
+        if png is not None:
+            return Reply(png, data, "memory", {}, time.perf_counter() - begun)
+        made = await self._computed(chain, name, ask.tile, ask.session)
+        return Reply(made.png, made.data, made.origin, made.stages, time.perf_counter() - begun)
+
+    async def _computed(self, chain: Chain, name: TileName, tile: Tile, session: str) -> TileAnswer:
+        """The tile, computed here; it is kept for all."""
+        drawn = await self._draw(chain, name, tile, session)
+        if drawn.data == name.data and self._cache.remembered(name) is None:
+            self._write(self._cache.put(name, drawn.png))
+        return TileAnswer(drawn.png, drawn.data, "computed", drawn.stages)
+
+    def _write(self, put: Coroutine[Any, Any, None]) -> None:
+        # Begun at once: others who waited for the same tile find it in memory.
+        write = asyncio.Task(put, loop=asyncio.get_running_loop(), eager_start=True)
+        if not write.done():
+            self._writes.add(write)
+            write.add_done_callback(self._writes.discard)
 
     async def _draw(self, chain: Chain, name: TileName, tile: Tile, session: str) -> Drawn:
         services, pipeline = self._services, self._services.pipeline
         for last in (False, True):
             try:
                 if not pipeline.remote(chain):
-                    return await services.compute(
-                        name, session, lambda: pipeline.tile(chain, tile, name.ratio)
-                    )
+                    draw = partial(pipeline.tile, chain, tile, name.ratio)
+                    return await services.compute_while_wanted(name, session, draw, chain.root, tile)
                 pixels = await self._read(chain, name, tile)
-                return await services.compute(name, session, partial(pipeline.draw, *pixels))
-            except SourceChanged:
+                draw = partial(pipeline.draw, *pixels)
+                return await services.compute_while_wanted(name, session, draw, chain.root, tile)
+            except (SourceChanged, Unwanted):
                 # Between plan and read; a new plan sees the new file. A pinned source stays changed.
+                # Or others gave up what was being read, just before this one joined them.
                 if last:
                     raise
         raise AssertionError("unreachable")
 
-    async def _read(self, chain: Chain, name: TileName, tile: Tile) -> tuple[Plan, dict[int, Block], float]:
+    async def _read(
+        self, chain: Chain, name: TileName, tile: Tile
+    ) -> tuple[Plan, dict[int, Block], dict[str, float]]:
         """Pixels of remote sources, read once for all who ask."""
         services = self._services
-        task = self._reads.get(name)
-        if task is None:
-            grid = tile.grid(name.ratio)
-            task = asyncio.ensure_future(
-                services.wait_for(lambda: services.pipeline.read_pixels(chain, grid), remote=True)
-            )
-            self._reads[name] = task
-            task.add_done_callback(lambda done: self._forget(name, done))
+        reading = self._reads.get(name)
+        if reading is None or reading.task is None:
+            reading = self._reads[name] = _Reading()
+            reading.task = asyncio.ensure_future(self._pixels(chain, tile.grid(name.ratio), reading))
+            reading.task.add_done_callback(lambda done: self._forget(name, done))
         patience = services.settings.queue_timeout + services.settings.tile_timeout
-        done, _ = await asyncio.wait([task], timeout=patience)
+        reading.waiting += 1
+        try:
+            done, _ = await asyncio.wait([reading.task], timeout=patience)
+        finally:
+            reading.waiting -= 1
         if not done:
             raise EngineOverloaded(
                 f"The image's servers did not answer within {patience:g} s.", hint="It is asked again later."
             )
-        return task.result()
+        return reading.task.result()
+
+    async def _pixels(
+        self, chain: Chain, grid: Grid, reading: _Reading
+    ) -> tuple[Plan, dict[int, Block], dict[str, float]]:
+        pipeline = self._services.pipeline
+        return await self._services.wait_for(
+            lambda: pipeline.read_pixels(chain, grid, wanted=reading.wanted), remote=True
+        )
 
     def _forget(self, name: TileName, done: asyncio.Future[Any]) -> None:
         del self._reads[name]

@@ -120,9 +120,9 @@ class WorkQueue:
         return len(self._turns)
 
     @property
-    def load(self) -> int:
-        """Jobs not yet done."""
-        return len(self._jobs)
+    def load(self) -> float:
+        """Seconds that all that is not yet done is expected to take."""
+        return len(self._jobs) * self._turns.typical
 
     async def run[T](
         self,
@@ -241,9 +241,9 @@ class WorkQueue:
             if len(self._turns) and self._long(self._lanes[False].job):
                 self._overtake()
             for lane in list(self._lanes.values()):
-                job = lane.job
-                if job is not None and job.started is not None and now > job.started + self._budget:
-                    self._abandon(lane, job)
+                running = lane.job
+                if running is not None and now > (running.started or now) + self._budget:
+                    self._abandon(lane, running)
             self._ticking = bool(self._jobs) and not self._loop.is_closed()
         if self._ticking:
             self._loop.call_later(TICK, self._tick)

@@ -1,0 +1,64 @@
+"""Which worker computes a tile: the one that owns its neighbourhood, unless it has too much to do.
+
+Neighbouring tiles are drawn from the same source blocks. So that a block is decoded once per engine
+and not once per worker, and so that equal requests meet, the tiles below one ancestor two zooms up
+belong to one worker, whatever the chain: by rendezvous hashing (Thaler and Ravishankar 1998), with
+bounded load (Mirrokni et al. 2018) so that no worker idles while another's queue grows.
+"""
+
+from __future__ import annotations
+
+import mmap
+
+from geoloom.grid import Tile
+
+UP = 2
+"""Zooms from a tile to the ancestor that decides: 16 tiles stay together."""
+
+FULLER = 1.25
+"""How many times as much as the mean an owner may have to do."""
+
+SLACK = 0.05
+"""Seconds of work that an owner may have in any case."""
+
+
+class Owners:
+    """Who owns what, and how much each worker has to do.
+
+    Made before the fork: the amounts of work are in memory that all workers share.
+
+    Parameters
+    ----------
+    workers
+        How many there are.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self._memory = mmap.mmap(-1, 8 * workers)
+        self._loads = memoryview(self._memory).cast("d")
+        self._workers = range(workers)
+        self.me = 0
+
+    def claim(self, worker: int) -> None:
+        """Be this worker from now on."""
+        self.me = worker
+        self._loads[worker] = 0.0
+
+    def note(self, seconds: float) -> None:
+        """Tell all how much this worker has to do."""
+        self._loads[self.me] = seconds
+
+    def owner(self, tile: Tile) -> int:
+        """The worker that owns a tile."""
+        up = min(UP, tile.z)
+        # Hashes of numbers are the same in all processes.
+        place = (tile.z - up, tile.x >> up, tile.y >> up)
+        return max(self._workers, key=lambda worker: hash((worker, *place)))
+
+    def elsewhere(self, tile: Tile) -> int | None:
+        """The other worker that is to compute a tile; None if it is best done here."""
+        owner = self.owner(tile)
+        if owner == self.me:
+            return None
+        mean = sum(self._loads) / len(self._workers)
+        return owner if self._loads[owner] <= FULLER * mean + SLACK else None
