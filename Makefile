@@ -2,17 +2,25 @@
 # PYTHON=/path/to/python   the interpreter for a new .venv (default: the newest found, 3.12 or later)
 # LAB_ARGS="--no-browser"  more arguments for JupyterLab
 # TEST_ARGS="-k slope"     more arguments for pytest
+# BENCH_DATA=/folder       where the benchmark's scenes are, or are made (5 GB; default: .venv-bench/data)
+# BENCH_VENV=/folder       TiTiler's environment (default: .venv-bench)
+# BENCH_ARGS="--cases a,b" more arguments for the benchmark; --help lists them
 
 BIN := .venv/bin
 LAB_ARGS ?=
 TEST_ARGS ?=
 TEST_WORKERS ?= 2
+BENCH_VENV ?= .venv-bench
+BENCH_DATA ?= .venv-bench/data
+BENCH_ARGS ?=
+RUN_BENCH = BENCH_COMMAND="make $@$(if $(BENCH_ARGS), BENCH_ARGS='$(BENCH_ARGS)')" PYTHONPATH=tests \
+	$(BIN)/python -m bench --titiler $(BENCH_VENV)
 AS_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
 
-export PYTHON
+export PYTHON BENCH_VENV
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test lint types format docs hooks wheel clean clean-venv setup-lab setup-test
+.PHONY: help lab test lint types format docs hooks wheel bench bench-quick clean clean-venv setup-lab setup-test setup-bench
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -53,15 +61,24 @@ wheel: setup-test ## Build the wheel into dist/
 	@rm -rf build
 	@$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
+bench: setup-bench ## Compare the engine with TiTiler (half an hour, a quiet machine); writes docs/benchmarks.md
+	@$(RUN_BENCH) --data $(BENCH_DATA) --out docs/benchmarks.md $(BENCH_ARGS)
+
+bench-quick: setup-bench ## The same in some minutes, with few tiles of small scenes; writes no page
+	@$(RUN_BENCH) --data $(BENCH_VENV)/small --size 2745 --tiles 30 --rounds 1 $(BENCH_ARGS)
+
 clean: ## Remove caches and build results; keep .venv
 	@rm -rf build dist client_lib/*.egg-info *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/artefacts
 	@find client_lib tile_engine tests tools notebooks hub -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
-clean-venv: ## Remove .venv
-	@rm -rf .venv
+clean-venv: ## Remove .venv, and the benchmark's with its scenes
+	@rm -rf .venv .venv-bench
 
 setup-lab:
 	@tools/setup lab
 
 setup-test:
 	@tools/setup test
+
+setup-bench:
+	@tools/setup bench
