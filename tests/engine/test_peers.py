@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import pytest
+import uvloop
 
 from geoloom.errors import DemandError, EngineFault, EngineOverloaded, GeoloomError
 from geoloom.grid import Tile
@@ -19,7 +20,8 @@ REPLY = Reply(bytes(range(256)) * 4000, "e" * 16, "computed", {"read": 0.25, "co
 
 
 def run(use: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(use, 60))
+    """In the event loop that workers have."""
+    asyncio.run(asyncio.wait_for(use, 60), loop_factory=uvloop.new_event_loop)
 
 
 async def refuse(ask: Ask) -> Reply:
@@ -178,7 +180,7 @@ def _serve_in_child(mesh: Mesh) -> int:
             Peers(1, mesh.doors, answer, 10)
             await asyncio.sleep(60)
 
-        asyncio.run(serve())
+        asyncio.run(serve(), loop_factory=uvloop.new_event_loop)
     finally:
         os._exit(0)
 

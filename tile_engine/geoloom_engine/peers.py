@@ -19,7 +19,7 @@ import socket
 import struct
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from geoloom.errors import EngineFault, GeoloomError, from_json
 from geoloom.grid import Tile
@@ -200,11 +200,18 @@ class Peers:
             guest = _Serving(self._loop, self._answer, self._guests)
             self._open(socket.socket(fileno=number), guest)
 
-    def _open(self, end: socket.socket, connection: asyncio.Protocol) -> None:
+    def _open(self, end: socket.socket, connection: _Connection) -> None:
         end.setblocking(False)
         task = self._loop.create_task(self._loop.create_unix_connection(lambda: connection, sock=end))
         self._opening.add(task)
-        task.add_done_callback(self._opening.discard)
+
+        def opened(done: asyncio.Task[Any]) -> None:
+            self._opening.discard(done)
+            if done.cancelled() or done.exception() is not None:
+                connection.closed = True
+                end.close()
+
+        task.add_done_callback(opened)
 
 
 class _Connection(asyncio.Protocol):
@@ -217,8 +224,8 @@ class _Connection(asyncio.Protocol):
         self.closed = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # Not all event loops derive theirs from it.
+        self._transport = cast(asyncio.Transport, transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
