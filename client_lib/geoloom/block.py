@@ -100,6 +100,13 @@ def cleared(data: Array, valid: Mask, out: Array | None = None) -> Array:
     return found.view(data.dtype)
 
 
+def everywhere(valid: Mask) -> bool:
+    """Whether all pixels are valid; known at once of one truth that stands for all pixels of a band."""
+    if valid.strides[-2:] == (0, 0):
+        valid = valid[..., :1, :1]
+    return bool(valid.all())
+
+
 def valid_in_all(blocks: tuple[Block, ...]) -> Mask:
     """Where every one of the blocks is valid."""
     masks = [block.valid for block in blocks]

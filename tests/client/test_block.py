@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from geoloom.block import Block, eroded, valid_in_all
+from geoloom.block import Block, eroded, everywhere, valid_in_all
 
 DTYPES = ["bool", "uint8", "int16", "uint16", "int32", "int64", "uint64", "float32", "float64"]
 
@@ -143,3 +143,14 @@ def test_valid_in_all_of_them() -> None:
     b.valid[0, 0, 1] = False
     assert valid_in_all((a, b)).tolist() == [[[True, False, True]]]
     assert valid_in_all((a,)) is a.valid
+
+
+def test_everywhere() -> None:
+    valid = np.ones((2, 3, 4), np.bool_)
+    assert everywhere(valid)
+    assert everywhere(np.broadcast_to(np.array(True), (2, 3, 4)))
+    assert not everywhere(np.broadcast_to(np.array([True, False])[:, np.newaxis, np.newaxis], (2, 3, 4)))
+    assert not everywhere(np.broadcast_to(np.array([True, False, True, True]), (2, 3, 4)))
+    valid[1, 2, 3] = False
+    assert not everywhere(valid)
+    assert everywhere(valid[:, :0])

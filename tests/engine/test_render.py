@@ -43,7 +43,7 @@ def colour_type(data: bytes) -> int:
 
 
 def decoded(data: bytes) -> np.ndarray:
-    """RGBA (4, rows, cols) after https://www.w3.org/TR/png-3/, filters None and Sub."""
+    """RGBA (4, rows, cols) after https://www.w3.org/TR/png-3/, filters None, Sub and Average."""
     parts = dict(chunks(data))
     cols, rows, depth, kind, _, _, interlace = struct.unpack(">IIBBBBB", parts[b"IHDR"])
     assert interlace == 0
@@ -52,8 +52,14 @@ def decoded(data: bytes) -> np.ndarray:
     lines = np.frombuffer(zlib.decompress(parts[b"IDAT"]), np.uint8).reshape(rows, 1 + width)
     values = np.empty((rows, width), np.uint8)
     for row, line in enumerate(lines):
-        assert line[0] in (0, 1)
+        assert line[0] in (0, 1, 3)
         values[row] = line[1:]
+        if line[0] == 3:
+            before = [0] * step
+            above = values[row - 1].tolist()
+            for place, byte in enumerate(line[1:].tolist()):
+                before.append((byte + (before[place] + above[place]) // 2) % 256)
+            values[row] = before[step:]
         if line[0] == 1:
             pixels = line[1:].reshape(-1, step)
             values[row] = np.cumsum(pixels, axis=0, dtype=np.uint8).ravel()
@@ -129,6 +135,51 @@ def test_sizes(size: tuple[int, int], kind: str, holes: bool) -> None:
     valid = rng.random((1, *size)) < 0.7 if holes else full(1, *size)
     look = Look(kind, lut=VIRIDIS if kind == "palette" else ())
     assert_shows(Block(data, valid), look, png(Block(data, valid), look))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(sorted(BANDS)),
+    st.tuples(st.integers(30, 150), st.integers(60, 150)),
+    st.sampled_from([1.0, 0.9, 0.3]),
+    st.sampled_from(["noise", "smooth", "steps", "stripes", "flat"]),
+    st.integers(0, 2**32),
+)
+def test_pictures_of_all_kinds(
+    kind: str, size: tuple[int, int], share: float, content: str, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    rows, cols = np.mgrid[: size[0], : size[1]]
+    fields = {
+        "noise": rng.integers(0, 256, (4, *size)),
+        "smooth": (rows + cols + rng.normal(0, 2, (4, *size))) / 2,
+        "steps": rng.integers(0, 256, (4, 30, 30))[:, rows // 6, cols // 6],
+        "stripes": np.broadcast_to(rows * 37, (4, *size)),
+        "flat": np.full((4, *size), seed % 256),
+    }
+    data = fields[content][: BANDS[kind]].astype(np.int64).astype(np.uint8)
+    if kind == "palette":
+        data = data % 255
+    valid = rng.random((1, *size)) < share
+    look = Look(kind, lut=VIRIDIS if kind == "palette" else ())
+    assert_shows(Block(data, valid), look, png(Block(data, valid), look))
+
+
+def test_validity_that_stands_for_all_pixels() -> None:
+    data = np.random.default_rng(7).integers(0, 255, (1, 100, 120)).astype(np.uint8)
+    everywhere = np.broadcast_to(np.ones((1, 1, 1), np.bool_), (1, 100, 120))
+    look = Look("palette", lut=VIRIDIS)
+    assert png(Block(data, everywhere), look) == png(Block(data, full(1, 100, 120)), look)
+    assert png(Block(data, ~everywhere), look) == transparent(120, 100)
+
+
+def test_alpha_that_only_hides_takes_no_band() -> None:
+    data = np.random.default_rng(8).integers(1, 255, (4, 100, 120)).astype(np.uint8)
+    data[3] = np.where(data[0] > 100, 255, 0)
+    data[:3, data[3] == 0] = 0
+    block = Block(data, full(1, 100, 120))
+    assert colour_type(png(block, Look("rgba"))) == 2
+    assert_shows(block, Look("rgba"), png(block, Look("rgba")))
 
 
 def test_the_smallest_format_that_holds_the_pixels() -> None:

@@ -14,6 +14,10 @@ def test_the_first_steps_warp_pixels() -> None:
         assert not block.valid.all()
 
 
+def test_a_picture_is_encoded_next() -> None:
+    assert next(islice(steps(), 2 * len(DTYPES), None))().startswith(b"\x89PNG")
+
+
 def test_ops_that_take_one_band_are_tried_out() -> None:
     tried = {name for name, op in registry().items() if hasattr(op, "kernel") and try_out(op) is not None}
     assert {"focal_mean", "focal_min", "focal_median", "slope", "hillshade", "add", "sqrt"} <= tried

@@ -15,6 +15,7 @@ from geoloom.errors import GeoloomError
 from geoloom.grid import Bounds, Grid, Lattice, Tile
 from geoloom.op import Op, Profile, registry
 from geoloom_engine.readers import BandInfo, SourceInfo, Window
+from geoloom_engine.render import png
 from geoloom_engine.warp import warp
 
 SIZE = 64
@@ -60,6 +61,8 @@ def steps() -> Iterator[Callable[[], object]]:
         source = Specimen(dtype)
         for resampling in ("bilinear", "nearest"):
             yield partial(warp, source, grid, (0,), resampling)
+    noise = np.random.default_rng(1).integers(0, 256, (1, 256, 256), np.uint8)
+    yield partial(png, Block(noise, np.ones((1, 256, 256), np.bool_)), None)
     for op in registry().values():
         if hasattr(op, "kernel"):
             yield partial(try_out, op)
