@@ -88,6 +88,20 @@ def test_saved_ones_stay_whatever_follows(store: RedisStore, raw: redis.Redis) -
     assert raw.ttl(f"geoloom:blob:{blob}") == -1
 
 
+def test_chains_outlast_a_flood_of_tiles(store: RedisStore, raw: redis.Redis) -> None:
+    raw.config_set("maxmemory-policy", "volatile-lfu")
+    raw.config_set("maxmemory", str(raw.info("memory")["used_memory"] + (4 << 20)))
+    try:
+        keys = [store.put_chain(chain_of(1000 + number)) for number in range(50)]
+        for number in range(2000):
+            raw.set(f"geoloom:tile:{number}", bytes(10_000), ex=60)
+        assert raw.info("stats")["evicted_keys"] > 0
+        assert [store.get_chain(key).root for key in keys] == keys
+    finally:
+        raw.config_set("maxmemory", "0")
+        raw.delete(*raw.keys("geoloom:tile:*"))
+
+
 def test_a_bad_value_is_refused_and_the_next_put_replaces_it(store: RedisStore, raw: redis.Redis) -> None:
     chain = chain_of(4)
     store.put_chain(chain)

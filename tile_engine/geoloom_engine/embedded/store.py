@@ -112,6 +112,9 @@ def arguments(socket_path: Path, folder: Path) -> list[str]:
         "save": "",
         "maxmemory": MAX_MEMORY,
         "maxmemory-policy": "volatile-lfu",
+        # Minutes until a use counts less. By default one: a chain that the engine has in memory, and does
+        # not ask for, would soon seem less used than any new tile. It asks every six hours.
+        "lfu-decay-time": "1440",
         "daemonize": "no",
         "logfile": "",
         "loglevel": "warning",
