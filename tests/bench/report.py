@@ -54,6 +54,11 @@ class Finding:
         return "ok" if fine else "**miss**"
 
     @property
+    def shown(self) -> str:
+        """The value with its unit."""
+        return f"{self.value:.3g}{self.unit}"
+
+    @property
     def target(self) -> str:
         """The target in words."""
         if self.least is not None:
@@ -228,7 +233,7 @@ def _pixels(rows: Sequence[Row]) -> str:
 def _further(findings: Sequence[Finding]) -> str:
     return _table(
         ("measure", "", "target", "", ""),
-        [(one.what, f"{one.value:.3g}{one.unit}", one.target, one.verdict, one.note) for one in findings],
+        [(one.what, one.shown, one.target, one.verdict, one.note) for one in findings],
     )
 
 

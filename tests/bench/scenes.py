@@ -6,10 +6,10 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 from pyproj import Transformer
 
-from geoloom.engine_client import EngineClient
 from geoloom.grid import Tile
 from geoloom.image import Image
 from geoloom.op import Profile
@@ -17,6 +17,13 @@ from geoloom.ops.open import Open
 
 TILES_ACROSS = 4
 """A view is so many tiles wide and high, as on a laptop's map."""
+
+
+class Describes(Protocol):
+    """Says what a file holds, as an engine's client does."""
+
+    def info(self, href: str) -> dict[str, Any]:
+        """What the engine answers to ``/info``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +38,7 @@ class Scene:
     height: float
 
     @staticmethod
-    def of(folder: Path, client: EngineClient) -> Scene:
+    def of(folder: Path, client: Describes) -> Scene:
         """The scene in a folder, by what the engine says of a band."""
         info = client.info(str(folder / "B08.tif"))
         west, dx, _, north, _, dy = info["transform"]
@@ -46,14 +53,14 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class Scenes:
-    """Both scenes; `client` speaks to an engine that may read them."""
+    """Both scenes, and who says what their files hold."""
 
     first: Scene
     second: Scene
-    client: EngineClient
+    client: Describes
 
     @staticmethod
-    def of(folder: Path, client: EngineClient) -> Scenes:
+    def of(folder: Path, client: Describes) -> Scenes:
         """The scenes of a data folder."""
         return Scenes(Scene.of(folder / "S1", client), Scene.of(folder / "S2", client), client)
 
@@ -81,19 +88,26 @@ class Scenes:
             found.append(Tile.at(*place, zoom))
         return found * count if area == "same" else found
 
+    def walks(self, zoom: int) -> int:
+        """How many walks there are room for without meeting one's own tracks."""
+        return len(self._starts(zoom))
+
     def walk(self, zoom: int, turn: int, views: int = 20) -> Iterator[list[Tile]]:
         """Views of a map that is panned: half of each is in the view before, half was never seen.
 
         The way leads east, twice south, and back west; each `turn` is another part of the scene.
         """
         step = TILES_ACROSS // 2
-        west_north, east_south = (Tile.at(*self.first.place(*p), zoom) for p in ((0.16, 0.03), (0.97, 0.97)))
-        columns = max(1, (east_south.x - west_north.x + 1 - TILES_ACROSS) // step)
-        east = min(columns, (views - 2) // 2)
-        moves = [(step, 0)] * east + [(0, step)] * 2 + [(-step, 0)] * east
-        rows = 2 * TILES_ACROSS
-        places = max(1, (east_south.y - west_north.y + 1) // rows)
-        x, y = west_north.x, west_north.y + rows * (turn % places)
-        for dx, dy in [(0, 0), *moves][:views]:
+        starts = self._starts(zoom)
+        x, y, columns = starts[turn % len(starts)]
+        east = min((columns - TILES_ACROSS) // step, (views - 2) // 2)
+        for dx, dy in [(0, 0), *[(step, 0)] * east, *[(0, step)] * 2, *[(-step, 0)] * east][:views]:
             x, y = x + dx, y + dy
             yield [Tile(zoom, x + i, y + j) for j in range(TILES_ACROSS) for i in range(TILES_ACROSS)]
+
+    def _starts(self, zoom: int) -> list[tuple[int, int, int]]:
+        """Column, row and width in tiles of each part of the first scene a walk fits into."""
+        corners = ((0.16, 0.03), (0.97, 0.97))
+        first, last = (Tile.at(*self.first.place(*corner), zoom) for corner in corners)
+        columns, rows = last.x - first.x + 1, 2 * TILES_ACROSS
+        return [(first.x, y, columns) for y in range(first.y, max(last.y - rows + 2, first.y + 1), rows)]

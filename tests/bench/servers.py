@@ -87,6 +87,13 @@ class Server:
     ready_seconds: float = 0.0
     client: EngineClient | None = field(default=None, repr=False)
 
+    @property
+    def known(self) -> EngineClient:
+        """The client of an engine."""
+        if self.client is None:
+            raise TypeError(f"{self.name} is no engine")
+        return self.client
+
     def cpu(self) -> tuple[float, float]:
         """Seconds of processor time so far: of the server's process tree, and of its store."""
         return sum(map(_spent, tree(self.process.pid))), 0.0 if self.store is None else _spent(

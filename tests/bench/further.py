@@ -1,0 +1,239 @@
+"""What a table of milliseconds does not show: waiting, workers, many clients, editing, panning, starting."""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import servers
+from bench.cases import CASES, NDVI, Case
+from bench.contest import Contender, Effort, contest
+from bench.measure import Failed, Sample, measure, paths
+from bench.report import Finding
+from bench.scenes import Scenes
+from bench.servers import Server
+from geoloom.colour import ramps
+from geoloom.engine_client import EngineClient
+
+CLIENTS = 32
+FULL_SCENE = 109_800.0
+"""Width of a scene in metres at which the map is panned at zoom 13; smaller ones are panned closer."""
+
+READ_NOTHING = 0.02
+"""Milliseconds per tile that finding out that nothing is to be read may take."""
+
+RAMPS_A_TURN = 3
+BY_NAME = {case.name: case for case in CASES}
+
+
+@dataclass(frozen=True, slots=True)
+class Arena:
+    """The servers that further measures share."""
+
+    peer: Server
+    warm: Server
+    effort: Effort
+
+    @property
+    def scenes(self) -> Scenes:
+        """The scenes, as the warm engine knows them."""
+        return Scenes.of(self.effort.data, self.warm.known)
+
+    def titiler(self, case: Case, count: int) -> Contender:
+        """TiTiler with a case's first tiles."""
+        tiles = self.scenes.tiles(case.area, case.zoom, count)
+        return Contender(self.peer, paths(case.titiler(self.effort.data), tiles), count)
+
+    def engine(self, case: Case, count: int, server: Server) -> Contender:
+        """An engine with the same tiles."""
+        tiles = self.scenes.tiles(case.area, case.zoom, count)
+        template = server.known.register(case.recipe.image(self.scenes).chain).tiles
+        return Contender(server, paths(template, tiles), count * self.effort.repeats, "computed")
+
+
+def latency(arena: Arena) -> Iterator[Finding]:
+    """How long one client with one connection waits."""
+    count = arena.effort.tiles // 2
+    for case in (BY_NAME["a"], BY_NAME["b"]):
+        contenders = {
+            "titiler": arena.titiler(case, count),
+            "engine": arena.engine(case, count, arena.warm),
+        }
+        found = contest(contenders, arena.effort.rounds, connections=1)
+        theirs, ours = found["titiler"].p50_ms, found["engine"].p50_ms
+        yield Finding(
+            f"{case.name} warm, one connection: how many times shorter than TiTiler's is p50",
+            theirs / ours,
+            " ×",
+            least=20,
+            note=f"TiTiler {theirs:.1f} ms, engine {ours:.2f} ms",
+        )
+
+
+def two_workers(arena: Arena) -> Iterator[Finding]:
+    """What a second worker adds, and how evenly many clients are served."""
+    case, count = BY_NAME["b"], arena.effort.tiles
+    with servers.engine("engine of two workers", servers.WARM, arena.effort.data, workers=2) as two:
+        contenders = {"one": arena.engine(case, count, arena.warm), "two": arena.engine(case, count, two)}
+        contenders["two"].warm_up()  # each worker has a memory of its own
+        found = contest(contenders, arena.effort.rounds, connections=CLIENTS)
+        one, both = found["one"], found["two"]
+        yield Finding(
+            "b warm: tiles a second of two workers, over those of one",
+            both.rate / one.rate,
+            " ×",
+            least=1.6,
+            note=f"{both.rate:.0f} and {one.rate:.0f} tiles/s over {CLIENTS} connections; "
+            f"{both.cpu_ms:.2f} and {one.cpu_ms:.2f} ms of processor time",
+        )
+        for server, name in ((two, "two workers"), (arena.warm, "one worker")):
+            sample = many_clients(arena, server)
+            yield Finding(
+                f"b warm, {CLIENTS} different clients, {name}: p95 over p50",
+                sample.p95_ms / sample.p50_ms,
+                " ×",
+                most=3,
+                note=f"p50 {sample.p50_ms:.1f} ms, p95 {sample.p95_ms:.1f} ms",
+            )
+
+
+def many_clients(arena: Arena, server: Server) -> Sample:
+    """An engine with clients of sessions and capabilities of their own, each looking elsewhere."""
+    chain = NDVI.image(arena.scenes).chain
+    tiles = arena.scenes.tiles("scene", 13, arena.effort.tiles)
+    lanes = []
+    for number in range(CLIENTS):
+        client = EngineClient(server.url, server.known.endpoint.token)
+        order = random.Random(number).sample(tiles, len(tiles))
+        lanes.append(paths(client.register(chain).tiles, order))
+        client.close()
+    requests = arena.effort.tiles * arena.effort.repeats
+    return Sample.median(
+        [
+            measure(server, lanes, requests, connections=CLIENTS, start=37 * number, origin="computed")
+            for number in range(arena.effort.rounds)
+        ]
+    )
+
+
+def last_step(arena: Arena) -> Iterator[Finding]:
+    """What a new ramp costs where the bands' nodes are known."""
+    case = BY_NAME["b"]
+    tiles = arena.scenes.tiles(case.area, case.zoom, arena.effort.tiles // 2)
+    peer = arena.titiler(case, len(tiles))
+    peer.warm_up()
+    new_ramps = iter(name for name in ramps() if name != NDVI.ramp)
+    theirs, ours, reading = [], [], []
+    with servers.engine("engine with nodes", servers.NODES, arena.effort.data) as engine:
+
+        def tiles_in(ramp: str) -> list[str]:
+            chain = NDVI.image(arena.scenes, ramp).chain
+            return paths(engine.known.register(chain).tiles, tiles)
+
+        measure(engine, [tiles_in(NDVI.ramp)], len(tiles))
+        for number in range(arena.effort.rounds):
+            theirs.append(peer.turn(number))
+            lane = [path for _ in range(RAMPS_A_TURN) for path in tiles_in(next(new_ramps))]
+            before = seconds_reading(engine)
+            ours.append(measure(engine, [lane], len(lane), origin="computed"))
+            reading.append((seconds_reading(engine) - before) / len(lane) * 1000)
+    titiler, changed = Sample.median(theirs), Sample.median(ours)
+    yield Finding(
+        "a new ramp over NDVI: how many times cheaper than TiTiler's NDVI",
+        titiler.cpu_ms / changed.cpu_ms,
+        " ×",
+        least=30,
+        note=f"TiTiler {titiler.cpu_ms:.1f} ms, engine {changed.cpu_ms:.2f} ms",
+    )
+    yield Finding(
+        "a new ramp over NDVI: time spent on reading",
+        max(reading),
+        " ms a tile",
+        most=READ_NOTHING,
+        note="of `/metrics`; so little means that nothing was read",
+    )
+
+
+def panning(arena: Arena) -> Iterator[Finding]:
+    """A map of NDVI that is moved by half a view again and again, all caches as they come."""
+    case, scenes = BY_NAME["b"], arena.scenes
+    zoom = case.zoom + max(0, round(math.log2(FULL_SCENE / scenes.first.width)))
+    theirs, ours = [], []
+    with servers.engine("engine", servers.AS_IT_COMES, arena.effort.data) as engine:
+        template = engine.known.register(case.recipe.image(scenes).chain).tiles
+        for number in range(min(arena.effort.rounds, scenes.walks(zoom))):
+            tiles = [tile for view in scenes.walk(zoom, number) for tile in view]
+            theirs.append(measure(arena.peer, [paths(case.titiler(arena.effort.data), tiles)], len(tiles)))
+            ours.append(measure(engine, [paths(template, tiles)], len(tiles)))
+    titiler, panned = Sample.median(theirs), Sample.median(ours)
+    yield Finding(
+        "panning over NDVI: how many times cheaper than TiTiler's",
+        titiler.cpu_ms / panned.cpu_ms,
+        " ×",
+        least=15,
+        note=f"TiTiler {titiler.cpu_ms:.1f} ms, engine {panned.cpu_ms:.2f} ms a tile, of these Valkey "
+        f"{panned.store_ms:.2f}; {len(tiles)} tiles a round at zoom {zoom}",
+    )
+    note = f"TiTiler: {titiler.resident_mb:.0f} MB"
+    yield Finding("memory of the engine after panning", panned.resident_mb, " MB", note=note)
+
+
+def starting(arena: Arena) -> Iterator[Finding]:
+    """From the start of an engine whose code is compiled to its first tile, and what a notebook imports."""
+    ready, first, memory = [], [], []
+    tile = arena.scenes.tiles("scene", 13, 1)
+    for _ in range(3):
+        with servers.engine("engine", servers.AS_IT_COMES, arena.effort.data) as engine:
+            ready.append(engine.ready_seconds)
+            memory.append(engine.resident())
+            [path] = paths(engine.known.register(NDVI.image(arena.scenes).chain).tiles, tile)
+            begun = time.perf_counter()
+            status, _, _ = engine.fetch(path)
+            first.append(time.perf_counter() - begun)
+            if status != 200:
+                raise Failed(f"the first tile was answered with {status}")
+    note = "one worker, code compiled before"
+    yield Finding("an engine's start until it is ready", statistics.median(ready), " s", note=note)
+    yield Finding("its first tile (NDVI)", statistics.median(first), " s", most=1)
+    yield Finding("its memory before that", statistics.median(memory), " MB", note="with the supervisor")
+    note = f"with all that building a chain needs: {seconds('import geoloom; geoloom.Image'):.2f} s"
+    yield Finding("`import geoloom`", seconds("import geoloom"), " s", most=0.5, note=note)
+
+
+MEASURES: dict[str, Callable[[Arena], Iterator[Finding]]] = {
+    one.__name__: one for one in (latency, two_workers, last_step, panning, starting)
+}
+
+
+def run(names: Sequence[str], titiler: Path, effort: Effort) -> Iterator[Finding]:
+    """The findings of some measures, on servers of their own."""
+    if names:
+        with ExitStack() as stack:
+            peer = stack.enter_context(servers.titiler(titiler))
+            warm = stack.enter_context(servers.engine("engine warm", servers.WARM, effort.data))
+            for name in names:
+                yield from MEASURES[name](Arena(peer, warm, effort))
+
+
+def seconds(code: str) -> float:
+    """How long code takes in a new interpreter: the median of five."""
+    timed = f"import time; begun = time.perf_counter(); {code}; print(time.perf_counter() - begun)"
+    return statistics.median(float(subprocess.check_output([sys.executable, "-c", timed])) for _ in range(5))
+
+
+def seconds_reading(engine: Server) -> float:
+    """What `/metrics` says of the time spent on reading so far."""
+    text = engine.fetch("/metrics")[2].decode()
+    found = re.search(r'^geoloom_stage_seconds_total\{stage="read"\} (\S+)$', text, re.MULTILINE)
+    if found is None:
+        raise Failed("/metrics does not tell the time spent on reading")
+    return float(found[1])
