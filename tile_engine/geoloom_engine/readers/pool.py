@@ -57,10 +57,13 @@ class SourcePool:
         self._lock = threading.Lock()
         self._seen: OrderedDict[str, _Seen] = OrderedDict()
         self._open: OrderedDict[str, GeoTiff] = OrderedDict()
+        self._opening: dict[str, threading.Event] = {}
         set_gdal_cache(gdal_cache)
 
     def open(self, href: str) -> Source:
         """The source as it is now (or was within the last `recheck` seconds).
+
+        Threads that want the same source open it once: the others wait.
 
         Raises
         ------
@@ -68,23 +71,23 @@ class SourcePool:
             If it cannot be read or shown on a map.
         """
         seen = self._look(href)
+        own = threading.Event()
         with self._lock:
-            source = self._open.get(seen.print_)
-            if source is not None:
-                self._open.move_to_end(seen.print_)
-                return source
-        try:
-            opened = GeoTiff(seen.place, self._access, seen.print_, self.cache, lambda: self.forget(href))
-        except GeoloomError:
-            self.forget(href)
-            raise
-        with self._lock:
-            source = self._open.setdefault(seen.print_, opened)
-            closing = []
-            while len(self._open) > self._max_open:
-                closing.append(self._open.popitem(last=False)[1])
-        for old in closing:
-            old.close()
+            source = self._opened(seen.print_)
+            other = None if source else self._opening.setdefault(seen.print_, own)
+        if other is not None and other is not own:
+            other.wait()
+            with self._lock:
+                source = self._opened(seen.print_)
+        # Where another thread failed each tries for itself, and is told its own error.
+        if source is None:
+            try:
+                source = self._keep(href, seen)
+            finally:
+                with self._lock:
+                    if self._opening.get(seen.print_) is own:
+                        del self._opening[seen.print_]
+                own.set()
         return source
 
     def fingerprint(self, href: str) -> str:
@@ -120,6 +123,29 @@ class SourcePool:
             self._seen.clear()
         for source in sources:
             source.close()
+
+    def _opened(self, print_: str) -> GeoTiff | None:
+        """An open source, used now; the lock is held."""
+        source = self._open.get(print_)
+        if source is not None:
+            self._open.move_to_end(print_)
+        return source
+
+    def _keep(self, href: str, seen: _Seen) -> GeoTiff:
+        """Open a source and close those unused for longest."""
+        try:
+            opened = GeoTiff(seen.place, self._access, seen.print_, self.cache, lambda: self.forget(href))
+        except GeoloomError:
+            self.forget(href)
+            raise
+        with self._lock:
+            source = self._open.setdefault(seen.print_, opened)
+            closing = []
+            while len(self._open) > self._max_open:
+                closing.append(self._open.popitem(last=False)[1])
+        for old in closing:
+            old.close()
+        return source
 
     def _look(self, href: str) -> _Seen:
         now = time.monotonic()
