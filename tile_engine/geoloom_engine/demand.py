@@ -17,13 +17,13 @@ import numpy as np
 
 from geoloom.errors import DemandError
 from geoloom.grid import MERCATOR_EXTENT, TILE_SIZE, Grid
-from geoloom_engine import gather
 from geoloom_engine.cache import Memo
 from geoloom_engine.footprints import reach
-from geoloom_engine.gather import CELL
+from geoloom_engine.interpolation import extent
 from geoloom_engine.levels import Rectangle, by_level, footprint_scale
 from geoloom_engine.positions import Coarse, Geometry, coarse, turn
 from geoloom_engine.readers.source import SourceInfo, Window
+from geoloom_engine.runs import CELL
 
 PADS = {"nearest": 0, "bilinear": 1, "cubic": 2, "average": None, "mode": None}
 """Resamplings, and the source pixels they need round a position; None: as far as footprints reach."""
@@ -207,9 +207,7 @@ def _window(
     cells: Coarse, place: tuple[int, int], shape: tuple[int, int], size: tuple[int, int], pad: int
 ) -> Window | None:
     """The source pixels that a piece's positions need; None if all lie outside."""
-    low_x, high_x, low_y, high_y = gather.extent(
-        cells.nodes, cells.exact, cells.slots, (*place, *shape), size
-    )
+    low_x, high_x, low_y, high_y = extent(cells.nodes, cells.exact, cells.slots, (*place, *shape), size)
     if low_x > high_x:
         return None
     x0, x1 = (max(math.floor(low_x) - pad, 0), min(math.floor(high_x) + pad, size[0] - 1))

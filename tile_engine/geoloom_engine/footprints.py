@@ -1,4 +1,4 @@
-"""Compiled loops that make a pixel from more than its four neighbours: cubic, average and mode.
+"""Compiled loops that make a pixel from what lies under it: average and mode.
 
 They share their parameters, and the way positions are found, with `gather`.
 """
@@ -12,13 +12,18 @@ import numba
 import numpy as np
 from numba import types
 
-from geoloom_engine.gather import CELL, compiled, line, pixels, place
+from geoloom_engine.compiling import cell_types, compiled, grid_types, number_range, source_types
+from geoloom_engine.gather import BYTES
+from geoloom_engine.runs import CELL, STEPS, inside, lines, peek, position
 
 REACH = 3.0
 """Half the side of the largest footprint, in sides of a usual one; larger ones are cut off."""
 
 MAX_SAMPLES = 32
 """Samples along a footprint's side."""
+
+_SHORT = 64
+"""Values up to which sorting by insertion is the fastest."""
 
 
 def reach(scale: float) -> int:
@@ -31,103 +36,83 @@ def samples(scale: float) -> int:
     return min(max(math.ceil(2.0 * scale), 2), MAX_SAMPLES)
 
 
-@numba.njit(inline="always")
-def _position(nodes: Any, exact: Any, slot: int, i: int, j: int, s: int, t: int) -> tuple[float, float]:
-    """Position of pixel (s, t) of a cell; s and t may be one past the cell's last."""
-    if slot >= 0:
-        return exact[0, slot, s, t], exact[1, slot, s, t]
-    ax, dx, qx = line(nodes, 0, i, j, s)
-    ay, dy, qy = line(nodes, 1, i, j, s)
-    return ax + (dx + qx * t) * t, ay + (dy + qy * t) * t
+@numba.njit(nogil=True)
+def _index_samples(place: Any, count: int, wide: int, left: int, top: int, pitch: int, index: Any) -> None:
+    """Indices of the samples of the footprints round each pixel of a row; all lie in the window.
 
-
-@numba.njit(inline="always")
-def _weight(distance: float) -> float:
-    """Catmull and Rom's kernel (Keys 1981, a = −1/2)."""
-    d = abs(distance)
-    if d <= 1.0:
-        return (1.5 * d - 2.5) * d * d + 1.0
-    if d < 2.0:
-        return ((-0.5 * d + 2.5) * d - 4.0) * d + 2.0
-    return 0.0
-
-
-def _cubic(
-    data: Any,
-    valid: Any,
-    nodes: Any,
-    exact: Any,
-    slots: Any,
-    row: int,
-    col: int,
-    corner: Any,
-    size: Any,
-    masked: bool,
-    low: float,
-    high: float,
-    half: float,
-    out: Any,
-    out_valid: Any,
-) -> None:
-    """Catmull-Rom over the 4 × 4 source pixels round each centre.
-
-    Pixels that bilinear left as they are where one of the sixteen is invalid or outside: `out` and
-    `out_valid` hold its answer already. `low` and `high` are the type's range; `half` is 0.5 for
-    integers, else 0.
+    `place` is (6, n): x, y and the two sides of the footprint.
     """
-    bands, rows, cols = out.shape
-    layers = out_valid.shape[0]
-    left, top = corner
-    right, bottom = min(left + data.shape[2], size[0]), min(top + data.shape[1], size[1])
-    wx, wy = np.empty(4), np.empty(4)
-    for r in range(rows):
-        i, s = (row + r) // CELL, (row + r) % CELL
-        for c in range(cols):
-            j, t = (col + c) // CELL, (col + c) % CELL
-            slot = slots[i, j]
-            if slot == -2:
-                continue
-            px, py = _position(nodes, exact, slot, i, j, s, t)
-            if not (left + 1.5 <= px < right - 1.5 and top + 1.5 <= py < bottom - 1.5):
-                continue
-            x0, y0 = int(px - 0.5) - 1, int(py - 0.5) - 1
-            for n in range(4):
-                wx[n] = _weight(px - 0.5 - (x0 + n))
-                wy[n] = _weight(py - 0.5 - (y0 + n))
-            for b in range(bands):
-                whole = True
-                if masked:
-                    for y in range(y0 - top, y0 - top + 4):
-                        for x in range(x0 - left, x0 - left + 4):
-                            whole = whole and valid[min(b, layers - 1), y, x]
-                if not whole:
-                    continue
-                value = 0.0
-                for m in range(4):
-                    along = 0.0
-                    for n in range(4):
-                        along += wx[n] * data[b, y0 - top + m, x0 - left + n]
-                    value += wy[m] * along
-                value = min(max(value + math.copysign(half, value), low), high)
-                out[b, r, c] = value
+    px, py, ux, uy, vx, vy = place[0], place[1], place[2], place[3], place[4], place[5]
+    for m in range(count):
+        f = (m + 0.5) / count - 0.5
+        for n in range(count):
+            e = (n + 0.5) / count - 0.5
+            into = index[m * count + n]
+            for k in range(wide):
+                t = np.uintp(k)
+                x = np.int32(px[t] + ux[t] * e + vx[t] * f)
+                y = np.int32(py[t] + uy[t] * e + vy[t] * f)
+                into[t] = np.int32(np.int32(y - top) * np.int32(pitch)) + np.int32(x - left)
+
+
+@numba.njit(nogil=True)
+def _add(base: int, index: Any, wide: int, like: Any, total: Any) -> None:
+    for k in range(wide):
+        t = np.uintp(k)
+        total[t] += peek(base, index[t], like)
+
+
+@numba.njit(nogil=True)
+def _add_valid(base: int, valid: int, index: Any, wide: int, like: Any, total: Any, good: Any) -> None:
+    for k in range(wide):
+        t = np.uintp(k)
+        yes = peek(valid, index[t], BYTES)
+        good[t] += yes
+        total[t] += peek(base, index[t], like) if yes else 0.0
+
+
+@numba.njit(nogil=True)
+def _most_frequent(values: Any) -> Any:
+    """The value met most often, the least of them if there are several; sorts the values."""
+    best = values[0]
+    for n in range(1, len(values)):
+        if values[n] != best:
+            break
+    else:
+        return best
+    if len(values) > _SHORT:
+        values.sort()
+    else:
+        for n in range(1, len(values)):
+            value, m = values[n], n
+            while m > 0 and values[m - 1] > value:
+                values[m] = values[m - 1]
+                m -= 1
+            values[m] = value
+    best, longest, run = values[0], 1, 1
+    for n in range(1, len(values)):
+        run = run + 1 if values[n] == values[n - 1] else 1
+        if run > longest:
+            longest, best = run, values[n]
+    return best
 
 
 def _footprint(
     data: Any,
     valid: Any,
+    masked: bool,
+    window: Any,
     nodes: Any,
     exact: Any,
     slots: Any,
     row: int,
     col: int,
-    corner: Any,
-    size: Any,
-    masked: bool,
     scale: float,
     count: int,
     most: bool,
     half: float,
     high: float,
+    part: Any,
     out: Any,
     out_valid: Any,
 ) -> None:
@@ -135,93 +120,127 @@ def _footprint(
 
     The footprint is the parallelogram that the projection makes of the pixel, sampled at `count` ×
     `count` points. A pixel is valid if its centre lies in the source and at least half of the points
-    do and are valid. `scale` is the usual side of a footprint in source pixels.
+    do and are valid. `scale` is the usual side of a footprint in source pixels. Others: see
+    `gather._nearest`.
     """
-    bands, rows, cols = out.shape
+    r0, c0, rows, cols = part
+    left, top, right, bottom = window
+    j0, cells = col // CELL, (col + cols - 1) // CELL + 1 - col // CELL
+    line, under = np.empty((2, 5, cells + 1)), np.empty((2, 5, cells + 1))
+    all_samples, farthest = count * count, REACH * scale
+    index = np.empty((all_samples, cells * CELL), np.int32)
+    place = np.empty((6, cells * CELL))
+    total, good = np.empty(cells * CELL), np.empty(cells * CELL, np.int32)
+    found = np.empty(all_samples, data.dtype)
+    pitch = data.strides[1] // data.itemsize
     layers = out_valid.shape[0]
-    left, top = corner
-    right, bottom = min(left + data.shape[2], size[0]), min(top + data.shape[1], size[1])
-    found = np.empty(count * count, data.dtype)
-    xs, ys = np.empty(count * count, np.int64), np.empty(count * count, np.int64)
-    farthest = REACH * scale
     for r in range(rows):
         i, s = (row + r) // CELL, (row + r) % CELL
-        for c in range(cols):
-            j, t = (col + c) // CELL, (col + c) % CELL
-            slot = slots[i, j]
-            if slot == -2:
-                continue
-            px, py = _position(nodes, exact, slot, i, j, s, t)
-            if not (0.0 <= px < size[0] and 0.0 <= py < size[1]):
-                continue
-            # Exact cells know no pixel beyond their last: there the step before it serves.
-            s1 = s - 1 if slot >= 0 and s == CELL - 1 else s + 1
-            t1 = t - 1 if slot >= 0 and t == CELL - 1 else t + 1
-            ux, uy = _position(nodes, exact, slot, i, j, s, t1)
-            vx, vy = _position(nodes, exact, slot, i, j, s1, t)
-            ux, uy = min(max(ux - px, -farthest), farthest), min(max(uy - py, -farthest), farthest)
-            vx, vy = min(max(vx - px, -farthest), farthest), min(max(vy - py, -farthest), farthest)
-            inside = 0
-            for m in range(count):
-                f = (m + 0.5) / count - 0.5
-                for n in range(count):
-                    e = (n + 0.5) / count - 0.5
-                    x, y = math.floor(px + ux * e + vx * f), math.floor(py + uy * e + vy * f)
-                    if left <= x < right and top <= y < bottom:
-                        xs[inside], ys[inside] = x - left, y - top
-                        inside += 1
-            for b in range(bands):
-                good = 0
-                total = 0.0
-                for n in range(inside):
-                    if masked and not valid[min(b, layers - 1), ys[n], xs[n]]:
+        lines(nodes, i, s, j0, cells, line)
+        lines(nodes, i, s + 1, j0, cells, under)
+        n = 0
+        while n < cells:
+            begin = n
+            while n < cells and slots[i, j0 + n] == -1 and inside(line, n, window, farthest + 1e-6):
+                for axis in range(2):
+                    a, d, q = line[axis, 0, n], line[axis, 1, n], line[axis, 2, n]
+                    a1, d1, q1 = under[axis, 0, n], under[axis, 1, n], under[axis, 2, n]
+                    for t in range(CELL):
+                        u, step, after = np.uintp((n - begin) * CELL + t), STEPS[t], STEPS[t] + 1.0
+                        p = a + (d + q * step) * step
+                        place[axis, u] = p
+                        place[2 + axis, u] = min(max(a + (d + q * after) * after - p, -farthest), farthest)
+                        place[4 + axis, u] = min(max(a1 + (d1 + q1 * step) * step - p, -farthest), farthest)
+                n += 1
+            if n > begin:
+                # Of the first and the last cell the grid may show a part only.
+                first, end = max((j0 + begin) * CELL, col), min((j0 + n) * CELL, col + cols)
+                o, wide, c = first - (j0 + begin) * CELL, end - first, c0 + first - col
+                _index_samples(place[:, o:], count, wide, left, top, pitch, index)
+                for k in range(out.shape[0]):
+                    start, v = data.ctypes.data + k * data.strides[0], min(k, layers - 1)
+                    at, into = valid.ctypes.data + v * valid.strides[0], out[k, r0 + r, c:]
+                    if most:
+                        for t in range(wide):
+                            number = 0
+                            for m in range(all_samples):
+                                if not masked or peek(at, index[m, t], BYTES) != 0:
+                                    found[number] = peek(start, index[m, t], data)
+                                    number += 1
+                            if 2 * number >= all_samples:
+                                into[t] = _most_frequent(found[:number])
+                                out_valid[v, r0 + r, c + t] = True
                         continue
-                    found[good] = data[b, ys[n], xs[n]]
-                    total += found[good]
-                    good += 1
-                if 2 * good < count * count:
+                    total[:wide] = 0.0
+                    good[:wide] = 0 if masked else all_samples
+                    for m in range(all_samples):
+                        if masked:
+                            _add_valid(start, at, index[m], wide, data, total, good)
+                        else:
+                            _add(start, index[m], wide, data, total)
+                    for t in range(wide):
+                        if 2 * good[t] >= all_samples:
+                            value = total[t] / good[t]
+                            into[t] = min(value + math.copysign(half, value), high)
+                            out_valid[v, r0 + r, c + t] = True
+                continue
+            slot = slots[i, j0 + n]
+            skip = (j0 + n) * CELL - col
+            for t in range(max(-skip, 0), min(cols - skip, CELL)):
+                if slot == -2:
+                    break
+                px, py = position(line, exact, slot, n, s, t)
+                if not (left <= px < right and top <= py < bottom):
                     continue
-                if most:
-                    ordered = np.sort(found[:good])
-                    best, run = 1, 1
-                    out[b, r, c] = ordered[0]
-                    for n in range(1, good):
-                        run = run + 1 if ordered[n] == ordered[n - 1] else 1
-                        if run > best:
-                            best = run
-                            out[b, r, c] = ordered[n]
+                if slot >= 0:
+                    # Exact cells know no pixel beyond their last: there the step before it serves.
+                    ux, uy = position(line, exact, slot, n, s, t - 1 if t == CELL - 1 else t + 1)
+                    vx, vy = position(line, exact, slot, n, s - 1 if s == CELL - 1 else s + 1, t)
                 else:
-                    value = total / good
-                    out[b, r, c] = min(value + math.copysign(half, value), high)
-                if b < layers:
-                    out_valid[b, r, c] = True
+                    ux, uy = position(line, exact, slot, n, s, t + 1)
+                    vx, vy = position(under, exact, slot, n, s, t)
+                ux, uy = min(max(ux - px, -farthest), farthest), min(max(uy - py, -farthest), farthest)
+                vx, vy = min(max(vx - px, -farthest), farthest), min(max(vy - py, -farthest), farthest)
+                number = 0
+                for m in range(count):
+                    f = (m + 0.5) / count - 0.5
+                    for b in range(count):
+                        e = (b + 0.5) / count - 0.5
+                        x, y = math.floor(px + ux * e + vx * f), math.floor(py + uy * e + vy * f)
+                        if left <= x < right and top <= y < bottom:
+                            index[number, 0], index[number, 1] = x - left, y - top
+                            number += 1
+                for k in range(out.shape[0]):
+                    v, number_valid, value = min(k, layers - 1), 0, 0.0
+                    for m in range(number):
+                        x, y = index[m, 0], index[m, 1]
+                        if not masked or valid[v, y, x]:
+                            found[number_valid] = data[k, y, x]
+                            value += data[k, y, x]
+                            number_valid += 1
+                    if 2 * number_valid < all_samples:
+                        continue
+                    out_valid[v, r0 + r, c0 + skip + t] = True
+                    if most:
+                        out[k, r0 + r, c0 + skip + t] = _most_frequent(found[:number_valid])
+                    else:
+                        value /= number_valid
+                        out[k, r0 + r, c0 + skip + t] = min(value + math.copysign(half, value), high)
+            n += 1
 
 
-def _range(dtype: Any) -> tuple[float, float, float]:
-    """Lowest and highest float64 that the type holds, and what rounding adds."""
-    if dtype.kind == "f":
-        return -math.inf, math.inf, 0.0
-    limits = np.iinfo(dtype)
-    high = float(limits.max)
-    return float(limits.min), high if high <= limits.max else math.nextafter(high, 0.0), 0.5
-
-
-def cubic(data: Any, valid: Any, *where: Any, out: Any, out_valid: Any) -> None:
-    """See `_cubic`; `where` is as for `gather.nearest`."""
-    name = data.dtype.name
-    floats = (types.float64,) * 3
-    kernel = compiled(_cubic, name, lambda: (*pixels(name), *place(), *floats, *pixels(name, readonly=False)))
-    kernel(data, valid, *where, *_range(data.dtype), out, out_valid)
-
-
-def footprint(data: Any, valid: Any, *where: Any, scale: float, most: bool, out: Any, out_valid: Any) -> None:
+def footprint(
+    data: Any,
+    *where: Any,
+    scale: float,
+    most: bool,
+    part: tuple[int, int, int, int],
+    out: Any,
+    out_valid: Any,
+) -> None:
     """See `_footprint`; `where` is as for `gather.nearest`."""
     name = data.dtype.name
-
-    def signature() -> tuple[Any, ...]:
-        own = (types.float64, types.int64, types.boolean, types.float64, types.float64)
-        return (*pixels(name), *place(), *own, *pixels(name, readonly=False))
-
-    kernel = compiled(_footprint, name, signature)
-    _, high, half = _range(data.dtype)
-    kernel(data, valid, *where, scale, samples(scale), most, half, high, out, out_valid)
+    own = (types.float64, types.int64, types.boolean, types.float64, types.float64)
+    kernel = compiled(_footprint, name, lambda: (*source_types(name), *cell_types(), *own, *grid_types(name)))
+    _, high, half = number_range(data.dtype)
+    kernel(data, *where, scale, samples(scale), most, half, high, part, out, out_valid)

@@ -1,126 +1,52 @@
-"""Compiled loops that pick source pixels for a grid.
+"""Compiled loops that pick source pixels for a grid: the nearest one, or a mean of four.
 
-The loops see one rectangle of a grid whose pixel positions come from a coarse lattice of nodes,
-`CELL` pixels apart at absolute multiples: inside a cell positions are interpolated, except in the
-cells for which exact positions are given. A pixel's position is computed by the same operations
-in the same order whatever the rectangle, so it is the same to the last bit.
+Each row of a grid is cut into stretches of cells whose pixels all lie inside the window read, which
+are done many pixels at a time, and the rest, which is asked pixel by pixel.
 """
 
 from __future__ import annotations
 
 import math
-import threading
-from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import numba
 import numpy as np
-import numpy.typing as npt
 from numba import types
 
-CELL = 16
-"""Pixels between nodes."""
+from geoloom_engine.compiling import cell_types, compiled, grid_types, source_types
+from geoloom_engine.runs import CELL, STEPS, inside, lines, peek, position
+
+BYTES = np.empty(0, np.uint8)
+"""What validity is in memory."""
 
 
-@numba.njit(inline="always")
-def line(nodes: Any, axis: int, i: int, j: int, r: int) -> tuple[float, float, float]:
-    """Positions of row r of a cell along one source axis: (a, d, q), column t lies at a + (d + q t) t.
-
-    Bessel's interpolation to second differences, along the cell's sides and then along the row.
-    """
-    s = r / CELL
-    arc = s * (1.0 - s) / 2.0
-    left = nodes[axis, 0, i, j] + (nodes[axis, 0, i + 1, j] - nodes[axis, 0, i, j]) * s
-    left -= arc * nodes[axis, 2, i, j]
-    right = nodes[axis, 0, i, j + 1] + (nodes[axis, 0, i + 1, j + 1] - nodes[axis, 0, i, j + 1]) * s
-    right -= arc * nodes[axis, 2, i, j + 1]
-    bend = nodes[axis, 1, i, j] + (nodes[axis, 1, i + 1, j] - nodes[axis, 1, i, j]) * s
-    return left, (right - left) / CELL - bend / (2 * CELL), bend / (2 * CELL * CELL)
+@numba.njit(nogil=True)
+def _take(base: int, index: Any, count: int, like: Any, out: Any) -> None:
+    """Source pixels by index."""
+    for k in range(count):
+        t = np.uintp(k)
+        out[t] = peek(base, index[t], like)
 
 
-@numba.njit(inline="always")
-def _within(a: float, d: float, q: float, first: int, end: int, low: float, high: float) -> bool:
-    """Whether the positions of columns first … end − 1 surely lie in low ≤ position < high."""
-    start, last = a + (d + q * first) * first, a + (d + q * (end - 1)) * (end - 1)
-    # A parabola leaves its chord by at most a quarter of its bend; the rest is rounding.
-    slack = abs(q) * (CELL * CELL / 4) + 1e-6
-    return low <= min(start, last) - slack and max(start, last) + slack < high
-
-
-def _extent(
-    nodes: Any, exact: Any, slots: Any, row: int, col: int, rows: int, cols: int, size: Any
-) -> tuple[float, float, float, float]:
-    """Least and greatest position of a rectangle's pixels that lie in the source.
-
-    Parameters
-    ----------
-    nodes
-        (2, 3, cell rows + 1, cell cols + 1): for source x and y, the positions of the cells' corners,
-        and the mean second differences of the cells' upper sides and of their left sides.
-    exact
-        (2, n, CELL, CELL): positions of the cells that are not interpolated.
-    slots
-        (cell rows, cell cols): index into `exact`, −1 to interpolate, −2 if the cell misses the source.
-    row, col
-        The rectangle's first pixel, counted from the first cell.
-    size
-        (2,): width and height of the source.
-
-    Returns
-    -------
-    (low x, high x, low y, high y), perhaps a little wider; low > high if no pixel lies in the source.
-    """
-    low_x, low_y = np.inf, np.inf
-    high_x, high_y = -np.inf, -np.inf
-    width, height = size
-    for i in range(row // CELL, (row + rows - 1) // CELL + 1):
-        top, bottom = max(row - i * CELL, 0), min(row + rows - i * CELL, CELL) - 1
-        for j in range(col // CELL, (col + cols - 1) // CELL + 1):
-            slot = slots[i, j]
-            if slot == -2:
-                continue
-            left, right = max(col - j * CELL, 0), min(col + cols - j * CELL, CELL) - 1
-            x0, x1, y0, y1 = np.inf, -np.inf, np.inf, -np.inf
-            if slot >= 0:
-                for r in range(top, bottom + 1):
-                    for c in range(left, right + 1):
-                        x, y = exact[0, slot, r, c], exact[1, slot, r, c]
-                        if 0 <= x < width and 0 <= y < height:
-                            x0, x1, y0, y1 = min(x0, x), max(x1, x), min(y0, y), max(y1, y)
-            else:
-                # Positions are extreme at a corner, or further out by an eighth of the bend.
-                for r in (top, bottom):
-                    ax, dx, qx = line(nodes, 0, i, j, r)
-                    ay, dy, qy = line(nodes, 1, i, j, r)
-                    for c in (left, right):
-                        x, y = ax + (dx + qx * c) * c, ay + (dy + qy * c) * c
-                        x0, x1, y0, y1 = min(x0, x), max(x1, x), min(y0, y), max(y1, y)
-                out_x, out_y = 1e-6, 1e-6
-                for axis in range(2):
-                    along = max(abs(nodes[axis, 1, i, j]), abs(nodes[axis, 1, i + 1, j]))
-                    across = max(abs(nodes[axis, 2, i, j]), abs(nodes[axis, 2, i, j + 1]))
-                    if axis == 0:
-                        out_x += (along + across) / 8.0
-                    else:
-                        out_y += (along + across) / 8.0
-                x0, x1, y0, y1 = x0 - out_x, x1 + out_x, y0 - out_y, y1 + out_y
-            if x1 >= 0 and x0 < width and y1 >= 0 and y0 < height:
-                low_x, high_x = min(low_x, x0), max(high_x, x1)
-                low_y, high_y = min(low_y, y0), max(high_y, y1)
-    return low_x, high_x, low_y, high_y
+@numba.njit(nogil=True)
+def _take_valid(data: int, valid: int, index: Any, count: int, like: Any, out: Any) -> None:
+    """Source pixels by index, 0 where they are invalid."""
+    for k in range(count):
+        t = np.uintp(k)
+        out[t] = peek(data, index[t], like) * peek(valid, index[t], BYTES)
 
 
 def _nearest(
     data: Any,
     valid: Any,
+    masked: bool,
+    window: Any,
     nodes: Any,
     exact: Any,
     slots: Any,
     row: int,
     col: int,
-    corner: Any,
-    size: Any,
-    masked: bool,
+    part: Any,
     out: Any,
     out_valid: Any,
 ) -> None:
@@ -129,99 +55,158 @@ def _nearest(
     Parameters
     ----------
     data
-        (bands, h, w): a window of the source that holds all pixels needed.
+        (bands, h, w): a window of the source that holds all pixels needed; rows without gaps.
     valid
-        (1|bands, h, w); anything if not `masked`.
-    nodes, exact, slots, row, col
-        See `_extent`.
-    corner
-        (2,): x and y of the window's first pixel in the source.
-    size
-        (2,): width and height of the source.
+        (1|bands, h, w), as far apart in memory as `data` are; anything if not `masked`.
     masked
         Whether some pixel of the window is invalid.
+    window
+        (left, top, right, bottom): the window's place in the source.
+    nodes
+        See `runs.lines`.
+    exact
+        (2, n, CELL, CELL): positions of the cells that are not interpolated.
+    slots
+        (cell rows, cell cols): index into `exact`, −1 to interpolate, −2 if the cell misses the source.
+    row, col
+        The part's first pixel, counted from the first cell.
+    part
+        (row, col, rows, cols): what is written of `out`.
     out, out_valid
         (bands, rows, cols) and (1|bands, rows, cols): written where a source pixel is found.
     """
-    bands, rows, cols = out.shape
-    layers = out_valid.shape[0]
-    left, top = corner
-    right, bottom = min(left + data.shape[2], size[0]), min(top + data.shape[1], size[1])
+    r0, c0, rows, cols = part
+    left, top, right, bottom = window
+    j0, count = col // CELL, (col + cols - 1) // CELL + 1 - col // CELL
+    line = np.empty((2, 5, count + 1))
+    index = np.empty(count * CELL, np.int32)
+    pitch = np.int32(data.strides[1] // data.itemsize)
     for r in range(rows):
         i, s = (row + r) // CELL, (row + r) % CELL
-        for j in range(col // CELL, (col + cols - 1) // CELL + 1):
-            slot = slots[i, j]
-            if slot == -2:
+        lines(nodes, i, s, j0, count, line)
+        n = 0
+        while n < count:
+            begin = n
+            while n < count and slots[i, j0 + n] == -1 and inside(line, n, window, 0.0):
+                ax, dx, qx = line[0, 0, n], line[0, 1, n], line[0, 2, n]
+                ay, dy, qy = line[1, 0, n], line[1, 1, n], line[1, 2, n]
+                o = np.uintp((n - begin) * CELL)
+                for t in range(CELL):
+                    x = np.int32(ax + (dx + qx * STEPS[t]) * STEPS[t])
+                    y = np.int32(ay + (dy + qy * STEPS[t]) * STEPS[t])
+                    index[o + np.uintp(t)] = np.int32(np.int32(y - top) * pitch) + np.int32(x - left)
+                n += 1
+            if n > begin:
+                # Of the first and the last cell the grid may show a part only.
+                first, end = max(j0 * CELL + begin * CELL, col), min((j0 + n) * CELL, col + cols)
+                some, wide, c = index[first - (j0 + begin) * CELL :], end - first, c0 + first - col
+                for k in range(out_valid.shape[0]):
+                    if masked:
+                        _take(valid[k].ctypes.data, some, wide, valid, out_valid[k, r0 + r, c:])
+                    else:
+                        out_valid[k, r0 + r, c : c + wide] = True
+                for k in range(out.shape[0]):
+                    start = data.ctypes.data + k * data.strides[0]
+                    if masked:
+                        layer = min(k, out_valid.shape[0] - 1) * valid.strides[0]
+                        at = valid.ctypes.data + layer
+                        _take_valid(start, at, some, wide, data, out[k, r0 + r, c:])
+                    else:
+                        _take(start, some, wide, data, out[k, r0 + r, c:])
                 continue
-            first, end = max(col - j * CELL, 0), min(col + cols - j * CELL, CELL)
-            skip = j * CELL - col
-            ax, dx, qx, ay, dy, qy = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-            if slot < 0:
-                ax, dx, qx = line(nodes, 0, i, j, s)
-                ay, dy, qy = line(nodes, 1, i, j, s)
-                if _within(ax, dx, qx, first, end, left, right) and _within(
-                    ay, dy, qy, first, end, top, bottom
-                ):
-                    # All of the run lies inside: no pixel needs to be asked.
-                    for k in range(layers):
-                        b = np.uintp(k)
-                        if masked:
-                            for t in range(first, end):
-                                y, x = (
-                                    np.uintp(int(ay + (dy + qy * t) * t) - top),
-                                    np.uintp(int(ax + (dx + qx * t) * t) - left),
-                                )
-                                out_valid[b, np.uintp(r), np.uintp(skip + t)] = valid[b, y, x]
-                        else:
-                            for t in range(first, end):
-                                out_valid[b, np.uintp(r), np.uintp(skip + t)] = True
-                    for k in range(bands):
-                        b = np.uintp(k)
-                        for t in range(first, end):
-                            y, x = (
-                                np.uintp(int(ay + (dy + qy * t) * t) - top),
-                                np.uintp(int(ax + (dx + qx * t) * t) - left),
-                            )
-                            out[b, np.uintp(r), np.uintp(skip + t)] = data[b, y, x]
-                    continue
-            for t in range(first, end):
-                if slot < 0:
-                    px, py = ax + (dx + qx * t) * t, ay + (dy + qy * t) * t
-                else:
-                    px, py = exact[0, slot, s, t], exact[1, slot, s, t]
-                if not (left <= px < right and top <= py < bottom):
-                    continue
-                x, y = np.uintp(int(px) - left), np.uintp(int(py) - top)
-                c = np.uintp(skip + t)
-                for k in range(layers):
-                    b = np.uintp(k)
-                    out_valid[b, np.uintp(r), c] = (not masked) or valid[b, y, x]
-                for k in range(bands):
-                    b = np.uintp(k)
-                    out[b, np.uintp(r), c] = data[b, y, x]
+            if slots[i, j0 + n] != -2:
+                skip = (j0 + n) * CELL - col
+                for t in range(max(-skip, 0), min(cols - skip, CELL)):
+                    px, py = position(line, exact, slots[i, j0 + n], n, s, t)
+                    if not (left <= px < right and top <= py < bottom):
+                        continue
+                    x, y, c = int(px) - left, int(py) - top, c0 + skip + t
+                    for k in range(out.shape[0]):
+                        v = min(k, out_valid.shape[0] - 1)
+                        good = not masked or valid[v, y, x]
+                        out_valid[v, r0 + r, c] = good
+                        out[k, r0 + r, c] = data[k, y, x] if good else 0
+            n += 1
 
 
-@numba.njit(inline="always")
-def _blend(a00: Any, a01: Any, a10: Any, a11: Any, wx: float, wy: float) -> float:
-    """Four neighbours weighted by the distance (0..1) from the left and upper ones."""
-    upper = float(a00) + (float(a01) - float(a00)) * wx
-    lower = float(a10) + (float(a11) - float(a10)) * wx
-    return upper + (lower - upper) * wy
+@numba.njit(nogil=True)
+def _four(base: int, pitch: int, index: Any, count: int, like: Any, near: Any) -> None:
+    """Four neighbours by the index of the upper left one."""
+    under, one = base + pitch, np.int32(1)
+    for k in range(count):
+        t = np.uintp(k)
+        near[0, t], near[1, t] = peek(base, index[t], like), peek(base, index[t] + one, like)
+        near[2, t], near[3, t] = peek(under, index[t], like), peek(under, index[t] + one, like)
+
+
+@numba.njit(nogil=True)
+def _all_four(base: int, pitch: int, index: Any, begin: int) -> bool:
+    """Whether the neighbours of a cell's row are all valid."""
+    under, good = base + pitch, True
+    for k in range(CELL):
+        at = index[np.uintp(begin + k)]
+        upper = peek(base, at, BYTES) & peek(base, at + np.int32(1), BYTES)
+        good &= (upper & peek(under, at, BYTES) & peek(under, at + np.int32(1), BYTES)) != 0
+    return good
+
+
+@numba.njit(nogil=True)
+def _blend(near: Any, weights: Any, count: int, half: float | None, high: float | None, out: Any) -> None:
+    """Four neighbours weighted by the distance (0..1) from the left and upper ones; see `_bilinear`."""
+    n00, n01, n10, n11 = near[0], near[1], near[2], near[3]
+    wx, wy = weights[0], weights[1]
+    for k in range(count):
+        t = np.uintp(k)
+        upper = float(n00[t]) + (float(n01[t]) - float(n00[t])) * wx[t]
+        lower = float(n10[t]) + (float(n11[t]) - float(n10[t])) * wx[t]
+        value = upper + (lower - upper) * wy[t]
+        if half is not None:
+            value += math.copysign(half, value)
+        if high is not None:
+            value = min(value, high)
+        # Storing a float as an integer cuts its fraction off.
+        out[t] = value
+
+
+@numba.njit(nogil=True)
+def mean_of_four(
+    data: Any, valid: Any, masked: bool, window: Any, px: float, py: float, k: int, v: int
+) -> tuple[bool, float]:
+    """Whether a band's pixel at a position is valid, and the weighted mean of its valid neighbours."""
+    left, top, right, bottom = window
+    if masked and not valid[v, int(py) - top, int(px) - left]:
+        return False, 0.0
+    # Positions are not negative, so that adding 0.5 and cutting rounds down.
+    bx, by = int(px + 0.5), int(py + 0.5)
+    wx, wy = (px + 0.5) - bx, (py + 0.5) - by
+    x0, x1 = max(bx - 1, left) - left, min(bx, right - 1) - left
+    y0, y1 = max(by - 1, top) - top, min(by, bottom - 1) - top
+    a00, a01 = float(data[k, y0, x0]), float(data[k, y0, x1])
+    a10, a11 = float(data[k, y1, x0]), float(data[k, y1, x1])
+    if masked and not (valid[v, y0, x0] and valid[v, y0, x1] and valid[v, y1, x0] and valid[v, y1, x1]):
+        w00 = (1.0 - wx) * (1.0 - wy) if valid[v, y0, x0] else 0.0
+        w01 = wx * (1.0 - wy) if valid[v, y0, x1] else 0.0
+        w10 = (1.0 - wx) * wy if valid[v, y1, x0] else 0.0
+        w11 = wx * wy if valid[v, y1, x1] else 0.0
+        return True, (a00 * w00 + a01 * w01 + a10 * w10 + a11 * w11) / (w00 + w01 + w10 + w11)
+    upper = a00 + (a01 - a00) * wx
+    lower = a10 + (a11 - a10) * wx
+    return True, upper + (lower - upper) * wy
 
 
 def _bilinear(
     data: Any,
     valid: Any,
+    masked: bool,
+    window: Any,
     nodes: Any,
     exact: Any,
     slots: Any,
     row: int,
     col: int,
-    corner: Any,
-    size: Any,
-    masked: bool,
     half: float | None,
     high: float | None,
+    part: Any,
     out: Any,
     out_valid: Any,
 ) -> None:
@@ -231,153 +216,78 @@ def _bilinear(
     are rounded half away from zero, else None; `high` is the greatest float64 that a 64-bit type
     holds, else None: what is None is left out when the loop is compiled. Others: see `_nearest`.
     """
-    bands, rows, cols = out.shape
+    r0, c0, rows, cols = part
+    left, top, right, bottom = window
+    j0, count = col // CELL, (col + cols - 1) // CELL + 1 - col // CELL
+    line = np.empty((2, 5, count + 1))
+    index, weights = np.empty(count * CELL, np.int32), np.empty((2, count * CELL))
+    near = np.empty((4, count * CELL), data.dtype)
+    pitch = np.int32(data.strides[1] // data.itemsize)
     layers = out_valid.shape[0]
-    left, top = corner
-    right, bottom = min(left + data.shape[2], size[0]), min(top + data.shape[1], size[1])
     for r in range(rows):
         i, s = (row + r) // CELL, (row + r) % CELL
-        for j in range(col // CELL, (col + cols - 1) // CELL + 1):
-            slot = slots[i, j]
-            if slot == -2:
+        lines(nodes, i, s, j0, count, line)
+        n = 0
+        while n < count:
+            begin = n
+            while n < count and slots[i, j0 + n] == -1 and inside(line, n, window, 0.5):
+                ax, dx, qx = line[0, 0, n], line[0, 1, n], line[0, 2, n]
+                ay, dy, qy = line[1, 0, n], line[1, 1, n], line[1, 2, n]
+                o = (n - begin) * CELL
+                for t in range(CELL):
+                    m = np.uintp(o) + np.uintp(t)
+                    px = ax + (dx + qx * STEPS[t]) * STEPS[t] + 0.5
+                    py = ay + (dy + qy * STEPS[t]) * STEPS[t] + 0.5
+                    x, y = np.int32(px), np.int32(py)
+                    weights[0, m], weights[1, m] = px - x, py - y
+                    index[m] = np.int32(np.int32(y - top - 1) * pitch) + np.int32(x - left - 1)
+                good = True
+                if masked:
+                    for v in range(layers):
+                        at = valid.ctypes.data + v * valid.strides[0]
+                        good = good and _all_four(at, valid.strides[1], index, o)
+                if not good:
+                    break
+                n += 1
+            if n > begin:
+                # Of the first and the last cell the grid may show a part only.
+                first, end = max(j0 * CELL + begin * CELL, col), min((j0 + n) * CELL, col + cols)
+                o, wide, c = first - (j0 + begin) * CELL, end - first, c0 + first - col
+                for v in range(layers):
+                    out_valid[v, r0 + r, c : c + wide] = True
+                for k in range(out.shape[0]):
+                    start = data.ctypes.data + k * data.strides[0]
+                    _four(start, data.strides[1], index[o:], wide, data, near)
+                    _blend(near, weights[:, o:], wide, half, high, out[k, r0 + r, c:])
                 continue
-            first, end = max(col - j * CELL, 0), min(col + cols - j * CELL, CELL)
-            skip = j * CELL - col
-            ax, dx, qx, ay, dy, qy = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-            if slot < 0:
-                ax, dx, qx = line(nodes, 0, i, j, s)
-                ay, dy, qy = line(nodes, 1, i, j, s)
-                inside = _within(ax, dx, qx, first, end, left + 0.5, right - 0.5)
-                if not masked and inside and _within(ay, dy, qy, first, end, top + 0.5, bottom - 0.5):
-                    # All four neighbours of all pixels of the run are there and valid.
-                    for k in range(layers):
-                        for t in range(first, end):
-                            out_valid[np.uintp(k), np.uintp(r), np.uintp(skip + t)] = True
-                    for k in range(bands):
-                        b = np.uintp(k)
-                        for t in range(first, end):
-                            px, py = ax + (dx + qx * t) * t + 0.5, ay + (dy + qy * t) * t + 0.5
-                            bx, by = int(px), int(py)
-                            wx, wy = px - bx, py - by
-                            x1, y1 = np.uintp(bx - left), np.uintp(by - top)
-                            x0, y0 = x1 - np.uintp(1), y1 - np.uintp(1)
-                            value = _blend(
-                                data[b, y0, x0], data[b, y0, x1], data[b, y1, x0], data[b, y1, x1], wx, wy
-                            )
+            if slots[i, j0 + n] != -2:
+                skip = (j0 + n) * CELL - col
+                for t in range(max(-skip, 0), min(cols - skip, CELL)):
+                    px, py = position(line, exact, slots[i, j0 + n], n, s, t)
+                    if not (left <= px < right and top <= py < bottom):
+                        continue
+                    for k in range(out.shape[0]):
+                        v = min(k, layers - 1)
+                        good, value = mean_of_four(data, valid, masked, window, px, py, k, v)
+                        if good:
                             if half is not None:
                                 value += math.copysign(half, value)
                             if high is not None:
                                 value = min(value, high)
-                            out[b, np.uintp(r), np.uintp(skip + t)] = value
-                    continue
-            for t in range(first, end):
-                if slot < 0:
-                    px, py = ax + (dx + qx * t) * t, ay + (dy + qy * t) * t
-                else:
-                    px, py = exact[0, slot, s, t], exact[1, slot, s, t]
-                if not (left <= px < right and top <= py < bottom):
-                    continue
-                # Positions are not negative, so that adding 0.5 and cutting rounds down.
-                bx, by = int(px + 0.5), int(py + 0.5)
-                wx, wy = (px + 0.5) - bx, (py + 0.5) - by
-                x0, x1 = np.uintp(max(bx - 1, left) - left), np.uintp(min(bx, right - 1) - left)
-                y0, y1 = np.uintp(max(by - 1, top) - top), np.uintp(min(by, bottom - 1) - top)
-                c = np.uintp(skip + t)
-                for k in range(bands):
-                    b, v = np.uintp(k), np.uintp(min(k, layers - 1))
-                    if masked and not valid[v, np.uintp(int(py) - top), np.uintp(int(px) - left)]:
-                        continue
-                    a00, a01, a10, a11 = data[b, y0, x0], data[b, y0, x1], data[b, y1, x0], data[b, y1, x1]
-                    if masked and not (
-                        valid[v, y0, x0] and valid[v, y0, x1] and valid[v, y1, x0] and valid[v, y1, x1]
-                    ):
-                        w00 = (1.0 - wx) * (1.0 - wy) if valid[v, y0, x0] else 0.0
-                        w01 = wx * (1.0 - wy) if valid[v, y0, x1] else 0.0
-                        w10 = (1.0 - wx) * wy if valid[v, y1, x0] else 0.0
-                        w11 = wx * wy if valid[v, y1, x1] else 0.0
-                        value = (a00 * w00 + a01 * w01 + a10 * w10 + a11 * w11) / (w00 + w01 + w10 + w11)
-                    else:
-                        value = _blend(a00, a01, a10, a11, wx, wy)
-                    if half is not None:
-                        value += math.copysign(half, value)
-                    if high is not None:
-                        value = min(value, high)
-                    # Storing a float as an integer cuts its fraction off.
-                    out[b, np.uintp(r), c] = value
-                    if k < layers:
-                        out_valid[b, np.uintp(r), c] = True
+                            out[k, r0 + r, c0 + skip + t] = value
+                            out_valid[v, r0 + r, c0 + skip + t] = True
+            n += 1
 
 
-_types: Any = types
-_PAIR = _types.UniTuple(types.int64, 2)
-_compiled: dict[tuple[str, str], Any] = {}
-_lock = threading.Lock()
-
-
-def _array(dtype: str, ndim: int, layout: Literal["A", "C"] = "A", *, readonly: bool = True) -> Any:
-    kind: types.Type = numba.from_dtype(np.dtype(dtype))
-    return types.Array(kind, ndim, layout, readonly=readonly)
-
-
-def pixels(dtype: str, *, readonly: bool = True) -> tuple[Any, Any]:
-    """Types of the parameters (data, valid) or, if not `readonly`, (out, out_valid)."""
-    return _array(dtype, 3, readonly=readonly), _array("bool", 3, readonly=readonly)
-
-
-def cells() -> tuple[Any, ...]:
-    """Types of the parameters (nodes, exact, slots, row, col)."""
-    coarse = (_array("float64", 4, "C"), _array("float64", 4, "C"), _array("int32", 2, "C"))
-    return (*coarse, types.int64, types.int64)
-
-
-def place() -> tuple[Any, ...]:
-    """Types of the parameters (nodes, exact, slots, row, col, corner, size, masked)."""
-    return (*cells(), _PAIR, _PAIR, types.boolean)
-
-
-def compiled(function: Callable[..., Any], dtype: str, arguments: Callable[[], tuple[Any, ...]]) -> Any:
-    """Machine code for one type of pixel, from the cache folder if there is one that can be written.
-
-    One signature a function and type: whatever an array's layout, no second one is compiled.
-    `arguments` makes the types of the parameters.
-    """
-    key = (function.__name__, dtype)
-    kernel = _compiled.get(key)
-    if kernel is None:
-        with _lock:
-            kernel = _compiled.get(key)
-            if kernel is None:
-                signature = arguments()
-                try:
-                    kernel = numba.njit([signature], nogil=True, cache=True)(function)
-                except (RuntimeError, OSError):
-                    kernel = numba.njit([signature], nogil=True)(function)
-                _compiled[key] = kernel
-    return kernel
-
-
-def extent(
-    nodes: npt.NDArray[np.float64],
-    exact: npt.NDArray[np.float64],
-    slots: npt.NDArray[np.int32],
-    place: tuple[int, int, int, int],
-    size: tuple[int, int],
-) -> tuple[float, float, float, float]:
-    """See `_extent`; `place` is (row, col, rows, cols)."""
-    kernel = compiled(_extent, "", lambda: (*cells(), types.int64, types.int64, _PAIR))
-    low_x, high_x, low_y, high_y = kernel(nodes, exact, slots, *place, size)
-    return low_x, high_x, low_y, high_y
-
-
-def nearest(data: Any, valid: Any, *where: Any, out: Any, out_valid: Any) -> None:
-    """See `_nearest`; `where` is (nodes, exact, slots, row, col, corner, size, masked)."""
+def nearest(data: Any, *where: Any, part: tuple[int, int, int, int], out: Any, out_valid: Any) -> None:
+    """See `_nearest`; `where` is (valid, masked, window, nodes, exact, slots, row, col)."""
     bits = f"uint{8 * data.dtype.itemsize}"
-    kernel = compiled(_nearest, bits, lambda: (*pixels(bits), *place(), *pixels(bits, readonly=False)))
-    kernel(data.view(bits), valid, *where, out.view(bits), out_valid)
+    kernel = compiled(_nearest, bits, lambda: (*source_types(bits), *cell_types(), *grid_types(bits)))
+    kernel(data.view(bits), *where, part, out.view(bits), out_valid)
 
 
-def bilinear(data: Any, valid: Any, *where: Any, out: Any, out_valid: Any) -> None:
-    """See `_bilinear`; `where` is (nodes, exact, slots, row, col, corner, size, masked)."""
+def bilinear(data: Any, *where: Any, part: tuple[int, int, int, int], out: Any, out_valid: Any) -> None:
+    """See `_bilinear`; `where` is (valid, masked, window, nodes, exact, slots, row, col)."""
     name = data.dtype.name
     half = 0.5 if data.dtype.kind in "iu" else None
     high = None
@@ -386,7 +296,6 @@ def bilinear(data: Any, valid: Any, *where: Any, out: Any, out_valid: Any) -> No
 
     def signature() -> tuple[Any, ...]:
         rounding = [types.none if value is None else types.float64 for value in (half, high)]
-        return (*pixels(name), *place(), *rounding, *pixels(name, readonly=False))
+        return (*source_types(name), *cell_types(), *rounding, *grid_types(name))
 
-    kernel = compiled(_bilinear, name, signature)
-    kernel(data, valid, *where, half, high, out, out_valid)
+    compiled(_bilinear, name, signature)(data, *where, half, high, part, out, out_valid)

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from isal import isal_zlib
 from numba import types
 
-from geoloom_engine.gather import compiled
+from geoloom_engine.compiling import compiled
 
 LONGEST = 15
 """Bits of a code at most; four codes fit into a word."""

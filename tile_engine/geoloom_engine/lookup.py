@@ -19,7 +19,7 @@ from geoloom.block import Array, Block, Mask, cleared
 from geoloom.errors import GeoloomError
 from geoloom.grid import Grid, Lattice
 from geoloom.ops.constant import Constant
-from geoloom_engine.gather import compiled
+from geoloom_engine.compiling import compiled
 from geoloom_engine.steps import Compute, Gather, Lookup, Part, Read, Step, parts_of
 
 SHORTEST = 3

@@ -20,17 +20,16 @@ import numpy.typing as npt
 import pyproj
 
 from geoloom.grid import MERCATOR_EXTENT, Lattice
-from geoloom_engine.gather import CELL
+from geoloom_engine.interpolation import RING, prepare
 from geoloom_engine.readers.footprint import apply, invert
 from geoloom_engine.readers.source import SourceInfo, Transform
+from geoloom_engine.runs import CELL
 
 TOLERANCE = 0.002
 """Greatest error of an interpolated position, in pixels of the level read.
 
 0.05 could not be seen in a picture, but would pick another nearest pixel in one case of a hundred.
 """
-
-_RING = 2
 
 _TRANSFORMERS = 64
 _CYLINDRICAL = (
@@ -121,7 +120,7 @@ def exact_positions(
     Parameters
     ----------
     cols, rows
-        Positions in the lattice, in pixels; + 0.5 is a pixel's centre.
+        Positions in the lattice, in pixels; + 0.5 is a pixel's centre. They broadcast.
 
     Returns
     -------
@@ -129,12 +128,12 @@ def exact_positions(
         Pixels from the source's upper left corner; non-finite where the projection has no answer.
         Where the source's x goes round the globe it runs on with the lattice's columns.
     """
-    x = lattice.x0 + cols * lattice.dx
-    y = lattice.y0 - rows * lattice.dy
+    x, y = np.broadcast_arrays(lattice.x0 + cols * lattice.dx, lattice.y0 - rows * lattice.dy)
     if lattice.crs == geometry.crs:
         sx, sy = x, y
     else:
-        sx, sy = _transformer(lattice.crs, geometry.crs).transform(x, y)
+        # In place of copies of its own; contiguous as `inplace` needs it.
+        sx, sy = _transformer(lattice.crs, geometry.crs).transform(x.copy(), y.copy(), inplace=True)
     around = turn(geometry.crs)
     if around is not None:
         if lattice.unit == "metre":
@@ -231,89 +230,22 @@ def coarse(
         Pixels of the level once round the globe, if its x goes round.
     """
     row, col, rows, cols = cells
-    # Two more nodes on each side: the differences there bound the error of interpolating.
-    i = (np.arange(row - _RING, row + rows + _RING + 1) * CELL) + 0.5
-    j = (np.arange(col - _RING, col + cols + _RING + 1) * CELL) + 0.5
-    grid_cols, grid_rows = np.meshgrid(j, i)
-    factor = np.array([size[0] / geometry.width, size[1] / geometry.height])
-    around = np.stack(exact_positions(lattice, geometry, grid_cols, grid_rows)) * factor[:, None, None]
-    with np.errstate(invalid="ignore", over="ignore"):
-        nodes, bend, error = _interpolation(around)
-        wrong = ~(np.hypot(error[0], error[1]) <= TOLERANCE)
-        apart = _apart(nodes[:, 0], bend, size, period)
-    slots = np.where(wrong, 0, -1).astype(np.int32)
-    slots[apart] = -2
-    flagged = np.argwhere(slots == 0)
-    slots[slots == 0] = np.arange(len(flagged), dtype=np.int32)
-    exact = np.empty((2, len(flagged), CELL, CELL))
-    if len(flagged):
-        first = (flagged + np.array([row, col])) * CELL
-        inner = np.arange(CELL) + 0.5
-        all_rows = np.broadcast_to((first[:, 0, None] + inner)[:, :, None], exact.shape[1:])
-        all_cols = np.broadcast_to((first[:, 1, None] + inner)[:, None, :], exact.shape[1:])
+    all_rows = CELL * np.arange(row - RING, row + rows + RING + 1, dtype=np.float64)[:, np.newaxis] + 0.5
+    all_cols = CELL * np.arange(col - RING, col + cols + RING + 1, dtype=np.float64)[np.newaxis] + 0.5
+    x, y = exact_positions(lattice, geometry, all_cols, all_rows)
+    factor_x, factor_y = size[0] / geometry.width, size[1] / geometry.height
+    around = np.empty((2, all_rows.size, all_cols.size))
+    np.multiply(x, factor_x, out=around[0])
+    np.multiply(y, factor_y, out=around[1])
+    nodes, slots = np.empty((2, 3, rows + 1, cols + 1)), np.empty((rows, cols), np.int32)
+    exact = np.empty((2, prepare(around, size, period, TOLERANCE, nodes, slots), CELL, CELL))
+    if exact.size:
+        first = (np.argwhere(slots >= 0) + np.array([row, col])) * CELL
+        inner = np.arange(CELL, dtype=np.float64) + 0.5
+        all_rows = (first[:, 0, None] + inner)[:, :, None]
+        all_cols = (first[:, 1, None] + inner)[:, None, :]
         x, y = exact_positions(lattice, geometry, all_cols, all_rows)
-        exact[0], exact[1] = x * factor[0], y * factor[1]
+        exact[0], exact[1] = x * factor_x, y * factor_y
     for array in (nodes, slots, exact):
         array.setflags(write=False)
     return Coarse(row, col, nodes, slots, exact)
-
-
-def _interpolation(around: Floats) -> tuple[Floats, Floats, Floats]:
-    """What Bessel's interpolation needs, and how wrong it may be.
-
-    Parameters
-    ----------
-    around
-        (2, rows + 5, cols + 5): positions of the nodes of rows × cols cells and of two rings.
-
-    Returns
-    -------
-    nodes
-        (2, 3, rows + 1, cols + 1); see `Coarse`.
-    bend
-        (2, rows, cols): greatest second differences of each cell, of both directions together.
-    error
-        (2, rows, cols): greatest error in each cell, from the third and fourth differences; not
-        finite where a node is not.
-    """
-    inner = slice(_RING, -_RING)
-    second_x = np.diff(around, 2, axis=2)[:, inner]  # one more node on the left and right
-    second_y = np.diff(around, 2, axis=1)[:, :, inner]  # one more node above and below
-    here_x, here_y = second_x[:, :, 1:-1], second_y[:, 1:-1]
-    nodes = np.zeros((2, 3, *here_x.shape[1:]))
-    nodes[:, 0] = around[:, inner, inner]
-    nodes[:, 1, :, :-1] = (here_x[:, :, :-1] + here_x[:, :, 1:]) / 2
-    nodes[:, 2, :-1] = (here_y[:, :-1] + here_y[:, 1:]) / 2
-    bend = _cell_max(np.abs(here_x)) + _cell_max(np.abs(here_y))
-    third_x = np.abs(np.diff(second_x, axis=2))[:, :, 1:-1]
-    third_y = np.abs(np.diff(second_y, axis=1))[:, 1:-1]
-    fourth_x, fourth_y = np.abs(np.diff(second_x, 2, axis=2)), np.abs(np.diff(second_y, 2, axis=1))
-    cross = np.abs(np.diff(np.diff(around, 2, axis=2), 2, axis=1))[:, 1:-1, 1:-1]
-    # The greatest values of the formula's next terms between two nodes, and of what is lost by
-    # taking the second differences of a row linearly from those of the sides above and below.
-    error = 0.00802 * np.maximum(third_x[:, :-1], third_x[:, 1:])
-    error += 0.00802 * np.maximum(third_y[:, :, :-1], third_y[:, :, 1:])
-    error += 0.02344 * (_cell_max(fourth_x) + _cell_max(fourth_y)) + _cell_max(cross) / 64
-    return nodes, bend, error
-
-
-def _cell_max(values: Floats) -> Floats:
-    """Greatest value at the four corners of each cell; NaN if one is NaN."""
-    top = np.maximum(values[:, :-1, :-1], values[:, :-1, 1:])
-    bottom = np.maximum(values[:, 1:, :-1], values[:, 1:, 1:])
-    return np.maximum(top, bottom)
-
-
-def _apart(nodes: Floats, bend: Floats, size: tuple[int, int], period: float | None) -> npt.NDArray[np.bool_]:
-    """Cells that surely miss the source: their corners do, by more than the projection bends there."""
-    low = -_cell_max(-nodes) - bend - 2.0
-    high = _cell_max(nodes) + bend + 2.0
-    finite = np.isfinite(bend).all(axis=0)
-    missing_y = (high[1] < 0) | (low[1] > size[1])
-    if period is None:
-        missing_x = (high[0] < 0) | (low[0] > size[0])
-    else:
-        # Some whole number of turns brings the cell into the source if one lies in this range.
-        missing_x = np.ceil(-high[0] / period) > np.floor((size[0] - low[0]) / period)
-    missing: npt.NDArray[np.bool_] = finite & (missing_x | missing_y)
-    return missing

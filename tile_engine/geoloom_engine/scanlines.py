@@ -9,7 +9,7 @@ import numpy as np
 from numba import types
 
 from geoloom.paint import Bytes
-from geoloom_engine.gather import compiled
+from geoloom_engine.compiling import compiled
 
 __all__ = ["AVERAGE", "NONE", "SUB", "averaged", "filtered", "repeats"]
 

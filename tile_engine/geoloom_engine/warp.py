@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from geoloom.block import Block
+from geoloom.block import Array, Block, Mask
 from geoloom.grid import Grid
-from geoloom_engine import footprints, gather
+from geoloom_engine import cubic, footprints, gather
 from geoloom_engine.demand import Limits, Read, ReadPlan, demand
 from geoloom_engine.readers.source import Source
 
@@ -58,28 +58,36 @@ def warp(
     for read in plan.reads:
         pixels, good = source.read(read.level, bands, read.window)
         masked = good.strides[1:] != (0, 0) or not good[:, 0, 0].all()
-        part = (slice(None), slice(read.row, read.row + read.rows), slice(read.col, read.col + read.cols))
-        cells = read.cells
+        pixels = pixels.astype(dtype, copy=False)
+        if pixels.strides[2] != pixels.itemsize or (masked and not _aligned(pixels, good)):
+            pixels = np.ascontiguousarray(pixels)
+            good = np.ascontiguousarray(good) if masked else good
+        window, cells = read.window, read.cells
+        right = min(window.x + window.width, info.levels[read.level][0])
+        bottom = min(window.y + window.height, info.levels[read.level][1])
         where = (
-            pixels.astype(dtype, copy=False),
-            np.broadcast_to(good, (len(valid), *good.shape[1:])),
+            pixels,
+            good,
+            masked,
+            (window.x, window.y, right, bottom),
             cells.nodes,
             cells.exact,
             cells.slots,
             *read.place,
-            (read.window.x, read.window.y),
-            info.levels[read.level],
-            masked,
         )
-        into = {"out": data[part], "out_valid": valid[part]}
+        part = (read.row, read.col, read.rows, read.cols)
         if resampling == "nearest":
-            gather.nearest(*where, **into)
-        elif resampling in ("average", "mode"):
-            footprints.footprint(*where, scale=read.scale, most=resampling == "mode", **into)
+            gather.nearest(*where, part=part, out=data, out_valid=valid)
+        elif resampling == "bilinear":
+            gather.bilinear(*where, part=part, out=data, out_valid=valid)
+        elif resampling == "cubic":
+            cubic.cubic(*where, part=part, out=data, out_valid=valid)
         else:
-            gather.bilinear(*where, **into)
-            if resampling == "cubic":
-                footprints.cubic(*where, **into)
-    if not valid.all():
-        np.copyto(data, 0, where=~valid)
+            most = resampling == "mode"
+            footprints.footprint(*where, scale=read.scale, most=most, part=part, out=data, out_valid=valid)
     return Block(data, valid)
+
+
+def _aligned(pixels: Array, good: Mask) -> bool:
+    """Whether validity lies in memory as the pixels do, so that one index serves both."""
+    return good.strides[2] == 1 and good.strides[1] * pixels.itemsize == pixels.strides[1]

@@ -1,21 +1,17 @@
-"""The compiled loops: compiled once a type, with or without a folder to keep them."""
+"""The compiled loops: whatever the arrays' layout, and never outside the window given."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from geoloom_engine import gather
+from geoloom_engine import compiling, gather, runs
 
 CELLS = (
     np.zeros((2, 3, 2, 2)),
-    np.zeros((2, 0, gather.CELL, gather.CELL)),
+    np.zeros((2, 0, runs.CELL, runs.CELL)),
     np.full((1, 1), -1, np.int32),
 )
 
@@ -28,68 +24,73 @@ def plane() -> tuple[Any, ...]:
     return nodes, CELLS[1], CELLS[2]
 
 
-@pytest.mark.parametrize("order", ["C", "F"])
-def test_any_layout_and_readonly_arrays_are_taken(order: Any) -> None:
-    data = np.asarray(np.arange(32, dtype=np.uint16).reshape(1, 4, 8), order=order)
-    data.setflags(write=False)
+def picked(
+    method: Any, data: np.ndarray, valid: np.ndarray, masked: bool, window: tuple[int, int, int, int]
+) -> Any:
+    """(out, out_valid) of a grid of one cell, written into the middle of a larger one."""
+    out, out_valid = np.full((len(data), 18, 20), 77, data.dtype), np.zeros((len(valid), 18, 20), bool)
+    where = (data, valid, masked, window, *plane(), 0, 0)
+    method(*where, part=(1, 3, 16, 16), out=out, out_valid=out_valid)
+    frame = np.ones((18, 20), bool)
+    frame[1:17, 3:19] = False
+    assert (out[:, frame] == 77).all()
+    assert not out_valid[:, frame].any()
+    return out[:, 1:17, 3:19], out_valid[:, 1:17, 3:19]
+
+
+ROWS, COLS = np.arange(16)[:, None] // 4, np.arange(16) // 2
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "cut", "readonly"])
+@pytest.mark.parametrize("bands", [1, 3])
+def test_any_layout_is_taken_without_compiling_again(layout: str, bands: int) -> None:
+    data = np.arange(bands * 32, dtype=np.uint16).reshape(bands, 4, 8)
+    if layout == "cut":
+        large = np.zeros((bands, 9, 11), np.uint16)
+        large[:, 2:6, 1:9] = data
+        data = large[:, 2:6, 1:9]
+    data.setflags(write=layout == "contiguous")
     valid = np.broadcast_to(np.True_, (1, 4, 8))
-    out, out_valid = np.zeros((1, 16, 16), np.uint16), np.zeros((1, 16, 16), bool)
-    gather.nearest(data, valid, *plane(), 0, 0, (0, 0), (8, 4), False, out=out, out_valid=out_valid)
-    expected = data[:, np.arange(16)[:, None] // 4, np.arange(16) // 2]
+    picked(gather.nearest, data, valid, False, (0, 0, 8, 4))
+    compiled = len(compiling._compiled)
+    out, out_valid = picked(gather.nearest, data, valid, False, (0, 0, 8, 4))
     assert out_valid.all()
-    assert np.array_equal(out, expected)
-    compiled = len(gather._compiled)
-    gather.nearest(
-        data[:, ::1, ::1].copy(),
-        valid.copy(),
-        *plane(),
-        0,
-        0,
-        (0, 0),
-        (8, 4),
-        False,
-        out=out,
-        out_valid=out_valid,
-    )
-    assert len(gather._compiled) == compiled
+    assert np.array_equal(out, data[:, ROWS, COLS])
+    assert len(compiling._compiled) == compiled
 
 
-def test_extent_covers_every_position() -> None:
-    low_x, high_x, low_y, high_y = gather.extent(*plane(), (3, 5, 4, 6), (8, 4))
-    assert (low_x, high_x) == pytest.approx((2.75, 5.25), abs=1e-5)
-    assert (low_y, high_y) == pytest.approx((0.875, 1.625), abs=1e-5)
-    low_x, high_x, _, _ = gather.extent(*plane(), (0, 0, 16, 16), (8, 0))
-    assert low_x > high_x
-
-
-def test_nothing_is_read_outside_the_window_given() -> None:
-    data = np.full((1, 2, 2), 9, np.uint8)
-    valid = np.ones((1, 2, 2), bool)
-    out, out_valid = np.zeros((1, 16, 16), np.uint8), np.zeros((1, 16, 16), bool)
-    gather.nearest(data, valid, *plane(), 0, 0, (3, 1), (8, 4), True, out=out, out_valid=out_valid)
+@pytest.mark.parametrize("method", [gather.nearest, gather.bilinear])
+@pytest.mark.parametrize("masked", [True, False])
+def test_nothing_is_read_outside_the_window_given(method: Any, masked: bool) -> None:
+    large = np.zeros((1, 20, 20), np.uint8)
+    large[:, 9:11, 9:11] = 9
+    valid = np.ones((1, 20, 20), bool)
+    part = np.s_[:, 9:11, 9:11]
+    out, out_valid = picked(method, large[part], valid[part], masked, (3, 1, 5, 3))
     assert out_valid.sum() == 4 * 8
     assert (out == 9).sum() == 4 * 8
+    assert (out == 77).sum() == 16 * 16 - 4 * 8
 
 
-SCRIPT = """
-import numpy as np
-from numba.core import caching
-from geoloom_engine import gather
-for locator in caching.CacheImpl._locator_classes:
-    locator.ensure_cache_path = lambda self: (_ for _ in ()).throw(OSError("read-only file system"))
-nodes = np.zeros((2, 3, 2, 2))
-cells = nodes, np.zeros((2, 0, 16, 16)), np.full((1, 1), -1, np.int32)
-print(gather.extent(*cells, (0, 0, 16, 16), (8, 4))[0] <= 0)
-"""
+@pytest.mark.parametrize("layers", [1, 2])
+def test_invalid_pixels_become_zero(layers: int) -> None:
+    data = np.full((2, 4, 8), 5, np.int16)
+    valid = np.random.default_rng(2).random((layers, 4, 8)) < 0.7
+    out, out_valid = picked(gather.nearest, data, valid, True, (0, 0, 8, 4))
+    assert np.array_equal(out_valid, valid[:, ROWS, COLS])
+    assert np.array_equal(out, np.where(np.broadcast_to(out_valid, out.shape), 5, 0))
 
 
-def test_works_where_compiled_code_cannot_be_kept(tmp_path: Path) -> None:
-    found = subprocess.run(
-        [sys.executable, "-c", SCRIPT],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "none")},
-    )
-    assert found.stdout.strip() == "True", found.stderr
-    assert not (tmp_path / "none").exists()
+def test_bilinear_of_valid_and_invalid_cells_alike() -> None:
+    """A mask with holes takes another way than one without; where both see the same, they agree."""
+    data = np.random.default_rng(6).integers(0, 999, (1, 4, 8)).astype(np.float32)
+    valid = np.ones((1, 4, 8), bool)
+    window = (0, 0, 8, 4)
+    whole, _ = picked(gather.bilinear, data, valid, False, window)
+    same, _ = picked(gather.bilinear, data, valid, True, window)
+    assert np.array_equal(whole, same)
+    valid[0, 0, 0] = False
+    holed, holed_valid = picked(gather.bilinear, data, valid, True, window)
+    away = (ROWS > 1) | (COLS > 1)
+    assert np.array_equal(holed[0][away], whole[0][away])
+    assert not holed_valid[0, :4, :2].any()

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from geoloom.grid import Lattice
-from geoloom_engine.gather import CELL
 from geoloom_engine.positions import (
     TOLERANCE,
     Geometry,
@@ -18,6 +17,7 @@ from geoloom_engine.positions import (
     scale_at,
     turn,
 )
+from geoloom_engine.runs import CELL
 
 UTM = Geometry("EPSG:32633", (500000.0, 10.0, 0.0, 5000000.0, 0.0, -10.0), 10980, 10980)
 WORLD = Geometry("EPSG:4326", (-180.0, 0.1, 0.0, 90.0, 0.0, -0.1), 3600, 1800)
