@@ -32,9 +32,10 @@ class Process:
         self.other = 0
         self.memory: Memory | None = None
         self.trimmed = 0
+        self.freed = 0
 
     def resident(self) -> int:
-        return self.other + (0 if self.memory is None else self.memory.budget.bytes)
+        return self.other + self.freed + (0 if self.memory is None else self.memory.budget.bytes)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -53,9 +54,10 @@ def process(monkeypatch: pytest.MonkeyPatch) -> Process:
 
     def trim() -> None:
         made.trimmed += 1
+        made.freed = 0
 
     monkeypatch.setattr(module, "resident", made.resident)
-    monkeypatch.setattr(module, "_give_back", trim)
+    monkeypatch.setattr(module, "give_back", trim)
     return made
 
 
@@ -74,6 +76,7 @@ def test_the_caches_get_what_nothing_else_takes(process: Process) -> None:
     memory, cache = start(process, 200 * MB)
     fill(cache)
     assert process.resident() == TARGET
+    assert process.trimmed == 0
     process.other = 250 * MB
     memory.check()
     assert memory.budget.bytes == 500 * MB  # within the room left for work: nothing goes
@@ -83,7 +86,27 @@ def test_the_caches_get_what_nothing_else_takes(process: Process) -> None:
     memory.check()
     fill(cache)
     assert process.resident() == TARGET
-    assert process.trimmed == 0
+
+
+def test_freed_memory_is_given_back_before_anything_goes_but_not_all_the_time(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    memory, cache = start(process, 200 * MB)
+    fill(cache)
+    for _ in range(3):
+        process.freed = 150 * MB
+        memory.check()
+        assert (memory.budget.bytes, process.resident()) == (500 * MB, TARGET)
+        now += 2 * module.TRIM_SECONDS
+    assert process.trimmed == 3
+    process.freed = 20 * MB
+    memory.check()
+    now += 0.1
+    process.freed = 20 * MB
+    memory.check()
+    assert process.trimmed == 4
 
 
 def test_they_shrink_when_the_process_takes_too_much(process: Process) -> None:
@@ -92,7 +115,7 @@ def test_they_shrink_when_the_process_takes_too_much(process: Process) -> None:
     process.other = 400 * MB
     memory.check()
     assert process.resident() == LIMIT
-    assert process.trimmed == 1
+    assert process.trimmed == 2  # before and after
 
 
 def test_work_that_is_about_to_take_much_gets_its_room_before(process: Process) -> None:

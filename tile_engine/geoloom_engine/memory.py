@@ -1,9 +1,12 @@
 """What one process may take, and how its caches keep to it.
 
 What the caches may keep is what the process may take less all else that it takes, as it is now: the
-interpreter, compiled code, GDAL, work in progress, memory the allocator has not given back. Nothing
-of that needs to be known beforehand; it is the difference of what the system says the process takes
-and what the caches count.
+interpreter, compiled code, GDAL's own cache, plans and prepared chains, work in progress, memory the
+allocator has not given back. Nothing of that needs to be known beforehand: it is the difference of
+what the system says the process takes and what the caches count.
+
+The allocator is left as it is. Of 400 MB it held 20 to 30 MB that nobody used, as much with two arenas
+as with its own number; giving every large array pages of its own cost 8 % more processor time a tile.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import threading
+import time
 
 from geoloom_engine.cache import Budget
 from geoloom_engine.machine import Machine, resident
@@ -32,6 +36,9 @@ SPARE_SHARE = 0.05
 
 CHECK_SECONDS = 1.0
 
+TRIM_SECONDS = 10.0
+"""Between two times that the allocator is told to give freed memory back, which takes it 2 ms."""
+
 
 class Memory:
     """The memory of this process; safe to use from many threads.
@@ -52,6 +59,7 @@ class Memory:
         self._least = int(limit * LEAST_SHARE)
         self._lock = threading.Lock()
         self._warned = False
+        self._trimmed = float("-inf")
         self._stop = threading.Event()
         self._watcher: threading.Thread | None = None
         self.check()
@@ -89,6 +97,9 @@ class Memory:
             if taken is None:
                 self.budget.resize(self.limit // 2)
                 return
+            if taken > self.limit - self._reserve and time.monotonic() - self._trimmed > TRIM_SECONDS:
+                self._give_back()
+                taken = resident() or taken
             room, over = self.limit - self._reserve - taken, taken - self.limit
             free = self._machine.free()
             if free is not None:
@@ -118,7 +129,7 @@ class Memory:
         """Let go of so many bytes, as far as the caches have them."""
         kept = self.budget.bytes
         self.budget.resize(max(kept - excess, self._least))
-        _give_back()
+        self._give_back()
         if kept <= self._least and not self._warned:
             self._warned = True
             log.warning(
@@ -126,8 +137,12 @@ class Memory:
                 excess >> 20,
             )
 
+    def _give_back(self) -> None:
+        self._trimmed = time.monotonic()
+        give_back()
 
-def _give_back() -> None:
+
+def give_back() -> None:
     """Have the allocator return freed memory to the system; only glibc keeps much of it."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
