@@ -23,6 +23,7 @@ from typing import Any, cast
 
 from geoloom.errors import EngineFault, GeoloomError, from_json
 from geoloom.grid import Tile
+from geoloom_engine.accepting import Shares
 from geoloom_engine.owners import Owners
 
 log = logging.getLogger("geoloom_engine")
@@ -110,7 +111,13 @@ class Mesh:
 
     def __init__(self, workers: int) -> None:
         self.owners = Owners(workers)
+        self.shares = Shares(workers)
         self.doors = [Door() for _ in range(workers)]
+
+    def claim(self, worker: int) -> None:
+        """Be this worker from now on."""
+        self.owners.claim(worker)
+        self.shares.claim(worker)
 
     def close(self) -> None:
         """Close all doors in this process."""

@@ -11,9 +11,9 @@ import signal
 import socket
 from collections.abc import Sequence
 
-import tornado.httpserver
 import tornado.web
 
+from geoloom_engine.accepting import BalancedServer
 from geoloom_engine.metrics import Metrics
 from geoloom_engine.peers import Mesh
 from geoloom_engine.routes import routes
@@ -74,7 +74,7 @@ def work(
     lifeline
         Reading end of a pipe that only the supervisor can write to.
     mesh
-        Leads to the other workers, if tiles have owners.
+        Leads to the other workers, if there are any.
     """
     import uvloop
 
@@ -107,7 +107,7 @@ async def _serve(
     pipeline = Pipeline(settings)
     pipeline.memory.watch()
     services = Services(settings, metrics, pipeline, mesh)
-    server = tornado.httpserver.HTTPServer(
+    server = BalancedServer(
         Front(services, application(services)),
         xheaders=False,
         max_body_size=BODY_BYTES,
@@ -115,6 +115,7 @@ async def _serve(
         idle_connection_timeout=IDLE_SECONDS,
         body_timeout=BODY_SECONDS,
     )
+    server.shares = mesh.shares if mesh is not None else None
     loop.add_signal_handler(signal.SIGTERM, services.stopping.set)
     loop.add_reader(lifeline, services.stopping.set)
     server.add_sockets(list(sockets))

@@ -47,7 +47,7 @@ class Services:
     pipeline
         Computes.
     mesh
-        Leads to the other workers, if tiles have owners.
+        Leads to the other workers, if there are any.
     """
 
     def __init__(
@@ -78,6 +78,8 @@ class Services:
         )
         self.events = EventLog(settings.redis_url, settings.event_ttl, STORE_TIMEOUT)
         self.revocations = Revocations(settings.redis_url, settings.capability_ttl)
+        if settings.tile_owners == "off":
+            mesh = None
         self.tiles = Tiles(self, mesh)
         self._owners = mesh.owners if mesh is not None else None
         self._active = 0
