@@ -10,6 +10,7 @@ BIN := .venv/bin
 LAB_ARGS ?=
 TEST_ARGS ?=
 TEST_WORKERS ?= 2
+SOAK_SECONDS ?= 3600
 BENCH_VENV ?= .venv-bench
 BENCH_DATA ?= .venv-bench/data
 BENCH_ARGS ?=
@@ -20,7 +21,7 @@ AS_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
 export PYTHON BENCH_VENV
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test lint types format docs hooks wheel bench bench-quick clean clean-venv setup-lab setup-test setup-bench
+.PHONY: help lab test lint types format docs hooks wheel bench bench-quick soak clean clean-venv setup-lab setup-test setup-bench
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -66,6 +67,9 @@ bench: setup-bench ## Compare the engine with TiTiler (half an hour, a quiet mac
 
 bench-quick: setup-bench ## The same in some minutes, with few tiles of small scenes; writes no page
 	@$(RUN_BENCH) --data $(BENCH_VENV)/small --size 2745 --tiles 30 --rounds 1 $(BENCH_ARGS)
+
+soak: setup-test ## Use an engine with little memory for an hour (SOAK_SECONDS) and see what it takes
+	@SOAK_SECONDS=$(SOAK_SECONDS) $(BIN)/python -m pytest -q tests/engine/test_soak.py
 
 clean: ## Remove caches and build results; keep .venv
 	@rm -rf build dist client_lib/*.egg-info *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/artefacts
