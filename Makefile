@@ -14,6 +14,8 @@ SOAK_SECONDS ?= 3600
 BENCH_VENV ?= .venv-bench
 BENCH_DATA ?= .venv-bench/data
 BENCH_ARGS ?=
+CASE ?= b
+CACHES ?= warm
 RUN_BENCH = BENCH_COMMAND="make $@$(if $(BENCH_ARGS), BENCH_ARGS='$(BENCH_ARGS)')" PYTHONPATH=tests \
 	$(BIN)/python -m bench --titiler $(BENCH_VENV)
 AS_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
@@ -21,7 +23,7 @@ AS_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
 export PYTHON BENCH_VENV
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test lint types format docs hooks wheel bench bench-quick soak clean clean-venv setup-lab setup-test setup-bench
+.PHONY: help lab test lint types format docs hooks wheel bench bench-quick profile soak clean clean-venv setup-lab setup-test setup-bench
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -66,7 +68,10 @@ bench: setup-bench ## Compare the engine with TiTiler (half an hour, a quiet mac
 	@$(RUN_BENCH) --data $(BENCH_DATA) --out docs/benchmarks.md $(BENCH_ARGS)
 
 bench-quick: setup-bench ## The same in some minutes, with few tiles of small scenes; writes no page
-	@$(RUN_BENCH) --data $(BENCH_VENV)/small --size 2745 --tiles 30 --rounds 1 $(BENCH_ARGS)
+	@$(RUN_BENCH) --data $(BENCH_VENV)/small --size 2745 --tiles 30 --repeats 12 --rounds 1 $(BENCH_ARGS)
+
+profile: setup-bench ## Show where the engine's time goes in one case of the benchmark: CASE=b CACHES=warm
+	@PYTHONPATH=tests $(BIN)/python -m bench.profile_case $(CASE) --data $(BENCH_DATA) --caches $(CACHES)
 
 soak: setup-test ## Use an engine with little memory for an hour (SOAK_SECONDS) and see what it takes
 	@SOAK_SECONDS=$(SOAK_SECONDS) $(BIN)/python -m pytest -q tests/engine/test_soak.py

@@ -14,8 +14,11 @@ from bench.report import Row
 from bench.scenes import Scenes
 from bench.servers import Server
 
-COMPARED = 4
+COMPARED = 6
 """Tiles of each case whose pixels are looked at."""
+
+ONLY_REQUESTS = 10.0
+"""Kilobytes that a server reads per tile when all it reads is the request: a block has a hundred and more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +123,10 @@ def run(case: Case, peer: Server | None, engines: Mapping[str, Server], effort: 
         raise Failed(f"case {case.name}: cold and warm tiles differ")
     agreement = compare(case, data, tiles[:COMPARED], shown["warm"], shown.get("png", shown["warm"]))
     agreement.check(case.name)
-    return Row(case, contest(contenders, effort.rounds), agreement)
+    samples = contest(contenders, effort.rounds)
+    if samples["warm"].read_kb > ONLY_REQUESTS:
+        raise Failed(f"case {case.name}: warm tiles read {samples['warm'].read_kb:.0f} kB each")
+    return Row(case, samples, agreement)
 
 
 def fetched(server: Server, path: str) -> bytes:

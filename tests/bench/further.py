@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bench import servers
 from bench.cases import CASES, NDVI, Case
-from bench.contest import Contender, Effort, contest
+from bench.contest import ONLY_REQUESTS, Contender, Effort, contest
 from bench.measure import Failed, Sample, measure, paths
 from bench.report import Finding
 from bench.scenes import Scenes
@@ -159,7 +159,14 @@ def last_step(arena: Arena) -> Iterator[Finding]:
         max(reading),
         " ms a tile",
         most=READ_NOTHING,
-        note="of `/metrics`; so little means that nothing was read",
+        note="by `/metrics`; so little means that nothing was to be read",
+    )
+    yield Finding(
+        "a new ramp over NDVI: bytes read",
+        changed.read_kb,
+        " kB a tile",
+        most=ONLY_REQUESTS,
+        note="by the system's count, from files and sockets: the request itself",
     )
 
 

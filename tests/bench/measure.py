@@ -38,6 +38,8 @@ class Sample:
         Requests per second.
     kilobytes
         Size of a body (1,000 bytes).
+    read_kb
+        What the server's process tree read, from files and sockets (1,000 bytes).
     resident_mb
         The process tree's memory afterwards.
     """
@@ -48,6 +50,7 @@ class Sample:
     p95_ms: float
     rate: float
     kilobytes: float
+    read_kb: float
     resident_mb: float
 
     @staticmethod
@@ -95,7 +98,7 @@ def measure(
         "connections": connections,
         "start": start,
     }
-    before = server.cpu()
+    before, read = server.cpu(), server.read()
     done = subprocess.run(
         [sys.executable, CLIENT],
         input=json.dumps(order),
@@ -119,5 +122,6 @@ def measure(
         p95_ms=seen["p95_ms"],
         rate=seen["requests"] / seen["seconds"],
         kilobytes=seen["bytes"] / seen["requests"] / 1000,
+        read_kb=(server.read() - read) / seen["requests"] / 1000,
         resident_mb=server.resident(),
     )

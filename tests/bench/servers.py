@@ -100,6 +100,12 @@ class Server:
             psutil.Process(self.store.pid)
         )
 
+    def read(self) -> float:
+        """Bytes the process tree has read so far, from files and sockets; 0 where that is not counted."""
+        if not hasattr(psutil.Process, "io_counters"):
+            return 0.0
+        return float(sum(one.io_counters().read_chars for one in tree(self.process.pid)))
+
     def resident(self) -> float:
         """Memory in MB, pages that workers share counted for each."""
         return float(sum(one.memory_info().rss for one in tree(self.process.pid)) / 2**20)

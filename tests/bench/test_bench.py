@@ -177,7 +177,9 @@ def test_titiler_is_asked_for_the_same(case: Case) -> None:
 
 
 def sample(cpu_ms: float) -> Sample:
-    return Sample(cpu_ms, store_ms=0.1, p50_ms=1, p95_ms=2, rate=100, kilobytes=36, resident_mb=300)
+    return Sample(
+        cpu_ms, store_ms=0.1, p50_ms=1, p95_ms=2, rate=100, kilobytes=36, read_kb=1, resident_mb=300
+    )
 
 
 def test_report_says_what_fell_short() -> None:
