@@ -26,7 +26,7 @@ SOURCES = sorted([*CLIENT.rglob("*.py"), *ENGINE.rglob("*.py")])
 # between `image` and the widgets.
 STOREYS: tuple[frozenset[str], ...] = (
     frozenset({"_version", "errors"}),
-    frozenset({"grid", "block", "colour"}),
+    frozenset({"grid", "block", "colour", "loops"}),
     frozenset({"chain"}),
     frozenset({"param", "profile", "paint", "declaration", "op"}),
     frozenset(

@@ -55,12 +55,12 @@ class Block:
         return Block(self.data[index], self.valid if self.valid.shape[0] == 1 else self.valid[index])
 
     def fill(self, rows: int, cols: int) -> Block:
-        """The block with broadcasting rows and columns written out."""
+        """The block with broadcasting rows and columns written out; one truth for all is not copied."""
         if self.data.shape[1:] == (rows, cols) and self.valid.shape[1:] == (rows, cols):
             return self
         return Block(
             np.ascontiguousarray(np.broadcast_to(self.data, (self.bands, rows, cols))),
-            np.ascontiguousarray(np.broadcast_to(self.valid, (self.valid.shape[0], rows, cols))),
+            np.broadcast_to(self.valid, (self.valid.shape[0], rows, cols)),
         )
 
     @staticmethod
@@ -77,7 +77,7 @@ class Block:
             finite = np.isfinite(data)
             if not finite.all():
                 valid = valid & finite
-        if not valid.all():
+        if not everywhere(valid):
             if data.shape[1:] != valid.shape[1:]:
                 shape = np.broadcast_shapes(data.shape, valid.shape)
                 data = np.broadcast_to(data, (data.shape[0], *shape[1:]))
@@ -102,21 +102,26 @@ def cleared(data: Array, valid: Mask, out: Array | None = None) -> Array:
 
 def everywhere(valid: Mask) -> bool:
     """Whether all pixels are valid; known at once of one truth that stands for all pixels of a band."""
-    if valid.strides[-2:] == (0, 0):
-        valid = valid[..., :1, :1]
-    return bool(valid.all())
+    return bool((valid[..., :1, :1] if valid.strides[-2:] == (0, 0) else valid).all())
 
 
 def valid_in_all(blocks: tuple[Block, ...]) -> Mask:
     """Where every one of the blocks is valid."""
-    masks = [block.valid for block in blocks]
-    # The validity of a number costs as much to combine as that of an image.
-    masks = [one for one in masks if one.size > 1 or not one.all()] or masks[:1]
-    valid = masks[0]
-    for one in masks[1:]:
-        if one is not valid:
-            valid = valid & one
-    return valid
+    return joint(*(block.valid for block in blocks))
+
+
+def joint(*masks: Mask) -> Mask:
+    """Where all of some masks are true.
+
+    One truth for all pixels, as of a number or of an image without gaps, would cost ten times as much
+    to combine as any other, and is left out.
+    """
+    gaps = [one for one in masks if (one.size > 1 and one.strides[-2:] != (0, 0)) or not everywhere(one)]
+    found = gaps[0] if gaps else max(masks, key=lambda one: one.size)
+    for one in gaps[1:]:
+        if one is not found:
+            found = found & one
+    return found
 
 
 def eroded(valid: Mask, up: int, side: int | None = None) -> Mask:
@@ -131,8 +136,8 @@ def eroded(valid: Mask, up: int, side: int | None = None) -> Mask:
     """
     side = up if side is None else side
     high, wide = 2 * up + 1, 2 * side + 1
-    if valid.all():
-        return np.ones((valid.shape[0], valid.shape[1] - 2 * up, valid.shape[2] - 2 * side), np.bool_)
+    if everywhere(valid):
+        return np.broadcast_to(np.True_, (valid.shape[0], valid.shape[1] - 2 * up, valid.shape[2] - 2 * side))
     invalid = np.zeros((valid.shape[0], valid.shape[1] + 1, valid.shape[2] + 1), np.int32)
     np.cumsum(np.cumsum(~valid, axis=1, dtype=np.int32), axis=2, out=invalid[:, 1:, 1:])
     count = invalid[:, high:, wide:] - invalid[:, :-high, wide:] - invalid[:, high:, :-wide]

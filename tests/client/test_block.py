@@ -154,3 +154,17 @@ def test_everywhere() -> None:
     valid[1, 2, 3] = False
     assert not everywhere(valid)
     assert everywhere(valid[:, :0])
+
+
+def test_one_truth_for_all_pixels_is_neither_copied_nor_combined() -> None:
+    truth = np.broadcast_to(np.True_, (1, 6, 7))
+    number = Block(np.full((1, 1, 1), 3), np.ones((1, 1, 1), np.bool_))
+    image = Block(np.ones((1, 6, 7)), truth)
+    gaps = Block(np.ones((1, 6, 7)), np.arange(42).reshape(1, 6, 7) % 5 > 0)
+    assert valid_in_all((number, image)) is truth
+    assert valid_in_all((image, gaps, number)) is gaps.valid
+    assert not valid_in_all((image, Block(image.data, np.broadcast_to(np.False_, (1, 6, 7))))).any()
+    assert Block(image.data, np.ones((1, 1, 1), np.bool_)).fill(6, 7).valid.strides == (0, 0, 0)
+    assert eroded(truth, 1, 2).strides == (0, 0, 0)
+    assert eroded(truth, 1, 2).shape == (1, 4, 3)
+    assert Block.of(image.data, truth).valid is truth

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from geoloom.block import Array, Block, Mask, valid_in_all
+from geoloom.block import Array, Block, Mask, joint, valid_in_all
 from geoloom.grid import Grid
 from geoloom.op import Output, Profile, op
 from geoloom.ops.elementwise import Binary, Unary, applied, common_unit
@@ -190,8 +190,7 @@ class Negative(Unary):
 
     def kernel(self, values: Block, grid: Grid, dtype: np.dtype[Any]) -> Block:
         """Opposite sign; invalid where int64 is too small."""
-        with np.errstate(all="ignore"):
-            result = np.negative(values.data, dtype=dtype, casting="unsafe")
+        result = np.negative(values.data, dtype=dtype, casting="unsafe")
         valid = values.valid
         if values.data.dtype == INT64:
             valid = valid & (values.data != np.iinfo(np.int64).min)
@@ -219,5 +218,4 @@ def _divisible(values: Block, other: Block, dtype: np.dtype[Any]) -> Mask:
     valid = valid_in_all((values, other))
     if dtype.kind == "f":
         return valid
-    found: Mask = valid & (other.data != 0)
-    return found
+    return joint(valid, other.data != 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from geoloom.block import Block, eroded
+from geoloom.block import Block, eroded, joint
 from geoloom.grid import Grid
 from geoloom.op import Output, op
 from geoloom.ops.terrain import Terrain
@@ -27,4 +27,4 @@ class Aspect(Terrain):
         np.add(angle, 360, out=angle, where=angle < 0)
         angle[angle >= 360] = 0
         valid = elevation.valid if elevation.valid.shape[1:] == (1, 1) else eroded(elevation.valid, 1)
-        return Block.of(angle, valid & sloping)
+        return Block.of(angle, joint(valid, sloping[np.newaxis]))

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from geoloom.block import Block
+from geoloom.block import Block, everywhere
 from geoloom.errors import ParameterError
 from geoloom.grid import Grid
 from geoloom.op import Image, Look, Op, Output, Profile, image, op, param
@@ -47,5 +47,7 @@ class Blend(Op):
         top = rgba(upper.data, upper.valid, above)
         shape = np.broadcast_shapes(top.shape, bottom.shape)
         data = over(np.broadcast_to(top, shape), np.broadcast_to(bottom, shape))
+        if everywhere(lower.valid):
+            return Block(data, np.broadcast_to(np.True_, (1, *data.shape[1:])))
         valid = lower.valid.all(axis=0, keepdims=True) | upper.valid.all(axis=0, keepdims=True)
         return Block.of(data, valid)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -52,13 +53,11 @@ class Clip(Op):
 
     def kernel(self, values: Block, grid: Grid, dtype: np.dtype[Any]) -> Array | Block:
         """Apply the limits that matter."""
-        low, high = self._effective(Profile(("values",), str(values.data.dtype)))
+        low, high = _ends(self, values.data.dtype, dtype)
         data = values.data.astype(dtype, copy=False)
         if low is None and high is None:
             return Block(data, values.valid)
-        with np.errstate(all="ignore"):
-            ends = [None if one is None else np.array(one).astype(dtype) for one in (low, high)]
-            result: Array = np.clip(data, ends[0], ends[1])
+        result: Array = np.clip(data, low, high)
         return result
 
     def _effective(self, source: Profile) -> tuple[int | float | None, int | float | None]:
@@ -69,3 +68,13 @@ class Clip(Op):
         low = None if self.low is None or self.low <= least else self.low
         high = None if self.high is None or self.high >= most else self.high
         return low, high
+
+
+@lru_cache(maxsize=256)
+def _ends(clip: Clip, source: np.dtype[Any], dtype: np.dtype[Any]) -> tuple[Array | None, Array | None]:
+    """The limits that matter, in the dtype of the result."""
+    low, high = clip._effective(Profile(("values",), source.name))
+    return (
+        None if low is None else np.array(low).astype(dtype),
+        None if high is None else np.array(high).astype(dtype),
+    )

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from geoloom.block import Block
+from geoloom.block import Block, everywhere
 from geoloom.errors import BandError
 from geoloom.grid import Grid
 from geoloom.op import Image, Images, Op, Profile, image, images, op
@@ -52,7 +52,7 @@ class CombineFirst(Op):
         """Add what is missing, image by image, until nothing is."""
         found = _as(dtype, values)
         for below in others:
-            if found.valid.all():
+            if everywhere(found.valid):
                 break
             found = _combined(found, _as(dtype, below))
         bands = max(one.bands for one in (values, *others))

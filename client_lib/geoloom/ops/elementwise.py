@@ -65,13 +65,12 @@ class Binary(Op):
 
 
 def applied(function: Callable[..., Array], dtype: np.dtype[Any], *blocks: Block) -> Array:
-    """A numpy function of blocks, computed in a dtype; what is not finite in it raises no warning.
+    """A numpy function of blocks, computed in a dtype.
 
     Numbers are cast beforehand: beside one of another dtype numpy would copy whole arrays.
     """
-    with np.errstate(all="ignore"):
-        arrays = (one.data.astype(dtype) if one.data.size == 1 else one.data for one in blocks)
-        return function(*arrays, dtype=dtype, casting="unsafe")
+    arrays = (one.data.astype(dtype) if one.data.size == 1 else one.data for one in blocks)
+    return function(*arrays, dtype=dtype, casting="unsafe")
 
 
 def common_unit(*profiles: Profile) -> str | None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 from geoloom.block import Array, Block
 from geoloom.grid import Grid
+from geoloom.loops import array, compiled, number
 from geoloom.op import Look, Output, Profile, op, param
 from geoloom.ops.terrain import Terrain
 
@@ -33,16 +35,27 @@ class Hillshade(Terrain):
         """Cosine between the light and the surface's normal, without trigonometry per pixel."""
         east, south = self.gradient(elevation, grid)
         azimuth, altitude = math.radians(self.azimuth), math.radians(self.altitude)
-        with np.errstate(all="ignore"):
-            lit = east * (-254 * math.cos(altitude) * math.sin(azimuth))
-            lit += south * (254 * math.cos(altitude) * math.cos(azimuth))
-            lit += 254 * math.sin(altitude)
-            east *= east
-            south *= south
-            east += south
-            east += 1
-            np.sqrt(east, out=east)
-            lit /= east
-            lit += 1.5
-        shade: Array = np.clip(lit, 1, 255).astype(np.uint8)
+        single = east.dtype.type
+        weights = (
+            single(-254 * math.cos(altitude) * math.sin(azimuth)),
+            single(254 * math.cos(altitude) * math.cos(azimuth)),
+            single(254 * math.sin(altitude)),
+        )
+        shade = np.empty(grid.shape, np.uint8)
+        compiled(_loop, east.dtype.name, lambda: _types(east.dtype.name))(east, south, *weights, shade)
         return shade
+
+
+def _types(dtype: str) -> tuple[Any, ...]:
+    weight = number(dtype)
+    return array(dtype, 2), array(dtype, 2), weight, weight, weight, array("uint8", 2, written=True)
+
+
+def _loop(east: Any, south: Any, to_east: Any, to_south: Any, up: Any, shade: Any) -> None:
+    kind = east.dtype.type
+    rows, cols = shade.shape
+    for row in range(rows):
+        for col in range(cols):
+            x, y = east[row, col], south[row, col]
+            lit = (x * to_east + y * to_south + up) / np.sqrt(x * x + y * y + kind(1)) + kind(1.5)
+            shade[row, col] = np.uint8(np.int32(min(max(lit, kind(1)), kind(255))))

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from geoloom.block import Block, cleared
+from geoloom.block import Block, cleared, joint
 from geoloom.errors import BandError
 from geoloom.grid import Grid
 from geoloom.op import Image, Op, Profile, image, op
@@ -37,7 +37,7 @@ class Mask(Op):
     def kernel(self, values: Block, condition: Block, grid: Grid) -> Block:
         """Take validity from both."""
         keep = condition.data if condition.data.dtype == np.bool_ else condition.data != 0
-        keep = values.valid & condition.valid & keep
+        keep = joint(values.valid, condition.valid, keep)
         if keep.all():
             return Block(values.data, keep)
         return Block(cleared(values.data, keep), keep)

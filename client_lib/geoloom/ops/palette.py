@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from geoloom.block import Block
+from geoloom.block import Block, joint
 from geoloom.colour import LEVELS, parse
 from geoloom.errors import ParameterError
 from geoloom.grid import Grid
@@ -77,4 +77,4 @@ class Palette(Op):
         """The place of each value among the classes."""
         keys = tuple(value for value, _, _ in self.classes)
         data, found = exchanged(values.data, keys, tuple(range(len(keys))), np.dtype(np.uint8))
-        return Block.of(data, values.valid & found)
+        return Block.of(data, joint(values.valid, found))

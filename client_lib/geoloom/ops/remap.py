@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from geoloom.block import Array, Block, Mask
+from geoloom.block import Array, Block, Mask, joint
 from geoloom.errors import ParameterError
 from geoloom.grid import Grid
 from geoloom.op import Image, Number, Op, Profile, image, op, param
@@ -129,7 +129,7 @@ class Remap(Op):
         old, new = zip(*self.pairs, strict=True)
         data, found = exchanged(values.data, old, new, self._dtype())
         if self.default is None:
-            return Block.of(data, values.valid & found)
+            return Block.of(data, joint(values.valid, found))
         data[~found] = self.default
         return Block.of(data, values.valid)
 

@@ -19,11 +19,10 @@ class Slope(Terrain):
     def kernel(self, elevation: Block, grid: Grid) -> Array:
         """Angle of the gradient."""
         east, south = self.gradient(elevation, grid)
-        with np.errstate(all="ignore"):
-            east *= east
-            south *= south
-            east += south
-            np.sqrt(east, out=east)
-            np.arctan(east, out=east)
-            east *= 180 / np.pi
+        east *= east
+        south *= south
+        east += south
+        np.sqrt(east, out=east)
+        np.arctan(east, out=east)
+        east *= 180 / np.pi
         return east.astype(np.float32, copy=False)

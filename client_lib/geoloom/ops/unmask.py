@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from geoloom.block import Block
+from geoloom.block import Block, everywhere
 from geoloom.grid import Grid
 from geoloom.op import Image, Number, Op, Profile, image, op, param
 from geoloom.profile import common_dtype
@@ -37,8 +37,7 @@ class Unmask(Op):
     def kernel(self, values: Block, grid: Grid, dtype: np.dtype[Any]) -> Block:
         """Fill."""
         data = values.data.astype(dtype, copy=False)
-        valid = np.ones((1, *values.valid.shape[1:]), np.bool_)
-        if values.valid.all():
+        valid = np.broadcast_to(np.True_, (1, *values.valid.shape[1:]))
+        if everywhere(values.valid):
             return Block(data, valid)
-        with np.errstate(all="ignore"):
-            return Block.of(np.where(values.valid, data, np.array(self.value).astype(dtype)), valid)
+        return Block.of(np.where(values.valid, data, np.array(self.value).astype(dtype)), valid)

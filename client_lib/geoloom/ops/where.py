@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from geoloom.block import Block, cleared
+from geoloom.block import Block, cleared, everywhere, joint
 from geoloom.grid import Grid
 from geoloom.op import Image, Op, Profile, image, op
 from geoloom.ops.elementwise import common_unit
@@ -42,11 +42,12 @@ class Where(Op):
     ) -> Block:
         """Choose data and validity alike."""
         yes = condition.data if condition.data.dtype == np.bool_ else condition.data != 0
-        with np.errstate(all="ignore"):
-            first = chosen.data.astype(dtype, copy=False)
-            second = other.data.astype(dtype, copy=False)
+        first = chosen.data.astype(dtype, copy=False)
+        second = other.data.astype(dtype, copy=False)
         no = ~yes
-        valid = condition.valid & ((yes & chosen.valid) | (no & other.valid))
+        valid = condition.valid
+        if not (everywhere(chosen.valid) and everywhere(other.valid)):
+            valid = joint(valid, (yes & chosen.valid) | (no & other.valid))
         # Cutting both out and joining their bits takes half the time of numpy.where.
         bits = f"u{dtype.itemsize}"
         joined = cleared(first, yes).view(bits) | cleared(second, no).view(bits)
