@@ -1,4 +1,4 @@
-"""Counters of all workers in one piece of shared memory, shown in Prometheus' text format.
+"""What all workers counted and how they are, in one piece of shared memory, in Prometheus' text format.
 
 Each worker writes its own row of an anonymous map made before the fork, and whichever worker is
 asked adds the rows: no files, no extra process.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import bisect
 import mmap
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -18,19 +18,52 @@ from prometheus_client.registry import Collector
 ROUTES = ("tiles", "chains", "blobs", "legend", "tilejson", "basemap", "values", "events", "health", "other")
 STATUSES = ("2xx", "3xx", "4xx", "5xx")
 ORIGINS = ("memory", "redis", "computed")
-STAGES = ("read", "compute", "encode")
+STAGES = ("queue", "plan", "read", "compute", "encode", "cache", "hop")
+CACHES = ("blocks", "nodes", "tiles")
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Upper ends of the classes of a request's time."""
+STAGE_SECONDS = (0.0001, 0.00025, 0.0005, *SECONDS)
+"""Of a stage's time: most are short."""
 
+CACHE_COUNTS = {
+    "hits": "Things asked for that were there.",
+    "misses": "Things asked for that were not.",
+    "evictions": "Things let go for want of room.",
+}
+CACHE_STATES = {"entries": "Things kept.", "bytes": "Bytes they take."}
+STATES = {
+    "waiting": "Requests that wait for computation.",
+    "open_sources": "Source files open.",
+    "memory_limit_bytes": "Memory the workers may take.",
+    "memory_kept_bytes": "Of it taken by all caches.",
+    "resident_bytes": "Memory the workers take; pages they share count for each.",
+}
+"""What a worker is like now."""
+SUMS = {
+    "refused": "Requests refused for want of room.",
+    "faults": "Defects, each logged with an incident.",
+    "gc_collections": "Runs of Python's garbage collector.",
+    "gc_seconds": "Time they took.",
+}
+
+_GAUGES = (
+    *STATES,
+    *(f"{what} {cache}" for what in (*CACHE_STATES, *CACHE_COUNTS) for cache in CACHES),
+)
 _NAMES = (
     *(f"requests {route} {status}" for route in ROUTES for status in STATUSES),
-    *(f"seconds {route} {limit}" for route in ("tiles",) for limit in (*SECONDS, "+Inf", "sum")),
+    *(f"seconds tiles {limit}" for limit in (*SECONDS, "+Inf", "sum")),
     *(f"tiles {origin}" for origin in ORIGINS),
-    *(f"stage {stage}" for stage in STAGES),
-    "refused",
-    "faults",
-    "waiting",
+    *(f"stage {stage} {limit}" for stage in STAGES for limit in (*STAGE_SECONDS, "+Inf", "sum")),
+    *SUMS,
+    *_GAUGES,
 )
 _INDEX = {name: i for i, name in enumerate(_NAMES)}
+_REQUESTS = {
+    (route, i): _INDEX[f"requests {route} {status}"]
+    for route in ROUTES
+    for i, status in enumerate(STATUSES, start=2)
+}
 
 
 class Metrics:
@@ -48,38 +81,59 @@ class Metrics:
         self._workers = workers
         self._row = 0
         self._started = time.time()
+        self._on_request: Callable[[], None] = _nothing
+        self._on_text: Callable[[], None] = _nothing
 
     def claim(self, worker: int) -> None:
         """Count in this worker's row from now on; what its predecessor counted stays."""
         self._row = worker * len(_NAMES)
-        self._values[self._row + _INDEX["waiting"]] = 0
+        for name in _GAUGES:
+            self._values[self._row + _INDEX[name]] = 0
+
+    def notify(self, on_request: Callable[[], None], on_text: Callable[[], None]) -> None:
+        """Have functions called after each request, and before this worker shows the counters."""
+        self._on_request, self._on_text = on_request, on_text
 
     def request(self, route: str, status: int, seconds: float) -> None:
         """Count an answered request."""
         name = route if route in ROUTES else "other"
-        self._add(f"requests {name} {status // 100}xx")
-        if name == "tiles":
-            place = bisect.bisect_left(SECONDS, seconds)
-            self._add(f"seconds tiles {SECONDS[place] if place < len(SECONDS) else '+Inf'}")
-            self._add("seconds tiles sum", seconds)
+        place = _REQUESTS.get((name, status // 100))
+        if place is not None:
+            self._values[self._row + place] += 1
+        if route == "tiles":
+            self._observe("seconds tiles 0.001", SECONDS, seconds)
+        self._on_request()
 
-    def tile(self, origin: str, stages: dict[str, float]) -> None:
+    def tile(self, origin: str, stages: Mapping[str, float]) -> None:
         """Count a served tile by where it came from, and the seconds of each stage."""
-        self._add(f"tiles {origin}")
+        self.add(f"tiles {origin}")
         for stage, seconds in stages.items():
-            self._add(f"stage {stage}", seconds)
+            self._observe(f"stage {stage} 0.0001", STAGE_SECONDS, seconds)
 
     def refused(self) -> None:
         """Count a request refused for want of room."""
-        self._add("refused")
+        self.add("refused")
 
     def fault(self) -> None:
         """Count a defect."""
-        self._add("faults")
+        self.add("faults")
 
     def waiting(self, jobs: int) -> None:
         """Note the length of this worker's queue."""
         self._values[self._row + _INDEX["waiting"]] = jobs
+
+    def note(self, states: Mapping[str, float]) -> None:
+        """Note what this worker is like now: names of `STATES`, or such as ``hits blocks``."""
+        for name, value in states.items():
+            place = _INDEX.get(name)
+            if place is not None:
+                self._values[self._row + place] = value
+
+    def add(self, name: str, amount: float = 1.0) -> None:
+        """Add to a counter; there need not be one of that name."""
+        place = _INDEX.get(name)
+        if place is not None:
+            self._values[self._row + place] += amount
 
     def total(self, name: str) -> float:
         """The sum over the workers of one counter."""
@@ -88,14 +142,18 @@ class Metrics:
 
     def text(self) -> bytes:
         """All counters in Prometheus' text format."""
+        self._on_text()
         registry = CollectorRegistry()
         registry.register(_Shown(self))
         return generate_latest(registry)
 
-    def _add(self, name: str, amount: float = 1.0) -> None:
-        place = _INDEX.get(name)
-        if place is not None:
-            self._values[self._row + place] += amount
+    def _observe(self, first: str, limits: tuple[float, ...], seconds: float) -> None:
+        """Count a time in its class; the classes lie after each other, and their sum last."""
+        start = _INDEX.get(first)
+        if start is not None:
+            row = self._row + start
+            self._values[row + bisect.bisect_left(limits, seconds)] += 1
+            self._values[row + len(limits) + 1] += seconds
 
     def families(self) -> Iterator[Metric]:
         """The counters as Prometheus' metric families."""
@@ -104,36 +162,45 @@ class Metrics:
             for status in STATUSES:
                 requests.add_metric([route, status], self.total(f"requests {route} {status}"))
         yield requests
-        buckets, below = [], 0.0
-        for limit in (*SECONDS, "+Inf"):
-            below += self.total(f"seconds tiles {limit}")
-            buckets.append((str(limit), below))
         latency = HistogramMetricFamily("geoloom_tile_seconds", "Time to answer a tile request.")
-        latency.add_metric([], buckets, self.total("seconds tiles sum"))
+        latency.add_metric([], *self._classes("seconds tiles", SECONDS))
         yield latency
         tiles = CounterMetricFamily("geoloom_tiles", "Tiles by where they came from.", labels=["origin"])
         for origin in ORIGINS:
             tiles.add_metric([origin], self.total(f"tiles {origin}"))
         yield tiles
-        stages = CounterMetricFamily(
-            "geoloom_stage_seconds", "Time spent on computed tiles.", labels=["stage"]
+        stages = HistogramMetricFamily(
+            "geoloom_stage_seconds", "Time of the stages of tiles not in memory.", labels=["stage"]
         )
         for stage in STAGES:
-            stages.add_metric([stage], self.total(f"stage {stage}"))
+            stages.add_metric([stage], *self._classes(f"stage {stage}", STAGE_SECONDS))
         yield stages
-        yield CounterMetricFamily(
-            "geoloom_refused", "Requests refused for want of room.", self.total("refused")
-        )
-        yield CounterMetricFamily(
-            "geoloom_faults", "Defects, each logged with an incident.", self.total("faults")
-        )
-        yield GaugeMetricFamily(
-            "geoloom_waiting", "Requests that wait for computation.", self.total("waiting")
-        )
+        for what, meaning in CACHE_COUNTS.items():
+            counter = CounterMetricFamily(f"geoloom_cache_{what}", meaning, labels=["cache"])
+            for cache in CACHES:
+                counter.add_metric([cache], self.total(f"{what} {cache}"))
+            yield counter
+        for what, meaning in CACHE_STATES.items():
+            gauge = GaugeMetricFamily(f"geoloom_cache_{what}", meaning, labels=["cache"])
+            for cache in CACHES:
+                gauge.add_metric([cache], self.total(f"{what} {cache}"))
+            yield gauge
+        for name, meaning in SUMS.items():
+            yield CounterMetricFamily(f"geoloom_{name}", meaning, self.total(name))
+        for name, meaning in STATES.items():
+            yield GaugeMetricFamily(f"geoloom_{name}", meaning, self.total(name))
         yield GaugeMetricFamily("geoloom_workers", "Worker processes.", self._workers)
         yield GaugeMetricFamily(
             "geoloom_uptime_seconds", "Time since the engine started.", time.time() - self._started
         )
+
+    def _classes(self, name: str, limits: tuple[float, ...]) -> tuple[list[tuple[str, float]], float]:
+        """The cumulated classes of a histogram, and its sum."""
+        buckets, below = [], 0.0
+        for limit in (*limits, "+Inf"):
+            below += self.total(f"{name} {limit}")
+            buckets.append((str(limit), below))
+        return buckets, self.total(f"{name} sum")
 
 
 class _Shown(Collector):
@@ -142,3 +209,7 @@ class _Shown(Collector):
 
     def collect(self) -> Iterator[Metric]:
         return self._metrics.families()
+
+
+def _nothing() -> None:
+    pass

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import tornado.web
 
 from geoloom_engine.accepting import BalancedServer
+from geoloom_engine.gauges import Gauges
 from geoloom_engine.metrics import Metrics
 from geoloom_engine.peers import Mesh
 from geoloom_engine.routes import routes
@@ -107,6 +108,7 @@ async def _serve(
     pipeline = Pipeline(settings)
     pipeline.memory.watch()
     services = Services(settings, metrics, pipeline, mesh)
+    Gauges(metrics, pipeline)
     server = BalancedServer(
         Front(services, application(services)),
         xheaders=False,

@@ -97,7 +97,8 @@ class Tiles:
         looked = time.perf_counter() - begun
         if found is not None:
             return TileAnswer(found[0], name.data, found[1], {"cache": looked})
-        return await self._asked(name, tile, session) or await self._computed(chain, name, tile, session)
+        made = await self._asked(name, tile, session) or await self._computed(chain, name, tile, session)
+        return TileAnswer(made.png, made.data, made.origin, {**made.stages, "cache": looked})
 
     async def basemap(self, tile: Tile, ratio: int) -> bytes:
         """A tile of the base map; it has no session to be told of a refusal, so it waits longer."""

@@ -115,6 +115,11 @@ class SourcePool:
             if seen is not None:
                 seen.at = float("-inf")
 
+    @property
+    def opened(self) -> int:
+        """Sources that are open."""
+        return len(self._open)
+
     def close(self) -> None:
         """Close all sources."""
         with self._lock:

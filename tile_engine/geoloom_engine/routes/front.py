@@ -163,7 +163,7 @@ class _Exchange(HTTPMessageDelegate):
             services.end()
 
     def _write(self, reply: TileReply) -> None:
-        headers = HTTPHeaders(reply.headers)
+        headers = reply.headers
         headers["Server"] = "geoloom"
         headers["X-Content-Type-Options"] = "nosniff"
         headers["Date"] = self._front.date()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from tornado.httputil import HTTPHeaders
 
 from geoloom.grid import Tile
 from geoloom_engine.tile_cache import TileName
@@ -49,7 +53,7 @@ class TileReply:
     """An answer: status 200 or 304, its own headers, and the body (empty for 304)."""
 
     status: int
-    headers: dict[str, str]
+    headers: HTTPHeaders
     body: bytes
 
 
@@ -68,7 +72,9 @@ async def reply_to(services: Services, asked: TileRequest) -> TileReply:
     data = await services.chains.version(chain, asked.data)
     name = TileName(asked.key, data, tile.z, tile.x, tile.y, ratio)
     etag = name.etag
-    headers = {"Cache-Control": KEPT if asked.data == data else ASKED_AGAIN, "Etag": etag}
+    headers = HTTPHeaders()
+    headers["Cache-Control"] = KEPT if asked.data == data else ASKED_AGAIN
+    headers["Etag"] = etag
     if asked.known is not None and is_known(etag, asked.known):
         return TileReply(304, headers, b"")
     headers["Content-Type"] = "image/png"
@@ -77,15 +83,27 @@ async def reply_to(services: Services, asked: TileRequest) -> TileReply:
         services.metrics.tile("memory", {})
         headers["Server-Timing"] = "cache;desc=memory"
         return TileReply(200, headers, remembered)
+    begun = time.perf_counter()
     answer = await services.tiles.get(chain, name, tile, asked.session)
+    stages = answer.stages
+    if "encode" in stages:
+        # What is left was spent in the queue, here or at the worker that computed the tile.
+        left = time.perf_counter() - begun - sum(stages.values())
+        stages = {"queue": max(left, 0.0), **stages}
     if answer.data != data:
         # The file changed on the way: these are the pixels of the version to come.
         del headers["Etag"]
         headers["Cache-Control"] = ASKED_AGAIN
-    services.metrics.tile(answer.origin, answer.stages)
-    timing = "".join(f"{stage};dur={seconds * 1000:.2f}, " for stage, seconds in answer.stages.items())
-    headers["Server-Timing"] = f"{timing}cache;desc={answer.origin}"
+    services.metrics.tile(answer.origin, stages)
+    headers["Server-Timing"] = server_timing(answer.origin, stages)
     return TileReply(200, headers, answer.png)
+
+
+def server_timing(origin: str, stages: Mapping[str, float]) -> str:
+    """The header `Server-Timing`: milliseconds of each stage, and where the tile came from."""
+    timing = [f"{stage};dur={seconds * 1000:.2f}" for stage, seconds in stages.items() if stage != "cache"]
+    looked = f";dur={stages['cache'] * 1000:.2f}" if "cache" in stages else ""
+    return ", ".join([*timing, f"cache;desc={origin}{looked}"])
 
 
 def is_known(etag: str, known: str) -> bool:

@@ -1,0 +1,69 @@
+"""How this worker is: its caches, memory and open sources, noted now and then for `/metrics`."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from geoloom_engine.machine import resident
+from geoloom_engine.metrics import CACHE_COUNTS, CACHE_STATES, Metrics
+
+if TYPE_CHECKING:
+    from geoloom_engine.pipeline import Pipeline
+
+PERIOD = 1.0
+"""Seconds between two notes, while requests come."""
+
+
+class Gauges:
+    """Notes the state of this process in its row of the counters; used from one event loop.
+
+    A note is due a second after the first request since the last one. So the last note tells what
+    is so after the last request, and a worker that is asked nothing is not woken.
+    """
+
+    def __init__(self, metrics: Metrics, pipeline: Pipeline) -> None:
+        self._metrics = metrics
+        self._pipeline = pipeline
+        self._loop = asyncio.get_running_loop()
+        self._due = False
+        self._collecting = 0.0
+        metrics.notify(self._later, self.note)
+        gc.callbacks.append(self._collected)
+
+    def note(self) -> None:
+        """Note the state now."""
+        self._due = False
+        self._metrics.note(dict(self._states()))
+
+    def close(self) -> None:
+        """Note nothing more."""
+        gc.callbacks.remove(self._collected)
+
+    def _later(self) -> None:
+        if not self._due:
+            self._due = True
+            self._loop.call_later(PERIOD, self.note)
+
+    def _states(self) -> Iterator[tuple[str, float]]:
+        pipeline = self._pipeline
+        for cache, state in pipeline.budget.states().items():
+            for what in (*CACHE_STATES, *CACHE_COUNTS):
+                yield f"{what} {cache}", getattr(state, what)
+        yield "open_sources", pipeline.pool.opened
+        yield "memory_limit_bytes", pipeline.memory.limit
+        yield "memory_kept_bytes", pipeline.budget.bytes
+        taken = resident()
+        if taken is not None:
+            yield "resident_bytes", taken
+
+    def _collected(self, phase: str, info: dict[str, Any]) -> None:
+        """Python's hook before and after a garbage collection, in whichever thread that runs."""
+        if phase == "start":
+            self._collecting = time.perf_counter()
+        elif self._collecting:
+            self._metrics.add("gc_collections")
+            self._metrics.add("gc_seconds", time.perf_counter() - self._collecting)
