@@ -110,3 +110,13 @@ def test_nothing_stays_open(root: Path) -> None:
     pool.close()
     gc.collect()
     assert len(list(Path("/proc/self/fd").iterdir())) < before
+
+
+def test_the_numbers_of_open_files(tmp_path: Path) -> None:
+    for name in ("a.tif", "a.tif.ovr"):
+        (tmp_path / name).write_bytes(b"II*\0")
+    access = Access((str(tmp_path),))
+    files = HeldFiles(access.resolve(str(tmp_path / "a.tif")), access)
+    assert os.path.sameopenfile(files.number() or -1, os.open(tmp_path / "a.tif", os.O_RDONLY))
+    assert files.number(".ovr") is not None
+    assert files.number(".msk") is None

@@ -20,9 +20,10 @@ from geoloom.block import Array, Mask
 from geoloom.errors import SourceChanged, SourceRefused, SourceUnreadable
 from geoloom_engine.cache import BlockCache, Decoded
 from geoloom_engine.readers.access import Access, Place
-from geoloom_engine.readers.describe import Layout, describe
+from geoloom_engine.readers.describe import describe
 from geoloom_engine.readers.fingerprint import fingerprint
 from geoloom_engine.readers.held import HeldFiles
+from geoloom_engine.readers.layout import Layout
 from geoloom_engine.readers.source import SourceInfo, Window
 
 gdal.UseExceptions()
@@ -96,6 +97,8 @@ class GeoTiff:
         try:
             with gdal.quiet_errors():
                 self.info, self._layout = describe(handle, place, print_)
+                beside = self._files.number(".ovr") is not None
+                self._stored = self._layout.stored(handle, self._files.number(), beside, self.info)
         except RuntimeError as error:
             raise _damaged(place, error) from None
         self._check_unchanged()
@@ -172,7 +175,7 @@ class GeoTiff:
                 for (by, bx), bands in missing.items():
                     x, y = bx * width, by * height
                     part = Window(x, y, min(width, full_width - x), min(height, full_height - y))
-                    blocks = self._layout.decode(handle, level, tuple(bands), part)
+                    blocks = self._layout.decode(handle, level, tuple(bands), part, self._stored[level])
                     for band, block in zip(bands, blocks, strict=True):
                         decoded[self._print, level, band, by, bx] = block
             except RuntimeError as error:

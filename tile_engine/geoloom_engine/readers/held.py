@@ -51,6 +51,10 @@ class HeldFiles:
         for ending in () if place.remote else ("", *SIDECARS):
             self._hold(ending, access)
 
+    def number(self, ending: str = "") -> int | None:
+        """The system's number of the open source, or of the file beside it; None if it is not held."""
+        return self._files.get(ending)
+
     @contextlib.contextmanager
     def names(self) -> Iterator[tuple[str, list[str]]]:
         """What GDAL opens, and the names beside it that it may look at; good inside the block."""

@@ -1,0 +1,148 @@
+"""Tiles inflated past GDAL are GDAL's tiles; what is not simple is left to it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from osgeo import gdal
+
+from geoloom.errors import SourceUnreadable
+from geoloom_engine.readers import Source, SourcePool, Window
+from geoloom_engine.readers.inflate import StoredTiles, stored_tiles
+
+RNG = np.random.default_rng(8)
+BASE = ("TILED=YES", "BLOCKXSIZE=128", "BLOCKYSIZE=64", "COMPRESS=DEFLATE")
+ROWS, COLS = 200, 300
+
+
+def noise(dtype: str, bands: int = 1) -> np.ndarray:
+    kind = np.dtype(dtype)
+    if kind.kind == "f":
+        return RNG.normal(size=(bands, ROWS, COLS)).astype(dtype)
+    limits = np.iinfo(kind)
+    return RNG.integers(limits.min, limits.max, (bands, ROWS, COLS), dtype, endpoint=True)
+
+
+@pytest.fixture
+def opened() -> Iterator[Callable[..., StoredTiles | None]]:
+    numbers: list[int] = []
+
+    def open_(path: Path, level: int = 0, **other: Any) -> StoredTiles | None:
+        dataset = gdal.Open(str(path))
+        band = dataset.GetRasterBand(1)
+        band = band if level == 0 else band.GetOverview(level - 1)
+        dtype = gdal.GetDataTypeName(band.DataType).lower().replace("byte", "uint8")
+        wanted = {
+            "offset": int(band.GetMetadataItem("IFD_OFFSET", "TIFF")),
+            "size": (band.XSize, band.YSize),
+            "bands": dataset.RasterCount,
+            "dtype": np.dtype(dtype),
+        }
+        numbers.append(os.open(path, os.O_RDONLY))
+        return stored_tiles(numbers[-1], **(wanted | other))
+
+    yield open_
+    for number in numbers:
+        os.close(number)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "options"),
+    [(dtype, ()) for dtype in ("uint8", "int8", "int16", "float32", "float64")]
+    + [(dtype, ("PREDICTOR=2",)) for dtype in ("uint8", "uint16", "int16", "uint32", "int64")]
+    + [("uint16", ("PREDICTOR=2", "BIGTIFF=YES"))],
+)
+def test_pixels_are_those_written(
+    tmp_path: Path, make_raster: Any, opened: Any, dtype: str, options: tuple[str, ...]
+) -> None:
+    data = noise(dtype)
+    tiles = opened(make_raster(tmp_path / "a.tif", data, options=BASE + options))
+    assert tiles is not None
+    for x, y, width, height in ((0, 0, 128, 64), (0, 0, COLS, ROWS), (256, 192, 44, 8), (100, 50, 90, 77)):
+        found = tiles.read(0, Window(x, y, width, height))
+        assert found.dtype == dtype
+        assert np.array_equal(found, data[0, y : y + height, x : x + width])
+
+
+def test_bands_stored_one_after_the_other(tmp_path: Path, make_raster: Any, opened: Any) -> None:
+    data = noise("uint16", 3)
+    tiles = opened(make_raster(tmp_path / "a.tif", data, options=(*BASE, "INTERLEAVE=BAND", "PREDICTOR=2")))
+    for band in range(3):
+        assert np.array_equal(tiles.read(band, Window(10, 20, 200, 100)), data[band, 20:120, 10:210])
+
+
+def test_overviews_too(tmp_path: Path, make_raster: Any, opened: Any) -> None:
+    path = make_raster(tmp_path / "a.tif", noise("uint16"), options=(*BASE, "PREDICTOR=2"), overviews=(2,))
+    dataset = gdal.Open(str(path))
+    expected = dataset.GetRasterBand(1).GetOverview(0).ReadAsArray()
+    assert np.array_equal(opened(path, 1).read(0, Window(0, 0, 150, 100)), expected)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("COMPRESS=DEFLATE",),
+        (*BASE[:3], "COMPRESS=LZW"),
+        BASE[:3],
+        (*BASE, "ENDIANNESS=BIG"),
+        (*BASE, "NBITS=12"),
+    ],
+    ids=["strips", "LZW", "plain", "big-endian", "12 bits"],
+)
+def test_what_is_not_simple_is_left_to_gdal(
+    tmp_path: Path, make_raster: Any, opened: Any, options: tuple[str, ...]
+) -> None:
+    assert opened(make_raster(tmp_path / "a.tif", noise("uint16") >> 4, options=options)) is None
+
+
+def test_other_things_left_to_gdal(tmp_path: Path, make_raster: Any, opened: Any) -> None:
+    floats = make_raster(tmp_path / "a.tif", noise("float32"), options=(*BASE, "PREDICTOR=3"))
+    assert opened(floats) is None
+    mixed = make_raster(tmp_path / "b.tif", noise("uint8", 3), options=(*BASE, "INTERLEAVE=PIXEL"))
+    assert opened(mixed) is None
+    good = make_raster(tmp_path / "c.tif", noise("uint8"), options=BASE)
+    for wrong in ({"size": (COLS, ROWS + 1)}, {"bands": 2}, {"dtype": np.dtype("int8")}, {"offset": 10**9}):
+        assert opened(good, **wrong) is None
+    assert opened(good, offset=3) is None
+
+
+def test_tiles_that_are_not_there_are_left_to_gdal(tmp_path: Path, make_raster: Any, opened: Any) -> None:
+    data = noise("uint8")
+    data[:, :64, :128] = 0
+    path = make_raster(tmp_path / "a.tif", data, options=(*BASE, "SPARSE_OK=TRUE"))
+    tiles = opened(path)
+    assert tiles.read(0, Window(0, 0, 128, 64)) is None
+    assert tiles.read(0, Window(128, 0, 128, 64)) is not None
+
+
+@pytest.fixture
+def damaged(tmp_path: Path, make_raster: Any, opened: Any) -> Path:
+    """A file whose second tile is garbage."""
+    path: Path = make_raster(tmp_path / "a.tif", noise("uint16"), options=(*BASE, "PREDICTOR=2"))
+    tiles = opened(path)
+    with path.open("r+b") as file:
+        file.seek(int(tiles.offsets[1]))
+        file.write(b"\xff" * int(tiles.counts[1]))
+    return path
+
+
+def test_damage_is_gdals_to_judge(damaged: Path, opened: Any, pool: SourcePool) -> None:
+    tiles = opened(damaged)
+    assert tiles.read(0, Window(0, 0, 128, 64)) is not None
+    assert tiles.read(0, Window(128, 0, 128, 64)) is None
+    with pytest.raises(SourceUnreadable):
+        pool.open(str(damaged)).read(0, (0,), Window(0, 0, COLS, ROWS))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16"])
+def test_sources_read_past_gdal_know_their_nodata(raster: Callable[..., Source], dtype: str) -> None:
+    data = noise(dtype) % 7
+    source = raster(data, nodata=3, options=(*BASE, "PREDICTOR=2"))
+    found, valid = source.read(0, (0,), Window(0, 0, COLS, ROWS))
+    assert np.array_equal(valid, data != 3)
+    assert np.array_equal(found, np.where(data != 3, data, 0))

@@ -1,0 +1,200 @@
+"""Tiles of a TIFF inflated without GDAL, where that is simple: DEFLATE, one band a tile.
+
+GDAL inflates with zlib, which takes three times as long as ISA-L does, and copies the pixels twice
+(a block of 512 × 512 16-bit pixels: 4.2 ms against 1.5). What is not simple is left to GDAL, and so
+is whatever cannot be inflated, so that it alone decides what is damaged.
+
+Tags: TIFF 6.0, https://www.itu.int/itudoc/itu-t/com16/tiff-fx/docs/tiff6.pdf; BigTIFF:
+https://www.awaresystems.be/imaging/tiff/bigtiff.html.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from isal import igzip_lib
+from numba import types
+
+from geoloom.block import Array
+from geoloom_engine.compiling import compiled
+from geoloom_engine.readers.source import Window
+
+_BITS, _COMPRESSION, _FILL_ORDER, _SAMPLES, _PLANAR = 258, 259, 266, 277, 284
+_PREDICTOR, _TILE_WIDTH, _TILE_HEIGHT, _OFFSETS, _COUNTS, _FORMAT = 317, 322, 323, 324, 325, 339
+_WIDTH, _HEIGHT = 256, 257
+_DEFLATE = (8, 32946)
+_NO_DEFLATE: Any = igzip_lib.IsalError
+_KINDS = {1: "u", 2: "i", 3: "f"}
+_SIZES = {1: "B", 3: "H", 4: "I", 16: "Q"}
+"""Struct codes of the tags' types that hold whole numbers."""
+
+_MAX_TAGS = 1000
+_MAX_TILES = 1 << 24
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTiles:
+    """The tiles of one level of a file.
+
+    Parameters
+    ----------
+    file
+        Number of the open file.
+    dtype
+        Of all bands.
+    width, height
+        Of a tile.
+    across, plane
+        Tiles in a row, and in all of a band.
+    predictor
+        1 for none, 2 for differences along rows.
+    offsets, counts
+        Where each tile lies in the file, and its bytes.
+    """
+
+    file: int
+    dtype: np.dtype[Any]
+    width: int
+    height: int
+    across: int
+    plane: int
+    predictor: int
+    offsets: npt.NDArray[np.uint64]
+    counts: npt.NDArray[np.uint64]
+
+    def read(self, band: int, part: Window) -> Array | None:
+        """Pixels (rows, cols) of a rectangle of a band, counted from 0; None if GDAL has to read them."""
+        data = np.empty((part.height, part.width), self.dtype)
+        for row in range(part.y // self.height, (part.y + part.height - 1) // self.height + 1):
+            for col in range(part.x // self.width, (part.x + part.width - 1) // self.width + 1):
+                tile = self._inflated(band * self.plane + row * self.across + col)
+                if tile is None:
+                    return None
+                y, x = row * self.height - part.y, col * self.width - part.x
+                top, left = max(y, 0), max(x, 0)
+                into = data[top : y + self.height, left : x + self.width]
+                self._store(tile, top - y, left - x, into)
+        return data
+
+    def _inflated(self, index: int) -> Array | None:
+        count = int(self.counts[index])
+        size = self.width * self.height * self.dtype.itemsize
+        # DEFLATE makes nothing larger by more than a few bytes in each 16 kB.
+        if not 0 < count <= size + (size >> 8) + 1024:
+            return None
+        try:
+            stored = os.pread(self.file, count, int(self.offsets[index]))
+            whole = igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_ZLIB).decompress(stored, size)
+        except (OSError, _NO_DEFLATE):
+            return None
+        if len(whole) != size:
+            return None
+        bits = np.dtype(f"u{self.dtype.itemsize}")
+        tile: Array = np.frombuffer(whole, bits).reshape(self.height, self.width)
+        return tile
+
+    def _store(self, tile: Array, top: int, left: int, into: Array) -> None:
+        if self.predictor == 1:
+            into[:] = tile[top : top + into.shape[0], left : left + into.shape[1]].view(self.dtype)
+            return
+        kind: Any = types
+        name = tile.dtype.name
+        element = getattr(types, name)
+
+        def arguments() -> tuple[Any, ...]:
+            arrays = kind.Array(element, 2, "C", readonly=True), kind.Array(element, 2, "A")
+            return (arrays[0], types.int64, types.int64, arrays[1])
+
+        compiled(_summed, name, arguments)(tile, top, left, into.view(tile.dtype))
+
+
+def _summed(tile: Any, top: int, left: int, into: Any) -> None:
+    """Pixels from differences along rows, from a row and column of the tile on."""
+    rows, cols = into.shape
+    for r in range(rows):
+        value = tile[top + r, 0]
+        for c in range(1, left + 1):
+            value += tile[top + r, c]
+        into[r, 0] = value
+        for c in range(1, cols):
+            value += tile[top + r, left + c]
+            into[r, c] = value
+
+
+def stored_tiles(
+    file: int, offset: int, size: tuple[int, int], bands: int, dtype: np.dtype[Any]
+) -> StoredTiles | None:
+    """The tiles that a directory of a file describes; None if they are not simple.
+
+    Parameters
+    ----------
+    file
+        Number of the open file.
+    offset
+        Where the directory lies in it.
+    size
+        (width, height) that it should have.
+    bands, dtype
+        What it should hold.
+    """
+    try:
+        tags = _tags(file, offset)
+        width, height = _one(tags, _TILE_WIDTH), _one(tags, _TILE_HEIGHT)
+        across, down = -(-size[0] // width), -(-size[1] // height)
+        simple = (
+            (_one(tags, _WIDTH), _one(tags, _HEIGHT)) == size
+            and _one(tags, _COMPRESSION) in _DEFLATE
+            and _one(tags, _FILL_ORDER, 1) == 1
+            and _one(tags, _SAMPLES, 1) == bands
+            and (bands == 1 or _one(tags, _PLANAR, 1) == 2)
+            and set(tags[_BITS]) == {8 * dtype.itemsize}
+            and {_KINDS.get(value) for value in tags.get(_FORMAT, (1,))} == {dtype.kind}
+            and _one(tags, _PREDICTOR, 1) in ((1,) if dtype.kind == "f" else (1, 2))
+            and len(tags[_OFFSETS]) == len(tags[_COUNTS]) == across * down * bands
+        )
+    except (OSError, struct.error, KeyError, ValueError, ZeroDivisionError):
+        return None
+    if not simple:
+        return None
+    offsets, counts = (np.array(tags[tag], np.uint64) for tag in (_OFFSETS, _COUNTS))
+    predictor = _one(tags, _PREDICTOR, 1)
+    return StoredTiles(file, dtype, width, height, across, across * down, predictor, offsets, counts)
+
+
+def _one(tags: dict[int, tuple[int, ...]], tag: int, default: int | None = None) -> int:
+    """A tag's only value."""
+    if default is not None and tag not in tags:
+        return default
+    (value,) = set(tags[tag])
+    return value
+
+
+def _tags(file: int, offset: int) -> dict[int, tuple[int, ...]]:
+    """The whole numbers of a directory, by tag; of a file in this machine's byte order."""
+    magic = os.pread(file, 4, 0)
+    if sys.byteorder != "little" or magic not in (b"II*\0", b"II+\0"):
+        raise ValueError("not a TIFF in this machine's byte order")
+    big = magic == b"II+\0"
+    head, entry, inline = ("<Q", "<HHQ8s", 8) if big else ("<H", "<HHI4s", 4)
+    (count,) = struct.unpack(head, os.pread(file, struct.calcsize(head), offset))
+    if count > _MAX_TAGS:
+        raise ValueError("too many tags")
+    raw = os.pread(file, count * struct.calcsize(entry), offset + struct.calcsize(head))
+    found = {}
+    for tag, kind, number, value in struct.iter_unpack(entry, raw):
+        code = _SIZES.get(kind)
+        if code is None or number > _MAX_TILES:
+            continue
+        form = f"<{number}{code}"
+        size = struct.calcsize(form)
+        if size > inline:
+            (place,) = struct.unpack("<Q" if big else "<I", value)
+            value = os.pread(file, size, place)
+        found[tag] = struct.unpack(form, value[:size])
+    return found
