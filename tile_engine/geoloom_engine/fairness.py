@@ -22,6 +22,9 @@ from geoloom.grid import Tile
 GRAIN = 0.002
 """Seconds that an answer counts at least, and that one of unknown cost is expected to take."""
 
+MOST_UNKNOWN = 0.25
+"""Seconds that the first answer of a layer counts at most: it may have waited for a compiler."""
+
 QUICK = 0.1
 """Seconds up to which an answer may overtake a long computation."""
 
@@ -161,12 +164,18 @@ class Turns:
         return min((queue[0] for queue in session.waiting.values()), key=lambda turn: turn.queued)
 
     def charge(self, turn: Turn, seconds: float) -> None:
-        """Note what it took."""
-        counted = max(seconds, GRAIN)
-        self.typical += (counted - self.typical) / 8
+        """Note what it took.
+
+        A session is charged what an answer of the layer usually takes. Were it what this one took,
+        a single delay (code compiled, the processor given away) would make its session wait until
+        all others had caught up.
+        """
+        took = max(seconds, GRAIN)
+        self.typical += (took - self.typical) / 8
+        known = self._costs.pop(turn.layer, None)
+        counted = min(took, MOST_UNKNOWN) if known is None else known
         if turn.layer:
-            last = self._costs.pop(turn.layer, counted)
-            self._costs[turn.layer] = (last + counted) / 2
+            self._costs[turn.layer] = counted + (took - counted) / 4
             if len(self._costs) > REMEMBERED:
                 self._costs.popitem(last=False)
         session = self._session(turn.session)
