@@ -102,7 +102,10 @@ class Settings:
         "Redis or Valkey with chains, blobs and events: redis://, rediss:// or unix://.",
     )
     tile_redis_url: str | None = setting(
-        None, text, "Server of the tile cache, by default that of the chains; empty for no such cache."
+        None,
+        text,
+        "Server of the tile cache, by default that of the chains; empty for no such cache. With chains it "
+        "wants `maxmemory-policy volatile-lfu` and `lfu-decay-time 1440`, alone `allkeys-lru`.",
     )
     token: str = setting("", text, "Session secret; clients send it as 'Authorization: Bearer …'.")
     signing_key: str = setting(
@@ -127,18 +130,20 @@ class Settings:
     memory: int | None = setting(
         "auto",
         size_or_auto,
-        "Memory one process may take in all. auto: 60 % of a container's memory, or 25 % of the machine's, "
-        "divided by the processes. What is left beside programs and work keeps blocks, nodes and tiles; what "
-        "was not used longest goes first.",
+        "Memory one process may take in all, of which programs take 240 MB. auto: 60 % of a container's "
+        "memory, or 25 % of the machine's, divided by the processes, and 384MB at least. What is left keeps "
+        "blocks, nodes and tiles; what was not used for longest goes first.",
     )
     block_cache: int | None = setting(
-        "auto", size_or_auto, "Most of it for decoded source blocks; auto: all of it, 0: none."
+        "auto", size_or_auto, "Most of that for decoded source blocks; auto: as much as there is, 0: none."
     )
     node_cache: int | None = setting(
-        "auto", size_or_auto, "Most of it for the results of a chain's nodes; auto: all of it, 0: none."
+        "auto",
+        size_or_auto,
+        "Most of that for results of a chain's nodes; auto: as much as there is, 0: none.",
     )
     tile_cache: int | None = setting(
-        "auto", size_or_auto, "Most of it for encoded tiles; auto: all of it, 0: none."
+        "auto", size_or_auto, "Most of that for encoded tiles; auto: as much as there is, 0: none."
     )
     gdal_cache: int = setting("32MB", size, "GDAL's own block cache, per process.")
     open_sources: int = setting("256", whole(1, 65536), "Source files kept open, per process.")
