@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from geoloom_engine import machine as module
 from geoloom_engine.machine import LEAST_PER_WORKER, Machine, resident
 
 GB = 1 << 30
@@ -25,11 +26,11 @@ class Tree:
     def member(self, *lines: str) -> None:
         (self.proc / "self/cgroup").write_text("".join(f"{line}\n" for line in lines))
 
-    def group(self, path: str, **files: object) -> None:
+    def group(self, path: str, controller: str = "memory", **files: object) -> None:
         folder = self.root / path
         folder.mkdir(parents=True, exist_ok=True)
         for name, value in files.items():
-            (folder / f"memory.{name}").write_text(f"{value}\n")
+            (folder / f"{controller}.{name}").write_text(f"{value}\n")
 
     def machine(self, physical: int = 64 * GB) -> Machine:
         return Machine.here(self.proc, self.root, physical)
@@ -41,11 +42,11 @@ def tree(tmp_path: Path) -> Tree:
 
 
 def test_without_groups_it_is_the_machine(tree: Tree) -> None:
-    assert tree.machine() == Machine(64 * GB, ())
+    assert (tree.machine().memory, tree.machine().groups) == (64 * GB, ())
     tree.member("0::/user.slice/session.scope")
     tree.group("user.slice/session.scope", max="max", high="max", current=5 * GB)
     tree.group("user.slice", max="max")
-    assert tree.machine() == Machine(64 * GB, ())
+    assert (tree.machine().memory, tree.machine().groups) == (64 * GB, ())
     assert tree.machine().free() is None
 
 
@@ -90,7 +91,7 @@ def test_a_path_that_is_that_on_the_host(tree: Tree, path: str) -> None:
 def test_version_1_without_a_limit_is_the_machine(tree: Tree) -> None:
     tree.member("4:memory:/")
     tree.group("memory", limit_in_bytes=NO_LIMIT_V1)
-    assert tree.machine() == Machine(64 * GB, ())
+    assert (tree.machine().memory, tree.machine().groups) == (64 * GB, ())
 
 
 def test_pages_of_unused_files_are_free(tree: Tree) -> None:
@@ -115,7 +116,7 @@ def test_groups_that_tell_nothing_do_no_harm(tree: Tree) -> None:
     tree.group("a", max=GB)
     assert tree.machine().free() is None
     tree.group("a", max="")
-    assert tree.machine() == Machine(64 * GB, ())
+    assert (tree.machine().memory, tree.machine().groups) == (64 * GB, ())
 
 
 def test_the_share_of_a_worker(tree: Tree) -> None:
@@ -127,8 +128,45 @@ def test_the_share_of_a_worker(tree: Tree) -> None:
     assert tree.machine().per_worker(2, alone=False) == int(1.25 * GB)
 
 
+@pytest.fixture
+def processors(monkeypatch: pytest.MonkeyPatch) -> int:
+    """A machine of 32."""
+    monkeypatch.setattr(module, "_processors", lambda: 32)
+    return 32
+
+
+def test_processors_of_a_container(tree: Tree, processors: int) -> None:
+    assert tree.machine().cores == processors
+    tree.member("0::/pod/engine")
+    tree.group("pod", "cpu", max="300000 100000")
+    tree.group("pod/engine", "cpu", max="max 100000")
+    assert tree.machine().cores == 3.0
+    tree.group("pod/engine", "cpu", max="50000 100000")
+    assert tree.machine().cores == 0.5
+
+
+def test_processors_in_version_1(tree: Tree, processors: int) -> None:
+    tree.member("3:cpu,cpuacct:/a", "4:memory:/a")
+    tree.group("cpu/a", "cpu", cfs_quota_us=-1, cfs_period_us=100000)
+    assert tree.machine().cores == processors
+    tree.group("cpu/a", "cpu", cfs_quota_us=250000)
+    assert tree.machine().cores == 2.5
+
+
+def test_workers_find_processors_and_memory(tree: Tree, processors: int) -> None:
+    assert tree.machine().workers == processors
+    tree.member("0::/")
+    tree.group("", "cpu", max="250000 100000")
+    assert tree.machine().workers == 3
+    tree.group("", max=GB)
+    assert tree.machine().workers == 1
+    assert tree.machine(GB // 4).workers == 1
+    assert Machine(4 * GB, (), 8.0).workers == 2
+
+
 def test_this_machine() -> None:
     machine = Machine.here()
+    assert 0 < machine.cores <= (os.cpu_count() or 1)
     assert 0 < machine.memory <= psutil.virtual_memory().total + (1 << 20)
 
 

@@ -151,7 +151,7 @@ def test_a_process_too_large_keeps_a_little_and_is_told_once(
 
 def test_they_shrink_when_the_container_is_nearly_full(process: Process) -> None:
     left = 10_000 * MB
-    memory, cache = start(process, 200 * MB, Container(4000 * MB, (), lambda: left))
+    memory, cache = start(process, 200 * MB, Container(4000 * MB, (), left=lambda: left))
     fill(cache)
     assert memory.budget.bytes == 500 * MB
     left = 150 * MB  # of which 200 MB are to stay free

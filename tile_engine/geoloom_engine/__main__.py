@@ -20,6 +20,7 @@ import tornado.netutil
 from geoloom._version import __version__
 from geoloom.errors import GeoloomError
 from geoloom.store import RedisStore
+from geoloom_engine.machine import Machine
 from geoloom_engine.metrics import Metrics
 from geoloom_engine.peers import Mesh
 from geoloom_engine.settings import Settings, load, unknown_variables
@@ -177,7 +178,7 @@ def _completed(settings: Settings) -> Settings:
         settings,
         nonce=settings.nonce or secrets.token_hex(16),
         signing_key=settings.signing_key or secrets.token_hex(32),
-        workers=settings.workers or os.cpu_count() or 1,
+        workers=settings.workers or Machine.here().workers,
     )
 
 

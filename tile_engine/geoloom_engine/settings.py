@@ -95,7 +95,9 @@ class Settings:
 
     host: str = setting("127.0.0.1", text, "Address to listen on.")
     port: int = setting("8080", whole(0, 65535), "Port to listen on; 0 takes a free one and prints it.")
-    workers: int = setting("0", whole(0, 256), "Processes; 0 starts as many as there are cores.")
+    workers: int = setting(
+        "0", whole(0, 256), "Processes; 0 starts as many as there are cores and memory for."
+    )
     redis_url: str = setting(
         "redis://127.0.0.1:6379/0",
         text,
