@@ -255,9 +255,7 @@ def test_the_cost_of_an_evaluation_is_bounded(planner, image):
         planner.plan(blurred.chain, TILE.grid(4))
     assert "fewer" in str(refusal.value.hint)
     median = build(registry()["focal_median"](radius=25.0), image["B02"])
-    assert planner.plan(median.chain, TILE.grid(2)).cost < MAX_COST
-    with pytest.raises(DemandError, match="operations"):
-        planner.plan(median.chain, TILE.grid(4))
+    assert planner.plan(median.chain, TILE.grid(4)).cost < MAX_COST  # its windows slide
 
 
 def test_the_bytes_of_all_reads_are_bounded(planner):
