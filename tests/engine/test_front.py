@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import re
 import socket
 import uuid
@@ -346,3 +347,20 @@ def test_clients_that_leave_at_once(single: RunningEngine, layer: Registered) ->
             )
     assert single.ask("GET", path_of(layer), token=False).status == 200
     assert "Traceback" not in single.log.read_text()
+
+
+# What others wait for
+
+
+def test_long_work_is_not_done_where_all_requests_pass(
+    single: RunningEngine, chain: Chain, layer: Registered
+) -> None:
+    """Large bodies and pictures of errors are made beside the event loop, with the same answers."""
+    body = {"chain": json.loads(chain.to_json()), "more": ["x" * 50] * 4000}
+    small = single.ask("POST", "/info", json.dumps({"chain": body["chain"]}).encode())
+    large = single.ask("POST", "/info", json.dumps(body).encode())
+    assert (small.status, large.status) == (200, 200)
+    assert small.json == large.json
+    for wrong in (b"[" * 200_000, b'{"key": "' + b"x" * 100_000 + b'", "a": 1e999}', b"x" * (3 << 20)):
+        assert single.ask("POST", "/info", wrong).status == 400
+    assert single.ask("GET", f"/chains/{chain.root}").body == chain.to_json()

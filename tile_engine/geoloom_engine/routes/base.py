@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("geoloom_engine")
 
+SHORT_BODY = 64 << 10
+"""Bytes of JSON that are read on the event loop: 1 ms at most."""
+
 
 class Handler(tornado.web.RequestHandler):
     """A handler that answers errors as JSON."""
@@ -127,9 +130,12 @@ class Handler(tornado.web.RequestHandler):
         await self.services.revocations.check(capability.session)
         return capability
 
-    def json_body(self, limit: int = 1 << 20) -> dict[str, Any]:
+    async def json_body(self, limit: int = 1 << 20) -> dict[str, Any]:
         """The request's JSON object."""
-        return json_object(self.request.body, limit)
+        body = self.request.body
+        if len(body) <= SHORT_BODY:
+            return json_object(body, limit)
+        return await self.services.wait_for(lambda: json_object(body, limit), remote=False)
 
     def answer(self, value: Any, cache: str = "no-store") -> None:
         """Finish with a JSON answer."""

@@ -34,9 +34,10 @@ class StoredChain(Handler):
         """The chain."""
         self.need_token()
         chain = await self.services.chains.get(key)
+        text = await self.services.wait_for(chain.to_json, remote=False)
         self.set_header("Content-Type", "application/json; charset=UTF-8")
         self.set_header("Cache-Control", "private, max-age=86400, immutable")
-        self.finish(chain.to_json())
+        self.finish(text)
 
 
 class SavedChain(Handler):

@@ -19,7 +19,7 @@ class Info(Handler):
     async def post(self) -> None:
         """Describe one of the three."""
         self.need_token()
-        body = self.json_body(limit=2 << 20)
+        body = await self.json_body(limit=2 << 20)
         asked = [name for name in ("href", "chain", "key") if name in body]
         if len(asked) != 1:
             raise RequestError("Ask for one of 'href', 'chain' and 'key'.")
@@ -43,7 +43,7 @@ class Point(Handler):
     async def post(self) -> None:
         """Values of all bands."""
         self.need_token()
-        body = self.json_body()
+        body = await self.json_body()
         zoom = fields.zoom(body)
         lon, lat = fields.number(body, "lon", -180, 180), fields.number(body, "lat", -90, 90)
         chain = await self.services.chains.get(fields.key(body))
@@ -62,7 +62,7 @@ class Statistics(Handler):
     async def post(self) -> None:
         """Statistics of all bands."""
         self.need_token()
-        body = self.json_body()
+        body = await self.json_body()
         bbox = fields.bbox(body)
         chain = await self.services.chains.get(fields.key(body))
         pipeline = self.services.pipeline
@@ -80,7 +80,7 @@ class Explain(Handler):
     async def post(self) -> None:
         """The plan, or why the view is refused."""
         self.need_token()
-        body = self.json_body()
+        body = await self.json_body()
         zoom, tile = fields.zoom(body), None
         if "z" in body:
             tile = Tile(fields.whole(body, "z"), fields.whole(body, "x"), fields.whole(body, "y"))
