@@ -24,7 +24,7 @@ import redis
 
 from geoloom.chain import Chain
 from geoloom.engine_client import EngineClient, Registered
-from geoloom.errors import EngineOverloaded, GeoloomError, SourceError
+from geoloom.errors import EngineOverloaded, GeoloomError, SourceChanged
 from geoloom.grid import Tile
 from geoloom.ops.arithmetic import Add, Divide, Subtract
 from geoloom.ops.colormap import Colormap
@@ -113,6 +113,7 @@ class User:
 
     def __init__(self, seed: int) -> None:
         self.random = np.random.default_rng(seed)
+        self.looks = 0
 
     def __call__(self, soak: Soak) -> None:
         client = soak.engine.client(f"user-{self.random.integers(1 << 30)}")
@@ -121,19 +122,19 @@ class User:
                 self.look(soak, client)
             except EngineOverloaded:
                 soak.count("refused")
+            except SourceChanged:
+                soak.count("changed under way")
 
     def look(self, soak: Soak, client: EngineClient) -> None:
         """One layer: registered, panned over, asked about."""
-        kind = self.random.random()
+        # Everything once, and then as it comes.
+        kind = self.random.random() if self.looks > 2 else (0.0, 0.1, 0.22)[self.looks]
+        self.looks += 1
         if kind < 0.05:
             self.fall(soak, client)
             return
         chain = self.chain(soak)
-        try:
-            registered = client.register(chain)
-        except SourceError:
-            soak.count("changed under way")  # the file that is replaced
-            return
+        registered = client.register(chain)
         soak.count("chains")
         self.pan(soak, registered)
         if kind < 0.2:
