@@ -102,7 +102,16 @@ def cleared(data: Array, valid: Mask, out: Array | None = None) -> Array:
 
 def everywhere(valid: Mask) -> bool:
     """Whether all pixels are valid; known at once of one truth that stands for all pixels of a band."""
-    return bool((valid[..., :1, :1] if valid.strides[-2:] == (0, 0) else valid).all())
+    if _is_one(valid) and valid.size:
+        if valid.shape[0] == 1 or valid.strides[0] == 0:
+            return bool(valid.item(0))
+        valid = valid[:, 0, 0]
+    return bool(np.logical_and.reduce(valid, axis=None))
+
+
+def _is_one(valid: Mask) -> bool:
+    """Whether one value stands for all pixels of a band."""
+    return valid.strides[-2:] == (0, 0) or valid.size == 1
 
 
 def valid_in_all(blocks: tuple[Block, ...]) -> Mask:
@@ -116,7 +125,7 @@ def joint(*masks: Mask) -> Mask:
     One truth for all pixels, as of a number or of an image without gaps, would cost ten times as much
     to combine as any other, and is left out.
     """
-    gaps = [one for one in masks if (one.size > 1 and one.strides[-2:] != (0, 0)) or not everywhere(one)]
+    gaps = [one for one in masks if not _is_one(one) or not everywhere(one)]
     found = gaps[0] if gaps else max(masks, key=lambda one: one.size)
     for one in gaps[1:]:
         if one is not found:
