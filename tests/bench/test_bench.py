@@ -13,7 +13,7 @@ import pytest
 from bench import servers
 from bench.cases import CASES, NDVI, Case
 from bench.contest import Effort, fetched, run
-from bench.further import seconds_reading
+from bench.further import counter
 from bench.measure import Failed, Sample, measure, paths
 from bench.pixels import Agreement, compare
 from bench.profile_case import pipeline, prepared, stages
@@ -119,7 +119,9 @@ def test_errors_and_wrong_origins_are_noticed(warm: Server, data: Path) -> None:
         measure(warm, [["/nothing"]], 2)
     with pytest.raises(Failed, match="should be memory"):
         measure(warm, [lane], 2, origin="memory")
-    assert seconds_reading(warm) > 0
+    assert counter(warm, "geoloom_tiles_total", 'origin="computed"') >= 2
+    with pytest.raises(Failed, match="no geoloom_nothing"):
+        counter(warm, "geoloom_nothing", 'origin="computed"')
 
 
 def test_profile_knows_the_stages(data: Path) -> None:
