@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from geoloom.block import Array, Block
+from geoloom.block import Array, Block, everywhere
 from geoloom.grid import Grid
 from geoloom.loops import array, compiled
 from geoloom.op import BandName, Image, Op, Profile, image, op, param
@@ -37,23 +37,28 @@ class NormalizedDifference(Op):
         """The two bands."""
         return [(inputs[0].index(self.a), inputs[0].index(self.b))]
 
-    def kernel(self, values: Block, grid: Grid, dtype: np.dtype[Any]) -> Array:
+    def kernel(self, values: Block, grid: Grid, dtype: np.dtype[Any]) -> Array | Block:
         """In one pass, 0.02 ms instead of 0.05 at 256² pixels; 0/0 and x/0 are not finite and so invalid."""
         bands, out = np.ascontiguousarray(values.data), np.empty((1, *values.shape), dtype)
         if bands.dtype == np.bool_:
             bands = bands.view(np.uint8)
         source = bands.dtype.name
-        compiled(_loop, source, lambda: _types(source, dtype.name))(bands[0], bands[1], out[0])
-        return out
+        finite = compiled(_loop, source, lambda: _types(source, dtype.name))(bands[0], bands[1], out[0])
+        return Block(out, values.valid[:1]) if finite and everywhere(values.valid) else out
 
 
 def _types(source: str, dtype: str) -> tuple[Any, ...]:
     return array(source, 2), array(source, 2), array(dtype, 2, written=True)
 
 
-def _loop(a: Any, b: Any, out: Any) -> None:
+def _loop(a: Any, b: Any, out: Any) -> Any:
+    """Whether all quotients are finite: looked at here that costs nothing, in a pass half as much again."""
     rows, cols = out.shape
+    odd = False
     for row in range(rows):
         for col in range(cols):
             first, second = out.dtype.type(a[row, col]), out.dtype.type(b[row, col])
-            out[row, col] = (first - second) / (first + second)
+            quotient = (first - second) / (first + second)
+            out[row, col] = quotient
+            odd |= quotient - quotient != 0
+    return not odd
