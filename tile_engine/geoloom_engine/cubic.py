@@ -11,7 +11,7 @@ from numba import types
 
 from geoloom_engine.compiling import cell_types, compiled, grid_types, number_range, source_types
 from geoloom_engine.gather import BYTES, mean_of_four
-from geoloom_engine.runs import CELL, STEPS, inside, lines, peek, position
+from geoloom_engine.runs import CELL, STEPS, lines, peek, position, surely_inside
 
 
 @numba.njit(nogil=True)
@@ -98,7 +98,8 @@ def _cubic(
     r0, c0, rows, cols = part
     left, top, right, bottom = window
     j0, count = col // CELL, (col + cols - 1) // CELL + 1 - col // CELL
-    line, index = np.empty((2, 5, count + 1)), np.empty(count * CELL, np.int32)
+    line, sure = np.empty((2, 3, count + 1)), np.empty(count, np.bool_)
+    index = np.empty(count * CELL, np.int32)
     px, py = np.empty(count * CELL), np.empty(count * CELL)
     wx, wy = np.empty((4, count * CELL)), np.empty((4, count * CELL))
     along, total = np.empty(count * CELL), np.empty(count * CELL)
@@ -106,11 +107,13 @@ def _cubic(
     layers = out_valid.shape[0]
     for r in range(rows):
         i, s = (row + r) // CELL, (row + r) % CELL
+        if r == 0 or s == 0:
+            surely_inside(nodes, slots, i, j0, count, window, 1.5, sure)
         lines(nodes, i, s, j0, count, line)
         n = 0
         while n < count:
             begin = n
-            while n < count and slots[i, j0 + n] == -1 and inside(line, n, window, 1.5):
+            while n < count and sure[n]:
                 ax, dx, qx = line[0, 0, n], line[0, 1, n], line[0, 2, n]
                 ay, dy, qy = line[1, 0, n], line[1, 1, n], line[1, 2, n]
                 o = (n - begin) * CELL

@@ -14,7 +14,7 @@ from numba import types
 
 from geoloom_engine.compiling import cell_types, compiled, grid_types, number_range, source_types
 from geoloom_engine.gather import BYTES
-from geoloom_engine.runs import CELL, STEPS, inside, lines, peek, position
+from geoloom_engine.runs import CELL, STEPS, lines, peek, position, surely_inside
 
 REACH = 3.0
 """Half the side of the largest footprint, in sides of a usual one; larger ones are cut off."""
@@ -126,7 +126,8 @@ def _footprint(
     r0, c0, rows, cols = part
     left, top, right, bottom = window
     j0, cells = col // CELL, (col + cols - 1) // CELL + 1 - col // CELL
-    line, under = np.empty((2, 5, cells + 1)), np.empty((2, 5, cells + 1))
+    line, under = np.empty((2, 3, cells + 1)), np.empty((2, 3, cells + 1))
+    sure = np.empty(cells, np.bool_)
     all_samples, farthest = count * count, REACH * scale
     index = np.empty((all_samples, cells * CELL), np.int32)
     place = np.empty((6, cells * CELL))
@@ -136,12 +137,14 @@ def _footprint(
     layers = out_valid.shape[0]
     for r in range(rows):
         i, s = (row + r) // CELL, (row + r) % CELL
+        if r == 0 or s == 0:
+            surely_inside(nodes, slots, i, j0, cells, window, farthest, sure)
         lines(nodes, i, s, j0, cells, line)
         lines(nodes, i, s + 1, j0, cells, under)
         n = 0
         while n < cells:
             begin = n
-            while n < cells and slots[i, j0 + n] == -1 and inside(line, n, window, farthest + 1e-6):
+            while n < cells and sure[n]:
                 for axis in range(2):
                     a, d, q = line[axis, 0, n], line[axis, 1, n], line[axis, 2, n]
                     a1, d1, q1 = under[axis, 0, n], under[axis, 1, n], under[axis, 2, n]

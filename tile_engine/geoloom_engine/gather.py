@@ -14,7 +14,10 @@ import numpy as np
 from numba import types
 
 from geoloom_engine.compiling import cell_types, compiled, grid_types, source_types
-from geoloom_engine.runs import CELL, STEPS, inside, lines, peek, position
+from geoloom_engine.runs import CELL, STEPS, lines, peek, position, surely_inside
+
+_PAIRS = {1: np.empty(0, "u2"), 2: np.empty(0, "u4"), 4: np.empty(0, "u8"), 8: np.empty(0, "c16")}
+"""Numbers twice as large, by the size of one."""
 
 BYTES = np.empty(0, np.uint8)
 """What validity is in memory."""
@@ -78,16 +81,18 @@ def _nearest(
     r0, c0, rows, cols = part
     left, top, right, bottom = window
     j0, count = col // CELL, (col + cols - 1) // CELL + 1 - col // CELL
-    line = np.empty((2, 5, count + 1))
+    line, sure = np.empty((2, 3, count + 1)), np.empty(count, np.bool_)
     index = np.empty(count * CELL, np.int32)
     pitch = np.int32(data.strides[1] // data.itemsize)
     for r in range(rows):
         i, s = (row + r) // CELL, (row + r) % CELL
+        if r == 0 or s == 0:
+            surely_inside(nodes, slots, i, j0, count, window, 0.0, sure)
         lines(nodes, i, s, j0, count, line)
         n = 0
         while n < count:
             begin = n
-            while n < count and slots[i, j0 + n] == -1 and inside(line, n, window, 0.0):
+            while n < count and sure[n]:
                 ax, dx, qx = line[0, 0, n], line[0, 1, n], line[0, 2, n]
                 ay, dy, qy = line[1, 0, n], line[1, 1, n], line[1, 2, n]
                 o = np.uintp((n - begin) * CELL)
@@ -130,13 +135,12 @@ def _nearest(
 
 
 @numba.njit(nogil=True)
-def _four(base: int, pitch: int, index: Any, count: int, like: Any, near: Any) -> None:
-    """Four neighbours by the index of the upper left one."""
-    under, one = base + pitch, np.int32(1)
+def _four(base: int, pitch: int, size: int, index: Any, count: int, above: Any, below: Any) -> None:
+    """Four neighbours by the index of the upper left one; two beside each other are read as one number."""
     for k in range(count):
         t = np.uintp(k)
-        near[0, t], near[1, t] = peek(base, index[t], like), peek(base, index[t] + one, like)
-        near[2, t], near[3, t] = peek(under, index[t], like), peek(under, index[t] + one, like)
+        place = base + size * np.int64(index[t])
+        above[t], below[t] = peek(place, 0, above), peek(place + pitch, 0, below)
 
 
 @numba.njit(nogil=True)
@@ -151,14 +155,17 @@ def _all_four(base: int, pitch: int, index: Any, begin: int) -> bool:
 
 
 @numba.njit(nogil=True)
-def _blend(near: Any, weights: Any, count: int, half: float | None, high: float | None, out: Any) -> None:
-    """Four neighbours weighted by the distance (0..1) from the left and upper ones; see `_bilinear`."""
-    n00, n01, n10, n11 = near[0], near[1], near[2], near[3]
-    wx, wy = weights[0], weights[1]
+def _blend(
+    above: Any, below: Any, wx: Any, wy: Any, count: int, half: float | None, high: float | None, out: Any
+) -> None:
+    """Pairs of neighbours weighted by the distance (0..1) from the left and upper ones; see `_bilinear`."""
+    two, one = np.uintp(2), np.uintp(1)
     for k in range(count):
         t = np.uintp(k)
-        upper = float(n00[t]) + (float(n01[t]) - float(n00[t])) * wx[t]
-        lower = float(n10[t]) + (float(n11[t]) - float(n10[t])) * wx[t]
+        upper = float(above[two * t])
+        upper += (float(above[two * t + one]) - upper) * wx[t]
+        lower = float(below[two * t])
+        lower += (float(below[two * t + one]) - lower) * wx[t]
         value = upper + (lower - upper) * wy[t]
         if half is not None:
             value += math.copysign(half, value)
@@ -204,6 +211,7 @@ def _bilinear(
     slots: Any,
     row: int,
     col: int,
+    pair: Any,
     half: float | None,
     high: float | None,
     part: Any,
@@ -212,35 +220,41 @@ def _bilinear(
 ) -> None:
     """Weighted mean of the valid ones of the four source pixels round each pixel's centre.
 
-    A pixel is valid if the source pixel that holds its centre is. `half` is 0.5 for integers, which
+    A pixel is valid if the source pixel that holds its centre is. `pair` is an array of a type that
+    holds two pixels. `half` is 0.5 for integers, which
     are rounded half away from zero, else None; `high` is the greatest float64 that a 64-bit type
     holds, else None: what is None is left out when the loop is compiled. Others: see `_nearest`.
     """
     r0, c0, rows, cols = part
     left, top, right, bottom = window
     j0, count = col // CELL, (col + cols - 1) // CELL + 1 - col // CELL
-    line = np.empty((2, 5, count + 1))
-    index, weights = np.empty(count * CELL, np.int32), np.empty((2, count * CELL))
-    near = np.empty((4, count * CELL), data.dtype)
+    line, sure = np.empty((2, 3, count + 1)), np.empty(count, np.bool_)
+    index, wx, wy = np.empty(count * CELL, np.int32), np.empty(count * CELL), np.empty(count * CELL)
+    pairs = np.empty((2, count * CELL), pair.dtype)
+    above, below = pairs[0].view(data.dtype), pairs[1].view(data.dtype)
     pitch = np.int32(data.strides[1] // data.itemsize)
     layers = out_valid.shape[0]
     for r in range(rows):
         i, s = (row + r) // CELL, (row + r) % CELL
+        if r == 0 or s == 0:
+            surely_inside(nodes, slots, i, j0, count, window, 0.5, sure)
         lines(nodes, i, s, j0, count, line)
         n = 0
         while n < count:
             begin = n
-            while n < count and slots[i, j0 + n] == -1 and inside(line, n, window, 0.5):
+            while n < count and sure[n]:
                 ax, dx, qx = line[0, 0, n], line[0, 1, n], line[0, 2, n]
                 ay, dy, qy = line[1, 0, n], line[1, 1, n], line[1, 2, n]
                 o = (n - begin) * CELL
+                u = np.uintp(o)
                 for t in range(CELL):
-                    m = np.uintp(o) + np.uintp(t)
                     px = ax + (dx + qx * STEPS[t]) * STEPS[t] + 0.5
+                    wx[u + np.uintp(t)] = px - np.int32(px)
+                    index[u + np.uintp(t)] = np.int32(px) - np.int32(left + 1)
+                for t in range(CELL):
                     py = ay + (dy + qy * STEPS[t]) * STEPS[t] + 0.5
-                    x, y = np.int32(px), np.int32(py)
-                    weights[0, m], weights[1, m] = px - x, py - y
-                    index[m] = np.int32(np.int32(y - top - 1) * pitch) + np.int32(x - left - 1)
+                    wy[u + np.uintp(t)] = py - np.int32(py)
+                    index[u + np.uintp(t)] += np.int32((np.int32(py) - np.int32(top + 1)) * pitch)
                 good = True
                 if masked:
                     for v in range(layers):
@@ -257,8 +271,8 @@ def _bilinear(
                     out_valid[v, r0 + r, c : c + wide] = True
                 for k in range(out.shape[0]):
                     start = data.ctypes.data + k * data.strides[0]
-                    _four(start, data.strides[1], index[o:], wide, data, near)
-                    _blend(near, weights[:, o:], wide, half, high, out[k, r0 + r, c:])
+                    _four(start, data.strides[1], data.itemsize, index[o:], wide, pairs[0], pairs[1])
+                    _blend(above, below, wx[o:], wy[o:], wide, half, high, out[k, r0 + r, c:])
                 continue
             if slots[i, j0 + n] != -2:
                 skip = (j0 + n) * CELL - col
@@ -296,6 +310,8 @@ def bilinear(data: Any, *where: Any, part: tuple[int, int, int, int], out: Any, 
 
     def signature() -> tuple[Any, ...]:
         rounding = [types.none if value is None else types.float64 for value in (half, high)]
-        return (*source_types(name), *cell_types(), *rounding, *grid_types(name))
+        pairs = types.Array(numba.from_dtype(pair.dtype), 1, "C")
+        return (*source_types(name), *cell_types(), pairs, *rounding, *grid_types(name))
 
-    compiled(_bilinear, name, signature)(data, *where, half, high, part, out, out_valid)
+    pair = _PAIRS[data.dtype.itemsize]
+    compiled(_bilinear, name, signature)(data, *where, pair, half, high, part, out, out_valid)

@@ -32,7 +32,7 @@ def _peek(_: Any, address: Any, index: Any, like: Any) -> Any:
     def generate(context: Any, builder: Any, __: Any, arguments: Any) -> Any:
         kind = context.get_data_type(like.dtype).as_pointer()
         place = builder.gep(builder.inttoptr(arguments[0], kind), [arguments[1]])
-        return context.unpack_value(builder, like.dtype, place)
+        return context.unpack_value(builder, like.dtype, place, align=1)
 
     return like.dtype(address, index, like), generate
 
@@ -56,13 +56,13 @@ def lines(nodes: Any, i: int, s: int, j: int, count: int, found: Any) -> None:
     s
         From 0 to `CELL`.
     found
-        (2, 5, count + 1): written; for x and y a, d, q, and bounds of the positions in the row.
+        (2, 3, count + 1): written; for x and y a, d and q.
     """
     part = s / CELL
     arc = part * (1.0 - part) / 2.0
     one = np.uintp(1)
     for axis in range(2):
-        a, d, q, low, high = found[axis, 0], found[axis, 1], found[axis, 2], found[axis, 3], found[axis, 4]
+        a, d, q = found[axis, 0], found[axis, 1], found[axis, 2]
         above, below, bent = nodes[axis, 0, i, j:], nodes[axis, 0, i + 1, j:], nodes[axis, 2, i, j:]
         for k in range(count + 1):
             n = np.uintp(k)
@@ -73,22 +73,38 @@ def lines(nodes: Any, i: int, s: int, j: int, count: int, found: Any) -> None:
             bend = above[n] + (below[n] - above[n]) * part
             d[n] = (a[n + one] - a[n]) / CELL - bend / (2 * CELL)
             q[n] = bend / (2 * CELL * CELL)
-            last = a[n] + (d[n] + q[n] * (CELL - 1)) * (CELL - 1)
-            # A parabola leaves its chord by at most a quarter of its bend; the rest is rounding.
-            slack = abs(q[n]) * (CELL * CELL / 4) + 1e-6
-            low[n], high[n] = min(a[n], last) - slack, max(a[n], last) + slack
 
 
 @numba.njit(nogil=True)
-def inside(line: Any, n: int, window: tuple[int, int, int, int], pad: float) -> bool:
-    """Whether a cell's row surely lies `pad` pixels inside (left, top, right, bottom)."""
+def surely_inside(
+    nodes: Any,
+    slots: Any,
+    i: int,
+    j: int,
+    count: int,
+    window: tuple[int, int, int, int],
+    pad: float,
+    found: Any,
+) -> None:
+    """Which cells of a row are interpolated and surely lie `pad` pixels inside (left, top, right, bottom).
+
+    `found` is (count,) and written; for others see `lines` and `positions.Coarse`.
+    """
     left, top, right, bottom = window
-    return bool(
-        line[0, 3, n] >= left + pad
-        and line[0, 4, n] < right - pad
-        and line[1, 3, n] >= top + pad
-        and line[1, 4, n] < bottom - pad
-    )
+    most = (CELL - 1) / CELL
+    for n in range(count):
+        found[n] = slots[i, j + n] == -1
+        for axis in range(2):
+            at, along, across = nodes[axis, 0], nodes[axis, 1], nodes[axis, 2]
+            # The centres of the cell's corner pixels, but for what the projection bends.
+            a, c = at[i, j + n], at[i + 1, j + n]
+            b, d = a + (at[i, j + n + 1] - a) * most, c + (at[i + 1, j + n + 1] - c) * most
+            c, d = a + (c - a) * most, b + (d - b) * most
+            # Positions are extreme at a corner, or further out by an eighth of the bend.
+            out = max(abs(along[i, j + n]), abs(along[i + 1, j + n]))
+            out = (out + max(abs(across[i, j + n]), abs(across[i, j + n + 1]))) / 8.0 + pad + 1e-6
+            low, high = (left, right) if axis == 0 else (top, bottom)
+            found[n] &= min(a, b, c, d) - out >= low and max(a, b, c, d) + out < high
 
 
 @numba.njit(nogil=True)

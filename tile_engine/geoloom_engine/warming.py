@@ -14,6 +14,7 @@ from geoloom.block import Array, Block, Mask
 from geoloom.errors import GeoloomError
 from geoloom.grid import Bounds, Grid, Lattice, Tile
 from geoloom.op import Op, Profile, registry
+from geoloom.paint import over
 from geoloom_engine.readers import BandInfo, SourceInfo, Window
 from geoloom_engine.render import png
 from geoloom_engine.warp import warp
@@ -63,20 +64,22 @@ def steps() -> Iterator[Callable[[], object]]:
             yield partial(warp, source, grid, (0,), resampling)
     noise = np.random.default_rng(1).integers(0, 256, (1, 256, 256), np.uint8)
     yield partial(png, Block(noise, np.ones((1, 256, 256), np.bool_)), None)
+    picture = np.zeros((4, 16, 16), np.uint8)
+    yield partial(over, picture, picture)
     for op in registry().values():
         if hasattr(op, "kernel"):
-            yield partial(try_out, op)
+            yield from (partial(try_out, op, dtype) for dtype in DTYPES)
 
 
-def try_out(op: type[Op]) -> Block | None:
-    """Run an op's kernel once on one band of ramps; None if it needs other bands or a look."""
+def try_out(op: type[Op], dtype: str = "float32") -> Block | None:
+    """Run an op's kernel once on one band of ramps; None if it needs other bands, numbers or a look."""
     grid = Grid(Lattice.web_mercator(13), 0, 1 << 19, 16, 16)
     try:
         example = op.example()
         margin = example.margin_on(grid)
-        data = np.linspace(0, 1, (16 + 2 * margin) ** 2, dtype=np.float32)
+        data = np.linspace(0, 1, (16 + 2 * margin) ** 2).astype(dtype)
         band = Block(data.reshape(1, 16 + 2 * margin, -1), np.ones((1, *grid.expand(margin).shape), np.bool_))
-        profiles = tuple(Profile(("b1",), "float32") for _ in op.inputs)
+        profiles = tuple(Profile(("b1",), dtype) for _ in op.inputs)
         bands = tuple(range(example.described(*profiles).bands))
         return example.compute(tuple(map(band.pick, example.reads(bands, profiles))), grid, profiles)
     except GeoloomError:

@@ -6,8 +6,9 @@ import numba
 import numpy as np
 import pytest
 
-from geoloom_engine.runs import CELL, inside, lines, peek, position
+from geoloom_engine.runs import CELL, lines, peek, position, surely_inside
 
+EXACT = np.empty((2, 0, CELL, CELL))
 NODES = np.random.default_rng(4).normal(size=(2, 3, 4, 5))
 
 
@@ -23,41 +24,45 @@ def in_words(axis: int, i: int, j: int, s: int, t: int) -> float:
 
 @pytest.mark.parametrize("s", [0, 5, 15, 16])
 def test_positions_follow_bessels_formula(s: int) -> None:
-    line = np.empty((2, 5, 4))
+    line = np.empty((2, 3, 4))
     lines(NODES, 1, s, 1, 3, line)
     for n in range(3):
         for t in range(CELL + 1):
             expected = [in_words(axis, 1, 1 + n, s, t) for axis in range(2)]
-            assert position(line, np.empty((2, 0, CELL, CELL)), -1, n, s, t) == pytest.approx(expected)
+            assert position(line, EXACT, -1, n, s, t) == pytest.approx(expected)
 
 
 def test_a_cells_positions_do_not_depend_on_the_cells_beside_it() -> None:
-    many, one = np.empty((2, 5, 5)), np.empty((2, 5, 2))
+    many, one = np.empty((2, 3, 5)), np.empty((2, 3, 2))
     lines(NODES, 2, 7, 0, 4, many)
     for n in range(4):
         lines(NODES, 2, 7, n, 1, one)
         assert np.array_equal(one[:, :, 0], many[:, :, n])
 
 
-def test_bounds_hold_every_position_of_the_row() -> None:
-    line = np.empty((2, 5, 4))
-    for s in range(CELL):
-        lines(NODES, 0, s, 0, 3, line)
-        for n in range(3):
-            row = np.array([position(line, np.empty((2, 0, CELL, CELL)), -1, n, s, t) for t in range(CELL)])
-            assert (line[:, 3, n] <= row.min(axis=0)).all()
-            assert (row.max(axis=0) <= line[:, 4, n]).all()
-
-
-def test_inside_leaves_room_for_neighbours() -> None:
-    line = np.zeros((2, 5, 2))
-    line[:, 3, 0], line[:, 4, 0] = 3.0, 7.0
-    assert inside(line, 0, (3, 3, 8, 8), 0.0)
-    assert not inside(line, 0, (3, 3, 7, 8), 0.0)
-    assert not inside(line, 0, (3, 3, 8, 8), 0.5)
-    assert inside(line, 0, (2, 2, 8, 8), 0.5)
-    line[0, 3, 0] = np.nan
-    assert not inside(line, 0, (0, 0, 9, 9), 0.0)
+@pytest.mark.parametrize("pad", [0.0, 1.5])
+def test_cells_surely_inside_are_and_those_far_inside_are_found(pad: float) -> None:
+    """Against all positions of gently bent cells a few pixels wide, in windows that cut through them."""
+    gentle = NODES * np.array([1.0, 0.2, 0.2])[:, np.newaxis, np.newaxis]
+    gentle[:, 0] += 20 + 6 * np.stack(np.meshgrid(np.arange(5.0), np.arange(4.0)))
+    slots = np.full((3, 4), -1, np.int32)
+    slots[1, 2] = 0
+    sure, line, seen = np.empty(4, bool), np.empty((2, 3, 5)), set()
+    for left, top in ((10, 10), (24, 22), (30, 30)):
+        window = (left, top, left + 18, top + 15)
+        for i in range(3):
+            surely_inside(gentle, slots, i, 0, 4, window, pad, sure)
+            rows = []
+            for s in range(CELL):
+                lines(gentle, i, s, 0, 4, line)
+                rows.append([[position(line, EXACT, -1, n, s, t) for t in range(CELL)] for n in range(4)])
+            at = np.array(rows).swapaxes(0, 1).reshape(4, CELL * CELL, 2)
+            room = np.minimum(at - [left, top], np.array([left + 18, top + 15]) - at).min(axis=(1, 2)) - pad
+            assert (room[sure] > 0).all()
+            assert sure[(room > 0.5) & (slots[i] == -1)].all()
+            assert not sure[slots[i] != -1].any()
+            seen |= set(sure)
+    assert seen == {True, False}
 
 
 @numba.njit
