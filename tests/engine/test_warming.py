@@ -22,6 +22,8 @@ def test_ops_that_take_one_band_are_tried_out() -> None:
     tried = {name for name, op in registry().items() if hasattr(op, "kernel") and try_out(op) is not None}
     assert {"focal_mean", "focal_min", "focal_median", "slope", "hillshade", "add", "sqrt"} <= tried
     assert try_out(registry()["blend"]) is None
+    assert try_out(registry()["bit_and"]) is None
+    assert try_out(registry()["bit_and"], "uint16") is not None
     assert sum(1 for _ in steps()) > 2 * len(DTYPES) + len(tried)
 
 
