@@ -97,11 +97,10 @@ class _Exchange(HTTPMessageDelegate):
         assert isinstance(start_line, RequestStartLine)
         self._begun = time.perf_counter()
         self._start_line, self._headers = start_line, headers
-        path, _, query = start_line.path.partition("?")
-        place, asked, host = _PATH.fullmatch(path), _QUERY.fullmatch(query), headers.get("Host")
-        if start_line.method != "GET" or not (place and asked and host and _HOST.fullmatch(host)):
+        found = _tile_of(start_line, headers)
+        if found is None:
             return self._pass_on(self._front.application.start_request(self._server_conn, self._connection))
-        self._place, self._asked = place, asked
+        self._place, self._asked = found
         return None
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
@@ -204,3 +203,16 @@ class _Exchange(HTTPMessageDelegate):
     def _pass_on(self, other: HTTPMessageDelegate) -> Awaitable[None] | None:
         self._other = other
         return other.headers_received(self._start_line, self._headers)
+
+
+def _tile_of(
+    start_line: RequestStartLine, headers: HTTPHeaders
+) -> tuple[re.Match[str], re.Match[str]] | None:
+    """Path and query of an ordinary request for a tile; None if it is another."""
+    if start_line.method != "GET" or not start_line.path.startswith("/tiles/"):
+        return None
+    path, _, query = start_line.path.partition("?")
+    place, asked, host = _PATH.fullmatch(path), _QUERY.fullmatch(query), headers.get("Host")
+    if place is None or asked is None or host is None or not _HOST.fullmatch(host):
+        return None
+    return place, asked
