@@ -46,12 +46,13 @@ class Engine(Child):
             "GEOLOOM_NONCE": self.nonce,
             "GEOLOOM_SIGNING_KEY": _signing_key(data / "signing.key"),
         }
-        workers = min(os.cpu_count() or 1, MOST_WORKERS)
+        machine = Machine.here()
+        workers = min(machine.workers, MOST_WORKERS)
         defaults = {
             "GEOLOOM_SOURCES": SOURCES,
             "GEOLOOM_WORKERS": str(workers),
             # The kernels beside it need memory too, in a container of one user's as on a laptop.
-            "GEOLOOM_MEMORY": str(Machine.here().per_worker(workers, alone=False)),
+            "GEOLOOM_MEMORY": str(machine.per_worker(workers, alone=False)),
             "GEOLOOM_DRAIN_TIMEOUT": "3s",
         }
         if redis_url is not None:
