@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import os
 import statistics
 import sys
@@ -88,7 +89,7 @@ def engine(start_engine: StartEngine, valkey: str, tmp_path_factory: pytest.Temp
     # Longer floods meet tiles again: they are to be computed anew.
     return start_engine(
         valkey, folder, workers=2, queue_timeout=str(PATIENCE), tile_redis_url="", tile_cache="0",
-        node_cache="0",
+        node_cache="0", tile_owners="on",
     )  # fmt: skip
 
 
@@ -226,6 +227,31 @@ def test_a_flood_of_slow_tiles_keeps_nobody_else_waiting(
     metrics = engine.ask("GET", "/metrics").body.decode()
     waiting = next(line for line in metrics.splitlines() if line.startswith("geoloom_waiting "))
     assert float(waiting.split()[1]) == 0
+
+
+def test_forwarded_tiles_are_the_same_bytes(engine: RunningEngine, light: Chain) -> None:
+    given = template(engine, light, "both")
+
+    async def ask() -> list[tuple[Answer, Answer]]:
+        # Connections are shared out between the workers: two in a row go to both.
+        pair = [await Client(engine).open() for _ in range(2)]
+        pids = {json.loads((await client.get("/healthz")).body)["pid"] for client in pair}
+        if len(pids) == 1:
+            pair[1].close()
+            pair[1] = await Client(engine).open()
+        found = []
+        for tile in itertools.islice(tiles(), 0, 600, 23):
+            one, other = [await client.get(path(given, tile)) for client in pair]
+            found.append((one, other))
+        for client in pair:
+            client.close()
+        return found
+
+    answers = asyncio.run(asyncio.wait_for(ask(), 60))
+    assert all(one.status == other.status == 200 for one, other in answers)
+    assert all(one.body == other.body for one, other in answers)
+    hops = [["hop" in answer.headers["server-timing"] for answer in pair] for pair in answers]
+    assert sum(one != other for one, other in hops) > len(hops) / 2
 
 
 def test_no_session_is_starved(engine: RunningEngine, light: Chain) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import json
 import threading
 import uuid
 from collections.abc import Awaitable, Callable
@@ -90,7 +91,9 @@ def with_two_workers(
 ) -> Any:
     """Two workers in one event loop, connected, their pipeline, and a tile that the second owns."""
     settings: Settings = load(
-        ["--redis-url", url, "--tile-redis-url", "", "--token", "t", "--signing-key", "k", *more], {}
+        ["--redis-url", url, "--tile-redis-url", "", "--token", "t", "--signing-key", "k"]
+        + ["--tile-owners", "on", *more],
+        {},
     )
 
     async def run() -> Any:
@@ -104,13 +107,14 @@ def with_two_workers(
         first, second = workers
         await first.chains.register(CHAIN.to_json())
         tile = next(tile for x in range(0, 64, 4) if mesh.owners.owner(tile := Tile(6, x, 9)) == 1)
-        answer = None
+        answer, far, pipeline.far = None, pipeline.far, True
         while answer is None or "hop" not in answer.stages:
             # Another tile with the same owner, until the connection stands.
             beside = Tile(6, tile.x + 1, tile.y)
             answer = await first.tiles.get(CHAIN, named(pipeline, beside, uuid.uuid4().hex[:16]), beside, "a")
             await asyncio.sleep(0.01)
         pipeline.tiles.clear()
+        pipeline.far = far
         try:
             return await use(first, second, pipeline, tile)
         finally:
@@ -192,6 +196,40 @@ def test_a_tile_whose_owner_does_not_help_is_computed_here(valkey: str, why: str
         answer = await first.tiles.get(CHAIN, named(pipeline, tile), tile, "a")
         assert answer.png == b"png"
         assert "hop" not in answer.stages
+
+    with_two_workers(valkey, use)
+
+
+@pytest.mark.parametrize("far", [False, True])
+def test_tiles_of_remote_images_have_owners_where_others_have_none(valkey: str, far: bool) -> None:
+    async def use(first: Services, second: Services, pipeline: Pipeline, tile: Tile) -> None:
+        pipeline.far = far
+        answer = await first.tiles.get(CHAIN, named(pipeline, tile), tile, "a")
+        assert ("hop" in answer.stages) == far
+
+    with_two_workers(valkey, use, "--tile-owners", "remote")
+
+
+def test_a_defect_of_another_worker_keeps_its_incident(valkey: str, caplog: pytest.LogCaptureFixture) -> None:
+    async def use(first: Services, second: Services, pipeline: Pipeline, tile: Tile) -> None:
+        def fail() -> Drawn:
+            raise ZeroDivisionError("internal detail")
+
+        pipeline.draw_tile = fail
+        server = tornado.httpserver.HTTPServer(application(first))
+        (listening,) = tornado.netutil.bind_sockets(0, "127.0.0.1")
+        server.add_sockets([listening])
+        reader, writer = await asyncio.open_connection(*listening.getsockname())
+        path = f"/tiles/{CHAIN.root}/{tile.z}/{tile.x}/{tile.y}.png"
+        head = "Host: localhost\r\nAuthorization: Bearer t\r\nConnection: close"
+        writer.write(f"GET {path} HTTP/1.1\r\n{head}\r\n\r\n".encode())
+        answer = json.loads((await reader.read()).partition(b"\r\n\r\n")[2])
+        assert answer["error"] == "EngineFault"
+        assert [line for line in caplog.messages if "incident" in line] == [
+            f"incident {answer['incident']}: a tile that another worker asked for"
+        ]
+        server.stop()
+        writer.close()
 
     with_two_workers(valkey, use)
 

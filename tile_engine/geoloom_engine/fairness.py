@@ -93,7 +93,7 @@ class Turns:
         self._floor = 0.0
         self._size = 0
         self.typical = GRAIN
-        """Seconds that an answer takes on average."""
+        """Seconds that an answer of a layer takes on average."""
 
     def __len__(self) -> int:
         return self._size
@@ -171,10 +171,10 @@ class Turns:
         all others had caught up.
         """
         took = max(seconds, GRAIN)
-        self.typical += (took - self.typical) / 8
         known = self._costs.pop(turn.layer, None)
         counted = min(took, MOST_UNKNOWN) if known is None else known
         if turn.layer:
+            self.typical += (took - self.typical) / 8
             self._costs[turn.layer] = counted + (took - counted) / 4
             if len(self._costs) > REMEMBERED:
                 self._costs.popitem(last=False)

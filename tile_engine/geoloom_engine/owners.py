@@ -4,6 +4,12 @@ Neighbouring tiles are drawn from the same source blocks. So that a block is dec
 and not once per worker, and so that equal requests meet, the tiles below one ancestor two zooms up
 belong to one worker, whatever the chain: by rendezvous hashing (Thaler and Ravishankar 1998), with
 bounded load (Mirrokni et al. 2018) so that no worker idles while another's queue grows.
+
+Asking costs 41 µs of processor time in all (a tile of 36 kB, both sides). For local files that does not
+always pay: with an NDVI of two bands and two workers on a busy machine, tiles that have to be decoded
+cost 1 to 12 % less processor time with owners, those from decoded blocks 1 to 10 % more, and their 95th
+percentile grows by half, as two processes have to be woken. For remote files, a block that is not fetched
+twice outweighs all that. Hence the default of `GEOLOOM_TILE_OWNERS`.
 """
 
 from __future__ import annotations
@@ -18,7 +24,7 @@ UP = 2
 FULLER = 1.25
 """How many times as much as the mean an owner may have to do."""
 
-SLACK = 0.05
+SLACK = 0.02
 """Seconds of work that an owner may have in any case."""
 
 

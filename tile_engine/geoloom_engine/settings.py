@@ -166,9 +166,10 @@ class Settings:
     )
     queue_timeout: float = setting("10s", seconds, "How long a request may wait for computation.")
     tile_owners: str = setting(
-        "on",
-        one_of("on", "off"),
-        "Whether neighbouring tiles are computed by one worker, which others ask, or by whichever is asked.",
+        "remote",
+        one_of("on", "remote", "off"),
+        "Whose neighbouring tiles are computed by one worker, which the others ask, so that it alone reads "
+        "and decodes their sources: those of all images, of remote ones, or none.",
     )
     tile_timeout: float = setting("30s", seconds, "How long the computation of one answer may take.")
     drain_timeout: float = setting("3s", seconds, "How long a stopping engine finishes what it has begun.")

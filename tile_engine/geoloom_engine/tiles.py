@@ -97,7 +97,9 @@ class Tiles:
         looked = time.perf_counter() - begun
         if found is not None:
             return TileAnswer(found[0], name.data, found[1], {"cache": looked})
-        made = await self._asked(name, tile, session) or await self._computed(chain, name, tile, session)
+        made = await self._asked(name, tile, session) if self._owned(chain) else None
+        if made is None:
+            made = await self._computed(chain, name, tile, session)
         return TileAnswer(made.png, made.data, made.origin, {**made.stages, "cache": looked})
 
     async def basemap(self, tile: Tile, ratio: int) -> bytes:
@@ -122,6 +124,11 @@ class Tiles:
         if self._peers is not None:
             self._peers.close()
         await self._cache.close()
+
+    def _owned(self, chain: Chain) -> bool:
+        """Whether the chain's tiles have owners."""
+        setting = self._services.settings.tile_owners
+        return self._owners is not None and (setting == "on" or self._services.pipeline.remote(chain))
 
     async def _asked(self, name: TileName, tile: Tile, session: str) -> TileAnswer | None:
         """The tile from the worker that owns it; None if it is to be computed here."""

@@ -178,6 +178,10 @@ class Handler(tornado.web.RequestHandler):
             log.debug("%s %s: %s", self.request.method, self.request.path, value)
         elif isinstance(value, tornado.web.HTTPError):
             self._failure = _of_http(value)
+        elif isinstance(value, EngineFault) and value.incident is not None:
+            # The worker that met it has logged it.
+            self._failure = value
+            self.services.metrics.fault()
         else:
             incident = secrets.token_hex(6)
             self._failure = EngineFault(
