@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import math
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Literal
 
 import numba
@@ -60,9 +63,29 @@ def compiled(function: Callable[..., Any], dtype: str, arguments: Callable[[], t
             kernel = _compiled.get(key)
             if kernel is None:
                 signature = arguments()
+                # numba keeps code by the name, and by the age of the function's own file alone.
+                function.__qualname__ = f"{function.__name__}_{_sources_hash(function)}"
                 try:
                     kernel = numba.njit([signature], nogil=True, cache=True)(function)
                 except (RuntimeError, OSError):
                     kernel = numba.njit([signature], nogil=True)(function)
                 _compiled[key] = kernel
     return kernel
+
+
+def _sources_hash(function: Callable[..., Any]) -> str:
+    """Changes when the file of a function does, or of a compiled one that it calls."""
+    seen: set[Any] = set()
+    waiting: list[Any] = [function]
+    while waiting:
+        one = waiting.pop()
+        if one in seen:
+            continue
+        seen.add(one)
+        called = (one.__globals__.get(name) for name in one.__code__.co_names)
+        waiting.extend(found.py_func for found in called if hasattr(found, "py_func"))
+    digest = hashlib.sha256()
+    for path in sorted({one.__code__.co_filename for one in seen}):
+        with contextlib.suppress(OSError):
+            digest.update(Path(path).read_bytes())
+    return digest.hexdigest()[:16]

@@ -46,3 +46,30 @@ def test_works_where_compiled_code_cannot_be_kept(tmp_path: Path) -> None:
     )
     assert found.stdout.strip() == "True", found.stderr
     assert not (tmp_path / "none").exists()
+
+
+USER = """
+from geoloom_engine.compiling import compiled
+from numba import types
+from inner import twice
+def outer(x):
+    return twice(x) + 1
+print(compiled(outer, "", lambda: (types.int64,))(5))
+"""
+INNER = "import numba\n@numba.njit\ndef twice(x):\n    return x * {}\n"
+
+
+def test_kept_code_is_not_used_when_a_function_it_calls_has_changed(tmp_path: Path) -> None:
+    """By itself numba looks at the file of the outer function alone."""
+    (tmp_path / "user.py").write_text(USER)
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "kept"), "PYTHONPATH": str(tmp_path)}
+    for factor in (2, 2, 30):
+        (tmp_path / "inner.py").write_text(INNER.format(factor))
+        found = subprocess.run(
+            [sys.executable, "-B", str(tmp_path / "user.py")],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env=environment,
+        )
+        assert found.stdout.strip() == str(5 * factor + 1), found.stderr
