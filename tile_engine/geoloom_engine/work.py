@@ -6,9 +6,10 @@ one computation.
 
 One computation at a time is what a process can do well, and Python cannot interrupt one. So while
 a long one runs, a second thread answers what is known to be quick, and the long one pauses for it
-whenever it asks whether it is wanted. The event loop and the threads meet at one lock; a thread that
-has nothing to do is woken by another lock, and results come back in one wake-up for all that are
-ready: per job this costs a third of the processor time of a Condition and a timer for each waiter.
+whenever it asks whether it is wanted: beside one of 0.6 s, a quick tile takes 15 ms (20 without the
+pause, 585 without the thread). The event loop and the threads meet at one lock; a thread that has
+nothing to do is woken by another lock, and results come back in one wake-up for all that are ready: a
+job costs three quarters of the processor time that a Condition and a timer for each waiter take.
 """
 
 from __future__ import annotations
