@@ -52,7 +52,7 @@ def joined(steps: Sequence[Step]) -> tuple[Step, ...]:
         if index not in wanted:
             continue
         step, origin = steps[index], origins[index]
-        if isinstance(step, Compute) and origin is not None and origin.ops and _pays(step, origin):
+        if isinstance(step, Compute) and origin is not None and _pays(step, origin):
             made[index] = _lookup(steps, index, origins, origin)
         else:
             made[index] = step
@@ -98,7 +98,10 @@ def look_up(step: Lookup, parts: Sequence[Block]) -> Block:
 
 
 def _pays(step: Compute, origin: _Origin) -> bool:
-    return np.dtype(step.dtype).itemsize == 1 or origin.ops >= SHORTEST
+    """Whether a table is quicker than the ops: not than one that takes a pass or two over bytes."""
+    if origin.ops == 1 and np.dtype(origin.dtype).itemsize == 1:
+        return step.op.effort(_domain(origin.dtype)) > 1
+    return origin.ops > 0 and (np.dtype(step.dtype).itemsize == 1 or origin.ops >= SHORTEST)
 
 
 def _origins(steps: Sequence[Step]) -> list[_Origin | None]:
@@ -154,9 +157,8 @@ def _is_constant(step: Step) -> bool:
 def _lookup(steps: Sequence[Step], index: int, origins: Sequence[_Origin | None], origin: _Origin) -> Lookup:
     """The table of a run, computed by its ops from all values there are."""
     run = _run(steps, index, origins)
-    size = 256 ** np.dtype(origin.dtype).itemsize
-    # Where in it a value stands is nothing to these ops.
-    grid = Grid(Lattice.web_mercator(12), 0, 0, 256, size // 256)
+    grid = _domain(origin.dtype)
+    size = grid.pixels
     values = np.arange(size, dtype=f"u{np.dtype(origin.dtype).itemsize}").view(origin.dtype)
     domain = Block(values.reshape(1, *grid.shape), np.ones((1, *grid.shape), np.bool_))
     results: dict[int, Block] = {}
@@ -186,6 +188,11 @@ def _lookup(steps: Sequence[Step], index: int, origins: Sequence[_Origin | None]
     parts = tuple(Part(base, (band,)) for base, band in origin.bands)
     ops = tuple(one.op.name for one in map(steps.__getitem__, run) if isinstance(one, Compute) and one.parts)
     return Lookup(step.key, parts, ops, table, valid, step.dtype)
+
+
+def _domain(dtype: str) -> Grid:
+    """A grid with a pixel for each value of a dtype; where a value stands in it is nothing to these ops."""
+    return Grid(Lattice.web_mercator(12), 0, 0, 256, 256 ** (np.dtype(dtype).itemsize - 1))
 
 
 def _run(steps: Sequence[Step], index: int, origins: Sequence[_Origin | None]) -> list[int]:

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from geoloom.block import Array, Block, Mask, joint, valid_in_all
+from geoloom.block import Array, Block, Mask, everywhere, joint, valid_in_all
 from geoloom.grid import Grid
 from geoloom.op import Output, Profile, op
-from geoloom.ops.elementwise import Binary, Unary, applied, common_unit
+from geoloom.ops.elementwise import Binary, Unary, applied, common_unit, looped
 from geoloom.profile import float_dtype, integer_dtype, integer_range, is_float
 
 Range = tuple[int, int]
@@ -103,9 +103,13 @@ class Divide(Binary):
     symbol = "/"
     ufunc = "divide"
 
-    def kernel(self, values: Block, other: Block, grid: Grid, dtype: np.dtype[Any]) -> Array:
+    def kernel(self, values: Block, other: Block, grid: Grid, dtype: np.dtype[Any]) -> Array | Block:
         """Quotient; division by zero is not finite and so invalid."""
-        return applied(np.divide, dtype, values, other)
+        found = looped(np.divide, dtype, values, other)
+        if found is None:
+            return applied(np.divide, dtype, values, other)
+        (result, finite), valid = found, valid_in_all((values, other))
+        return Block(result, valid) if finite and everywhere(valid) else Block.of(result, valid)
 
 
 @op

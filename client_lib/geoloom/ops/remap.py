@@ -124,6 +124,10 @@ class Remap(Op):
         new = self._new()
         return Profile(inputs[0].names, self._dtype().name, range=(float(min(new)), float(max(new))))
 
+    def effort(self, grid: Grid) -> float:
+        """Each pixel is looked up."""
+        return 4.0
+
     def kernel(self, values: Block, grid: Grid) -> Block:
         """Look the new values up."""
         old, new = zip(*self.pairs, strict=True)

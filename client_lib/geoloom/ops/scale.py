@@ -76,6 +76,10 @@ class Scale(Op):
             return self
         return Scale(limits=tuple(x for i in bands for x in pairs[i]), gamma=self.gamma)
 
+    def effort(self, grid: Grid) -> float:
+        """Each pixel is looked up, or computed in some passes."""
+        return 4.0
+
     def kernel(self, values: Block, grid: Grid) -> Array:
         """Shades, by a table for 8- and 16-bit integers."""
         pairs = self._pairs()
