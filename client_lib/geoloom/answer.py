@@ -41,6 +41,11 @@ class Explanation(dict[str, Any]):
             f"Tile {z}/{x}/{y} reads {self['pixels']:,} pixels ({_size(self['bytes'])}) "
             f"and gives {', '.join(self['bands'])} as {self['dtype']}."
         ]
+        if self.get("blocks"):
+            lines[0] += (
+                f" If nothing is in memory yet, {self['blocks']:,} blocks are decoded "
+                f"({_size(self['decoded_bytes'])})."
+            )
         return "\n".join([*lines, *(f"  {_step(step)}" for step in self["steps"])])
 
 
@@ -65,10 +70,16 @@ def _step(step: dict[str, Any]) -> str:
     margin = f", margin {step['margin']} px" if step.get("margin") else ""
     if step["op"] == "read":
         level = f"overview {step['level']}" if step["level"] else "full resolution"
-        width, height = step["window"][2:]
         name = PurePosixPath(step["href"]).name
         bands = ", ".join(step["bands"])
+        if step["window"] is None:
+            return f"read {name} [{bands}]: it does not reach here"
+        width, height = step["window"][2:]
         return f"read {name} [{bands}], {level}, {width} × {height} px, {step['resampling']}{margin}"
+    if step["op"] == "lookup":
+        return f"{', '.join(step['ops'])} by one table, {step['dtype']}{margin}"
+    if step["op"] == "gather":
+        return f"bands put together, {step['dtype']}{margin}"
     given = ", ".join(f"{name}={value!r}" for name, value in step["params"].items())
     return f"{step['op']}({given}) {step['dtype']}{margin}"
 

@@ -76,3 +76,17 @@ def test_a_place_has_sides_and_pixels():
     )
     assert place((170, -10.5, -170, 0), finest).startswith("170° E to 170° W, 10.5° S to 0° N;")
     assert place(None, None) == "everywhere"
+
+
+def test_an_explanation_names_every_kind_of_step():
+    off = {**READ, "window": None, "level": None}
+    lookup = {"op": "lookup", "ops": ["scale", "colormap"], "dtype": "uint8", "margin": 0}
+    gather = {"op": "gather", "dtype": "uint16", "margin": 2}
+    more = {"blocks": 4, "decoded_bytes": 2_097_152, "steps": [READ, off, gather, lookup]}
+    shown = repr(Explanation({**PLAN, **more})).splitlines()
+    assert shown[0].endswith("If nothing is in memory yet, 4 blocks are decoded (2.1 MB).")
+    assert shown[2:] == [
+        "  read dem.tif [elevation]: it does not reach here",
+        "  bands put together, uint16, margin 2 px",
+        "  scale, colormap by one table, uint8",
+    ]

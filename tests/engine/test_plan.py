@@ -189,15 +189,6 @@ def test_a_chain_is_prepared_once(planner, pool, image):
     assert pool.opened == 1
 
 
-def test_explain_counts_what_is_read(planner, image):
-    plan = planner.plan(image["B02"].slope().chain, TILE.grid())
-    answer = plan.to_json()
-    read = answer["steps"][0]
-    assert (read["op"], read["bands"], read["margin"]) == ("read", ["B02"], 1)
-    assert answer["pixels"] == plan.pixels > 0
-    assert answer["bytes"] >= answer["pixels"] * 2
-
-
 def test_without_overviews_low_zooms_are_refused_beforehand(image):
     huge = replace(
         INFO,

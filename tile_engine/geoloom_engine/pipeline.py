@@ -21,6 +21,7 @@ from geoloom_engine import values
 from geoloom_engine.basemap import basemap_tile
 from geoloom_engine.cache import BlockCache
 from geoloom_engine.evaluate import always, evaluate, fetch
+from geoloom_engine.explanation import explained
 from geoloom_engine.legend import legend, legend_png
 from geoloom_engine.memory import Memory
 from geoloom_engine.nodes import NodeCache
@@ -176,7 +177,7 @@ class Pipeline:
             lat = (bounds.south + bounds.north) / 2
             tile = Tile.at(lon, lat, min(described.zooms[1], 18) if zoom is None else zoom)
         plan = self.planner.plan(chain, tile.grid(), reuse=False)
-        return {"tile": [tile.z, tile.x, tile.y], "data": plan.data, **plan.to_json()}
+        return {"tile": [tile.z, tile.x, tile.y], "data": plan.data, **explained(plan)}
 
     def legend(self, chain: Chain) -> dict[str, Any]:
         """What a layer's colours mean."""

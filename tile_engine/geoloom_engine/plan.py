@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -124,38 +123,6 @@ class Plan:
         for index, (step, grid) in enumerate(zip(self.steps, self.grids, strict=True)):
             if grid is not None:
                 yield index, step, grid
-
-    def to_json(self) -> dict[str, Any]:
-        """The plan in words and numbers, for ``/explain``."""
-        steps: list[dict[str, Any]] = []
-        for index, step, grid in self.live():
-            margin = (grid.cols - self.grid.cols) // 2
-            entry: dict[str, Any] = {"node": step.key, "rows": grid.rows, "cols": grid.cols, "margin": margin}
-            if isinstance(step, Read):
-                info = self.sources[step.href]
-                entry |= {
-                    "op": "read",
-                    "href": step.href,
-                    "bands": [info.bands[i].name for i in step.bands],
-                    "resampling": step.resampling,
-                    **_read_json(self.reads[index]),
-                }
-            elif isinstance(step, Compute):
-                entry |= {"op": step.op.name, "params": step.op.params(), "dtype": step.dtype}
-            elif isinstance(step, Lookup):
-                entry |= {"op": "lookup", "ops": list(step.ops), "dtype": step.dtype}
-            else:
-                entry |= {"op": "gather", "dtype": step.dtype}
-            steps.append(entry)
-        return {
-            "steps": steps,
-            "reads": len(self.reads),
-            "pixels": self.pixels,
-            "bytes": self.bytes,
-            "cost": self.cost,
-            "bands": list(self.profile.names),
-            "dtype": self.profile.dtype,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,16 +305,6 @@ class Planner:
             own = [step.href] if isinstance(step, Read) else []
             hrefs.append(frozenset(own).union(*(hrefs[part.step] for part in parts_of(step))))
         return [self._version((href, sources[href].fingerprint) for href in below) for below in hrefs]
-
-
-def _read_json(read: ReadPlan) -> dict[str, Any]:
-    window = read.window
-    return {
-        "level": read.level,
-        "window": None if window is None else [window.x, window.y, window.width, window.height],
-        "pixels": read.pixels,
-        "bytes": read.bytes,
-    }
 
 
 def _grids(

@@ -110,6 +110,7 @@ def describe(handle: Any, place: Place, print_: str) -> tuple[SourceInfo, Layout
         mask=mask,
         shared_valid=layout.shared_valid,
         crs_name=crs_name,
+        decoded=layout.blocks,
     )
     return info, layout
 

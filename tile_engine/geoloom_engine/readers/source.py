@@ -95,6 +95,9 @@ class SourceInfo:
         Whether one validity holds for all bands.
     crs_name
         The CRS in words.
+    decoded
+        (width, height) of what is decoded at once, of each level: whole blocks of the file. Empty for
+        sources that give just the pixels asked for.
     """
 
     href: str
@@ -116,6 +119,7 @@ class SourceInfo:
     mask: bool = False
     shared_valid: bool = False
     crs_name: str = ""
+    decoded: tuple[tuple[int, int], ...] = ()
 
     @property
     def levels(self) -> tuple[tuple[int, int], ...]:
@@ -146,6 +150,21 @@ class Window:
     def pixels(self) -> int:
         """How many."""
         return self.width * self.height
+
+
+def blocks_of(info: SourceInfo, level: int, window: Window) -> tuple[int, int]:
+    """How many blocks of a band a window meets, and how many pixels they hold together."""
+    if not info.decoded:
+        return 1, window.pixels
+    count, sides = 1, []
+    corner, shape = (window.x, window.y), (window.width, window.height)
+    for start, length, block, size in zip(
+        corner, shape, info.decoded[level], info.levels[level], strict=True
+    ):
+        first, last = start // block, (start + length - 1) // block
+        count *= last - first + 1
+        sides.append(min((last + 1) * block, size) - first * block)
+    return count, sides[0] * sides[1]
 
 
 class Source(Protocol):
