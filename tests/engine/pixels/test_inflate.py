@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -146,3 +147,80 @@ def test_sources_read_past_gdal_know_their_nodata(raster: Callable[..., Source],
     found, valid = source.read(0, (0,), Window(0, 0, COLS, ROWS))
     assert np.array_equal(valid, data != 3)
     assert np.array_equal(found, np.where(data != 3, data, 0))
+
+
+def directory(content: bytearray) -> tuple[int, list[bytes]]:
+    """Where the first directory's entries begin in a BigTIFF, and these."""
+    (start,) = struct.unpack_from("<Q", content, 8)
+    (count,) = struct.unpack_from("<Q", content, start)
+    return start + 8, [bytes(content[start + 8 + 20 * n :][:20]) for n in range(count)]
+
+
+def entry(tag: int, kind: int, number: int, value: int) -> bytes:
+    return struct.pack("<HHQQ", tag, kind, number, value)
+
+
+@pytest.fixture
+def with_tags(tmp_path: Path, make_raster: Any) -> Callable[..., Path]:
+    """A file with differences along rows whose tags are changed, given the old ones, by a function."""
+
+    def make(change: Callable[[dict[int, bytes]], list[bytes]]) -> Path:
+        options = (*BASE, "PREDICTOR=2", "BIGTIFF=YES")
+        path: Path = make_raster(tmp_path / "tags.tif", noise("uint16"), options=options)
+        content = bytearray(path.read_bytes())
+        _, old = directory(content)
+        entries = change({struct.unpack_from("<H", one)[0]: one for one in old})
+        entries.sort(key=lambda one: one[1::-1])
+        struct.pack_into("<Q", content, 8, len(content))
+        path.write_bytes(content + struct.pack("<Q", len(entries)) + b"".join(entries) + bytes(8))
+        return path
+
+    return make
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [
+        (entry(317, 8, 1, 2),),
+        (entry(317, 3, 1, 2), entry(317, 3, 1, 1)),
+        (entry(317, 3, 1, 2), entry(32998, 4, 1, 1)),
+    ],
+    ids=["type", "twice", "depth"],
+)
+def test_odd_tags_are_gdals_to_judge(
+    with_tags: Any, opened: Any, pool: SourcePool, strange: tuple[bytes, ...]
+) -> None:
+    path = with_tags(lambda tags: [tags[tag] for tag in tags if tag != 317] + list(strange))
+    assert opened(path) is None
+    expected = gdal.Open(str(path)).ReadAsArray()
+    found, _ = pool.open(str(path)).read(0, (0,), Window(0, 0, COLS, ROWS))
+    assert np.array_equal(found[0], expected)
+
+
+def test_places_beyond_any_file_are_gdals_to_judge(with_tags: Any, opened: Any, pool: SourcePool) -> None:
+    far = struct.pack("<Q", 2**63 + 5)
+    path = with_tags(lambda tags: list(tags.values()))
+    content = bytearray(path.read_bytes())
+    start, entries = directory(content)
+    number = next(n for n, one in enumerate(entries) if struct.unpack_from("<H", one)[0] == 324)
+    # First that of the second tile, which leaves the others good; then that of all.
+    (place,) = struct.unpack_from("<Q", entries[number], 12)
+    content[place + 8 : place + 16] = far
+    path.write_bytes(content)
+    tiles = opened(path)
+    assert tiles.read(0, Window(0, 0, 128, 64)) is not None
+    assert tiles.read(0, Window(128, 0, 128, 64)) is None
+    with pytest.raises(SourceUnreadable):
+        pool.open(str(path)).read(0, (0,), Window(0, 0, COLS, ROWS))
+    content[start + 20 * number + 12 : start + 20 * number + 20] = far
+    path.write_bytes(content)
+    with path.open("rb") as file:
+        assert stored_tiles(file.fileno(), start - 8, (COLS, ROWS), 1, np.dtype("uint16")) is None
+
+
+def test_tiles_larger_than_their_image_by_far_are_left_to_gdal(with_tags: Any, opened: Any) -> None:
+    def wide(tags: dict[int, bytes]) -> list[bytes]:
+        one = {324: entry(324, 16, 1, 16), 325: entry(325, 16, 1, 1 << 20)}
+        return list((tags | one | {tag: entry(tag, 4, 1, 1 << 16) for tag in (322, 323)}).values())
+
+    assert opened(with_tags(wide)) is None

@@ -31,11 +31,25 @@ _WIDTH, _HEIGHT = 256, 257
 _DEFLATE = (8, 32946)
 _NO_DEFLATE: Any = igzip_lib.IsalError
 _KINDS = {1: "u", 2: "i", 3: "f"}
+_WANTED = frozenset(
+    (_BITS, _COMPRESSION, _FILL_ORDER, _SAMPLES, _PLANAR, _PREDICTOR, _TILE_WIDTH, _TILE_HEIGHT)
+    + (_OFFSETS, _COUNTS, _FORMAT, _WIDTH, _HEIGHT)
+)
+_STRANGE = frozenset((273, 279, 32997, 32998))
+"""Strips, and a third dimension: what they mean beside tiles is libtiff's to say."""
+
 _SIZES = {1: "B", 3: "H", 4: "I", 16: "Q"}
 """Struct codes of the tags' types that hold whole numbers."""
 
 _MAX_TAGS = 1000
-_MAX_TILES = 1 << 24
+_MAX_TILES = 1 << 20
+"""Tiles of all bands: of more, reading where they lie takes long and much memory."""
+
+_MAX_TILE_PIXELS = 1 << 26
+"""Larger ones may be of an image that is small: then nobody else asks how much they hold."""
+
+_MAX_OFFSET = (1 << 63) - 1
+"""The system's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +97,13 @@ class StoredTiles:
         return data
 
     def _inflated(self, index: int) -> Array | None:
-        count = int(self.counts[index])
+        count, offset = int(self.counts[index]), int(self.offsets[index])
         size = self.width * self.height * self.dtype.itemsize
         # DEFLATE makes nothing larger by more than a few bytes in each 16 kB.
-        if not 0 < count <= size + (size >> 8) + 1024:
+        if not 0 < count <= size + (size >> 8) + 1024 or offset > _MAX_OFFSET:
             return None
         try:
-            stored = os.pread(self.file, count, int(self.offsets[index]))
+            stored = os.pread(self.file, count, offset)
             whole = igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_ZLIB).decompress(stored, size)
         except (OSError, _NO_DEFLATE):
             return None
@@ -156,6 +170,7 @@ def stored_tiles(
             and set(tags[_BITS]) == {8 * dtype.itemsize}
             and {_KINDS.get(value) for value in tags.get(_FORMAT, (1,))} == {dtype.kind}
             and _one(tags, _PREDICTOR, 1) in ((1,) if dtype.kind == "f" else (1, 2))
+            and width * height <= _MAX_TILE_PIXELS
             and len(tags[_OFFSETS]) == len(tags[_COUNTS]) == across * down * bands
         )
     except (OSError, struct.error, KeyError, ValueError, ZeroDivisionError):
@@ -176,7 +191,13 @@ def _one(tags: dict[int, tuple[int, ...]], tag: int, default: int | None = None)
 
 
 def _tags(file: int, offset: int) -> dict[int, tuple[int, ...]]:
-    """The whole numbers of a directory, by tag; of a file in this machine's byte order."""
+    """The wanted tags of a directory; of a file in this machine's byte order.
+
+    Raises
+    ------
+    ValueError
+        If one comes twice or in a type of its own: which value holds is for libtiff to say.
+    """
     magic = os.pread(file, 4, 0)
     if sys.byteorder != "little" or magic not in (b"II*\0", b"II+\0"):
         raise ValueError("not a TIFF in this machine's byte order")
@@ -186,15 +207,21 @@ def _tags(file: int, offset: int) -> dict[int, tuple[int, ...]]:
     if count > _MAX_TAGS:
         raise ValueError("too many tags")
     raw = os.pread(file, count * struct.calcsize(entry), offset + struct.calcsize(head))
-    found = {}
+    found: dict[int, tuple[int, ...]] = {}
     for tag, kind, number, value in struct.iter_unpack(entry, raw):
-        code = _SIZES.get(kind)
-        if code is None or number > _MAX_TILES:
+        if tag in _STRANGE:
+            raise ValueError("not tiles alone")
+        if tag not in _WANTED:
             continue
+        code = _SIZES.get(kind)
+        if code is None or tag in found or number > _MAX_TILES:
+            raise ValueError("an odd tag")
         form = f"<{number}{code}"
         size = struct.calcsize(form)
         if size > inline:
             (place,) = struct.unpack("<Q" if big else "<I", value)
+            if place > _MAX_OFFSET:
+                raise ValueError("beyond any file")
             value = os.pread(file, size, place)
         found[tag] = struct.unpack(form, value[:size])
     return found
