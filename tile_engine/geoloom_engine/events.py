@@ -90,15 +90,15 @@ class EventLog:
         self._ttl = max(1, int(ttl))
         self._held: deque[tuple[str, Event]] = deque(maxlen=KEPT)
         self._seen: OrderedDict[tuple[str, str], None] = OrderedDict()
-        self._writing: set[asyncio.Task[None]] = set()
+        self._writing: asyncio.Task[None] | None = None
+        # One at a time: events are told in the order in which they happened.
+        self._turn = asyncio.Lock()
 
     def tell(self, session: str, event: Event) -> None:
         """Write an event without waiting; while Redis is away it is held back, in this process."""
         self._held.append((session, event))
-        if len(self._writing) < 8:
-            task = asyncio.get_running_loop().create_task(self._flush())
-            self._writing.add(task)
-            task.add_done_callback(self._writing.discard)
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.get_running_loop().create_task(self._flush())
 
     def seen(self, session: str, key: str) -> None:
         """Tell a session, once, that a browser asks for tiles of a chain."""
@@ -164,14 +164,15 @@ class EventLog:
             event["count"] = max(1, int(count or 1))
 
     async def _flush(self) -> None:
-        while self._held:
-            session, event = self._held.popleft()
-            try:
-                await self._write(session, event)
-            except AWAY as error:
-                log.warning("an event is held back: %s", error)
-                self._held.appendleft((session, event))
-                return
+        async with self._turn:
+            while self._held:
+                session, event = self._held.popleft()
+                try:
+                    await self._write(session, event)
+                except AWAY as error:
+                    log.warning("an event is held back: %s", error)
+                    self._held.appendleft((session, event))
+                    return
 
     async def _write(self, session: str, event: Event) -> None:
         quiet, digest = QUIET[event.kind], event.digest
