@@ -169,3 +169,27 @@ def test_formulas_of_one_band_stay_the_same(data):
     one, two = (computed(which, profile, pixels(11)) for which in (steps, joined(steps)))
     assert np.array_equal(one.data, two.data)
     assert np.array_equal(one.valid, two.valid)
+
+
+FILLED = {
+    "combine_first": lambda image: build(registry()["combine_first"](), image, 5),
+    "below": lambda image: build(registry()["combine_first"](), 5, image),
+    "where": lambda image: build(registry()["where"](), 1, 5, image),
+}
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16"])
+@pytest.mark.parametrize("name", FILLED)
+def test_numbers_fill_what_is_invalid_whatever_is_computed_before_or_after(name, dtype):
+    filled = FILLED[name](opened(dtype)["a"].clip(3, 77))
+    steps, profile = steps_of(filled.scale(0, 90).colormap("viridis"))
+    one, two = (computed(which, profile, pixels(7)) for which in (steps, joined(steps)))
+    assert one.valid.all()
+    assert two.valid.all()
+    assert np.array_equal(one.data, two.data)
+
+
+def test_a_condition_with_a_number_is_still_a_table():
+    image = opened("uint8")["a"]
+    chosen = build(registry()["where"](), image > 5, image, 0).scale(0, 90).colormap("viridis")
+    assert [type(step) for step in joined(steps_of(chosen)[0])] == [Read, Lookup]

@@ -28,6 +28,9 @@ SHORTEST = 3
 _SMALL = ("uint8", "int8", "uint16", "int16")
 
 
+_PIXEL = Grid(Lattice.web_mercator(12), 0, 0, 1, 1)
+
+
 @dataclass(frozen=True, slots=True)
 class _Origin:
     """Where each band of a step comes from: bands of steps of one small dtype, through some ops."""
@@ -147,7 +150,23 @@ def _of_compute(steps: Sequence[Step], step: Compute, found: Sequence[_Origin | 
             return None
         bands, dtype = here, origin.dtype
         ops = max(ops, origin.ops + 1)
-    return None if bands is None else _Origin(bands, dtype, ops)
+    if bands is None or _filled_by_numbers(steps, step):
+        return None
+    return _Origin(bands, dtype, ops)
+
+
+def _filled_by_numbers(steps: Sequence[Step], step: Compute) -> bool:
+    """Whether its numbers make valid what is invalid in its images, which no table of values can tell."""
+    blocks = []
+    for part in step.parts:
+        source, bands = steps[part.step], len(part.bands)
+        if isinstance(source, Compute) and _is_constant(source):
+            blocks.append(source.op.compute((), _PIXEL, source.profiles).pick(part.bands))
+        else:
+            blocks.append(Block(np.zeros((bands, 1, 1), source.dtype), np.zeros((1, 1, 1), np.bool_)))
+    if not any(block.valid.any() for block in blocks):
+        return False
+    return bool(step.op.compute(tuple(blocks), _PIXEL, step.profiles).valid.any())
 
 
 def _is_constant(step: Step) -> bool:
