@@ -185,3 +185,19 @@ def test_sessions_and_layers_are_not_remembered_for_ever(monkeypatch: pytest.Mon
     assert turns.cost("l39") is None
     assert turns.cost("l49") == pytest.approx(0.2)
     assert len(turns._known) <= 10
+
+
+def test_layers_of_a_session_that_never_stops_asking_are_not_remembered_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fairness, "REMEMBERED", 10)
+    turns = added(turn("a", "first"))
+    for i in range(50):
+        turns.add(turn("a", f"l{i}", tile=Tile(3, 1, 1)))
+        gone = turns.next()
+        assert gone is not None
+        turns.charge(gone, 0.01)
+    session = turns._known["a"]
+    assert len(turns) == 1
+    assert len(session.layers) <= 11
+    assert len(session.views) <= 11

@@ -181,6 +181,11 @@ class Turns:
         session = self._session(turn.session)
         session.spent += counted
         session.layers[turn.layer] = session.layers.get(turn.layer, session.floor) + counted
+        for memory in (session.layers, session.views):
+            # Only one that never stops asking gets here: else they are forgotten when it comes back.
+            if len(memory) > REMEMBERED:
+                for old in [one for one in memory if one not in session.waiting]:
+                    del memory[old]
         self._choose(session)
 
     def _session(self, name: str) -> _Session:
