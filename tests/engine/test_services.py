@@ -131,9 +131,16 @@ def named(pipeline: Pipeline, tile: Tile, data: str | None = None) -> TileName:
 def test_a_tile_comes_from_its_owner_and_is_computed_once(valkey: str) -> None:
     async def use(first: Services, second: Services, pipeline: Pipeline, tile: Tile) -> None:
         pipeline.draw_tile = lambda: Drawn(uuid.uuid4().bytes * 3000, pipeline.data, {"compute": 0.5})
-        wanted = named(pipeline, tile)
+        wanted, gate = named(pipeline, tile), threading.Event()
+        holding = asyncio.ensure_future(second.compute("gate", "gate", lambda: gate.wait(30)))
         there = second.tiles.get(CHAIN, wanted, tile, "a")
-        answers = await asyncio.gather(*(first.tiles.get(CHAIN, wanted, tile, s) for s in "abc"), there)
+        asked = asyncio.gather(*(first.tiles.get(CHAIN, wanted, tile, s) for s in "abc"), there)
+        while wanted not in second.queue._jobs or len(second.queue._jobs[wanted].waiters) < 4:
+            assert not asked.done()
+            await asyncio.sleep(0.005)
+        gate.set()
+        await holding
+        answers = await asked
         assert len({answer.png for answer in answers}) == 1
         assert all("hop" in answer.stages for answer in answers[:3])
         assert answers[0].stages.get("compute", 0.5) == 0.5
@@ -172,6 +179,7 @@ def test_an_owner_drops_what_nobody_waits_for(valkey: str) -> None:
         await asyncio.to_thread(entered.wait, 30)
         left = asyncio.ensure_future(first.tiles.get(CHAIN, named(pipeline, tile), tile, "a"))
         while not second.queue.waiting:
+            assert not left.done()
             await asyncio.sleep(0.005)
         left.cancel()
         while second.queue.waiting:
@@ -407,3 +415,29 @@ def test_servers_that_do_not_answer_hold_up_nobody_else(valkey: str) -> None:
             await asyncio.gather(*stuck)
 
     assert with_services(valkey, use) == "there"
+
+
+def test_warming_may_last_longer_than_a_computation(valkey: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiling on a slow machine is no computation that went astray; requests get their turn meanwhile."""
+    compiled, never = threading.Event(), threading.Event()
+    monkeypatch.setattr("geoloom_engine.services.steps", lambda: [lambda: compiled.wait(60)])
+
+    async def run() -> None:
+        settings = load(
+            ["--redis-url", valkey, "--token", "t", "--signing-key", "k", "--tile-timeout", "0.1"], {}
+        )
+        services = Services(settings, Metrics(1), Pipeline())  # type: ignore[arg-type]
+        try:
+            for name in ("astray", "again"):
+                with pytest.raises(DemandError):
+                    await services.compute(name, "a", lambda: never.wait(60))
+            assert await services.problem() == "The engine is warming up."
+            compiled.set()
+            while problem := await services.problem():
+                assert "failed" not in problem, problem
+                await asyncio.sleep(0.01)
+        finally:
+            never.set()
+            await services.close()
+
+    asyncio.run(asyncio.wait_for(run(), 60))

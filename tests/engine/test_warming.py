@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import time
 from itertools import islice
 
 from geoloom.op import registry
 from geoloom_engine.readers import Window
-from geoloom_engine.warming import DTYPES, Specimen, steps, try_out
+from geoloom_engine.warming import DTYPES, Specimen, Warming, steps, try_out
 
 
 def test_the_first_steps_warp_pixels() -> None:
@@ -34,4 +35,24 @@ def test_the_specimen_reads_as_a_source_does() -> None:
         "uint16",
         (1, 4, 5),
         "bool",
+    )
+
+
+def settled(warming: Warming) -> str | None:
+    """Its problem once it is no longer at work."""
+    end = time.monotonic() + 60
+    while warming.problem == "The engine is warming up." and time.monotonic() < end:
+        time.sleep(0.001)
+    return warming.problem
+
+
+def test_ready_once_all_is_done() -> None:
+    done: list[int] = []
+    assert settled(Warming(lambda: [lambda: done.append(1), lambda: done.append(2)])) is None
+    assert done == [1, 2]
+
+
+def test_what_went_wrong_is_told() -> None:
+    assert (
+        settled(Warming(lambda: [lambda: 1 // 0])) == "Warming up failed: integer division or modulo by zero."
     )

