@@ -224,3 +224,14 @@ def test_tiles_larger_than_their_image_by_far_are_left_to_gdal(with_tags: Any, o
         return list((tags | one | {tag: entry(tag, 4, 1, 1 << 16) for tag in (322, 323)}).values())
 
     assert opened(with_tags(wide)) is None
+
+
+def test_colours_that_gdal_turns_into_others_are_left_to_it(
+    tmp_path: Path, make_raster: Any, opened: Any, pool: SourcePool
+) -> None:
+    options = (*BASE, "INTERLEAVE=BAND", "PHOTOMETRIC=CMYK")
+    path = make_raster(tmp_path / "a.tif", noise("uint8", 4), options=options)
+    assert opened(path) is None
+    expected = gdal.Open(str(path)).ReadAsArray()[:3]
+    found, valid = pool.open(str(path)).read(0, (0, 1, 2), Window(0, 0, COLS, ROWS))
+    assert np.array_equal(found, expected * np.broadcast_to(valid, found.shape))

@@ -27,13 +27,16 @@ from geoloom_engine.readers.source import Window
 
 _BITS, _COMPRESSION, _FILL_ORDER, _SAMPLES, _PLANAR = 258, 259, 266, 277, 284
 _PREDICTOR, _TILE_WIDTH, _TILE_HEIGHT, _OFFSETS, _COUNTS, _FORMAT = 317, 322, 323, 324, 325, 339
-_WIDTH, _HEIGHT = 256, 257
+_WIDTH, _HEIGHT, _PHOTOMETRIC = 256, 257, 262
+_AS_STORED = (0, 1, 2, 3)
+"""Greys, RGB and palettes; GDAL turns other colours (CMYK, L*a*b*) into RGBA, also in as many bands."""
+
 _DEFLATE = (8, 32946)
 _NO_DEFLATE: Any = igzip_lib.IsalError
 _KINDS = {1: "u", 2: "i", 3: "f"}
 _WANTED = frozenset(
     (_BITS, _COMPRESSION, _FILL_ORDER, _SAMPLES, _PLANAR, _PREDICTOR, _TILE_WIDTH, _TILE_HEIGHT)
-    + (_OFFSETS, _COUNTS, _FORMAT, _WIDTH, _HEIGHT)
+    + (_OFFSETS, _COUNTS, _FORMAT, _WIDTH, _HEIGHT, _PHOTOMETRIC)
 )
 _STRANGE = frozenset((273, 279, 32997, 32998))
 """Strips, and a third dimension: what they mean beside tiles is libtiff's to say."""
@@ -165,6 +168,7 @@ def stored_tiles(
             (_one(tags, _WIDTH), _one(tags, _HEIGHT)) == size
             and _one(tags, _COMPRESSION) in _DEFLATE
             and _one(tags, _FILL_ORDER, 1) == 1
+            and _one(tags, _PHOTOMETRIC, 1) in _AS_STORED
             and _one(tags, _SAMPLES, 1) == bands
             and (bands == 1 or _one(tags, _PLANAR, 1) == 2)
             and set(tags[_BITS]) == {8 * dtype.itemsize}
