@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import fcntl
+import threading
 import time
 from itertools import islice
+from pathlib import Path
 
 from geoloom.op import registry
+from geoloom_engine import warming as module
 from geoloom_engine.readers import Window
-from geoloom_engine.warming import DTYPES, Specimen, Warming, steps, try_out
+from geoloom_engine.warming import DTYPES, Specimen, Warming, later_steps, steps, try_out
 
 
 def test_the_first_steps_warp_pixels() -> None:
@@ -56,3 +60,27 @@ def test_what_went_wrong_is_told() -> None:
     assert (
         settled(Warming(lambda: [lambda: 1 // 0])) == "Warming up failed: integer division or modulo by zero."
     )
+
+
+def test_the_rest_is_done_when_the_worker_is_ready_whatever_fails() -> None:
+    ready, done = threading.Event(), threading.Event()
+    warming = Warming(list, lambda: [lambda: ready.wait(60), lambda: {}[1], done.set])
+    assert settled(warming) is None
+    assert not done.is_set()
+    ready.set()
+    assert done.wait(60)
+
+
+def test_processes_take_turns() -> None:
+    done = threading.Event()
+    with Path(module.__file__).open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        warming = Warming(lambda: [done.set])
+        assert not done.wait(0.1)
+    assert done.wait(60)
+    assert settled(warming) is None
+
+
+def test_later_steps_run() -> None:
+    for step in later_steps():
+        step()

@@ -80,7 +80,7 @@ def look_up(step: Lookup, parts: Sequence[Block]) -> Block:
     rows, cols = np.broadcast_shapes(*(part.shape for part in parts))
     out = np.empty((len(parts), rows, cols), step.dtype)
     for index, part in enumerate(parts):
-        _translate(part.data[0], step.table[index], out[index])
+        translate(part.data[0], step.table[index], out[index])
     masks = [part.valid for part in parts]
     if all(mask is masks[0] for mask in masks):
         masks = masks[:1]
@@ -88,7 +88,7 @@ def look_up(step: Lookup, parts: Sequence[Block]) -> Block:
         masks = masks * (len(parts) // len(masks))
         for index, part in enumerate(parts):
             made = np.empty((1, rows, cols), np.bool_)
-            _translate(part.data[0], step.valid[index], made[0])
+            translate(part.data[0], step.valid[index], made[0])
             masks[index] = masks[index] & made
     valid = (
         masks[0]
@@ -244,7 +244,7 @@ def _looked_up(values: Any, table: Any, out: Any) -> None:
             out[row, col] = table[values[row, col]]
 
 
-def _translate(values: Array, table: Array | Mask, out: Array | Mask) -> None:
+def translate(values: Array, table: Array | Mask, out: Array | Mask) -> None:
     """Look up a band, (rows, cols), by the bits of its values."""
     bits = [f"uint{8 * array.dtype.itemsize}" for array in (values, out)]
     kernel = compiled(_looked_up, " ".join(bits), lambda: _signature(*bits))
