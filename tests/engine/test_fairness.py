@@ -201,3 +201,20 @@ def test_layers_of_a_session_that_never_stops_asking_are_not_remembered_for_ever
     assert len(turns) == 1
     assert len(session.layers) <= 11
     assert len(session.views) <= 11
+
+
+def test_newcomers_do_not_starve_who_was_served_before() -> None:
+    turns = Turns()
+    for _ in range(3):
+        turns.add(turn("regular", "layer"))
+        turns.charge(turns.next(), 0.02)
+    turns.add(regular := turn("regular", "layer"))
+    for number in range(5):
+        turns.add(turn(f"new-{number}", "layer"))
+    for number in range(100):
+        served = turns.next()
+        if served is regular:
+            break
+        turns.charge(served, 0.02)
+        turns.add(turn(f"newer-{number}", "layer"))
+    assert served is regular

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from geoloom_engine import memory as module
@@ -203,7 +202,6 @@ def test_a_real_process_gives_memory_back() -> None:
 
 
 FILL = """
-import numpy as np
 from geoloom_engine.cache import Cache
 from geoloom_engine.machine import Machine, resident
 from geoloom_engine.memory import Memory

@@ -186,6 +186,9 @@ class Turns:
             if len(memory) > REMEMBERED:
                 for old in [one for one in memory if one not in session.waiting]:
                     del memory[old]
+        # What a session that comes anew starts from rises with what is served, as the virtual time of fair
+        # queueing: else one name after the other would go before all who were served once.
+        self._floor += counted / (len(self._active) + 1)
         self._choose(session)
 
     def _session(self, name: str) -> _Session:
