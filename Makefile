@@ -11,6 +11,7 @@ LAB_ARGS ?=
 TEST_ARGS ?=
 TEST_WORKERS ?= 2
 SOAK_SECONDS ?= 3600
+LOAD_SECONDS ?= 120
 BENCH_VENV ?= .venv-bench
 BENCH_DATA ?= .venv-bench/data
 BENCH_ARGS ?=
@@ -23,7 +24,7 @@ AS_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
 export PYTHON BENCH_VENV
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test lint types format docs hooks wheel bench bench-quick profile soak clean clean-venv setup-lab setup-test setup-bench
+.PHONY: help lab test lint types format docs hooks wheel bench bench-quick profile soak load clean clean-venv setup-lab setup-test setup-bench
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -75,6 +76,9 @@ profile: setup-bench ## Show where the engine's time goes in one case of the ben
 
 soak: setup-test ## Use an engine with little memory for an hour (SOAK_SECONDS) and see what it takes
 	@SOAK_SECONDS=$(SOAK_SECONDS) $(BIN)/python -m pytest -q tests/engine/test_soak.py
+
+load: setup-test ## Flood an engine with requests for two minutes (LOAD_SECONDS) and see that all are served fairly
+	@LOAD_SECONDS=$(LOAD_SECONDS) $(BIN)/python -m pytest -q tests/engine/test_load.py
 
 clean: ## Remove caches and build results; keep .venv
 	@rm -rf build dist client_lib/*.egg-info *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/artefacts
