@@ -202,6 +202,7 @@ def test_a_real_process_gives_memory_back() -> None:
 
 
 FILL = """
+import numpy as np
 from geoloom_engine.cache import Cache
 from geoloom_engine.machine import Machine, resident
 from geoloom_engine.memory import Memory
