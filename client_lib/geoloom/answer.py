@@ -42,10 +42,8 @@ class Explanation(dict[str, Any]):
             f"and gives {', '.join(self['bands'])} as {self['dtype']}."
         ]
         if self.get("blocks"):
-            lines[0] += (
-                f" If nothing is in memory yet, {self['blocks']:,} blocks are decoded "
-                f"({_size(self['decoded_bytes'])})."
-            )
+            blocks = "1 block is" if self["blocks"] == 1 else f"{self['blocks']:,} blocks are"
+            lines[0] += f" If nothing is in memory yet, {blocks} decoded ({_size(self['decoded_bytes'])})."
         return "\n".join([*lines, *(f"  {_step(step)}" for step in self["steps"])])
 
 
@@ -81,7 +79,8 @@ def _step(step: dict[str, Any]) -> str:
     if step["op"] == "gather":
         return f"bands put together, {step['dtype']}{margin}"
     given = ", ".join(f"{name}={value!r}" for name, value in step["params"].items())
-    return f"{step['op']}({given}) {step['dtype']}{margin}"
+    called = f"{step['op']}({given})" if given else step["op"]
+    return f"{called} {step['dtype']}{margin}"
 
 
 def _number(value: Any) -> str:

@@ -202,6 +202,8 @@ class Watch:
                 continue
             if kind == "seen":
                 one.unsay(_reach(layer))
+            elif kind == "changed":
+                layer.renew_at = 0.0
             elif kind == "refused":
                 layer.waiting = True
                 count, _ = self._retries.get(layer.key, (0, 0.0))

@@ -116,6 +116,16 @@ class TestTurns:
         assert layer.url != url
         assert layer.renew_at > time.time()
 
+    def test_a_layer_whose_files_changed_is_registered_anew(self, watch: Watch, layer: ImageLayer) -> None:
+        """Else tiles of the old and of the new file would stand side by side."""
+        url = layer.url
+        happen(watch.engine, layer, "changed")
+        watch.turn(0.01)
+        watch.turn(0.01)
+        assert layer.url != url
+        assert layer.messages == ()
+        assert layer.renew_at > time.time()
+
     def test_a_renewal_that_fails_is_said(
         self, watch: Watch, layer: ImageLayer, listener: Listener, monkeypatch: pytest.MonkeyPatch
     ) -> None:

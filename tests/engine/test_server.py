@@ -123,6 +123,17 @@ def test_a_changed_file_changes_tiles_and_data_version(engine: RunningEngine) ->
     assert old.body == second.body
 
 
+def test_a_layer_of_an_old_data_version_is_told_of(engine: RunningEngine, chain: Chain) -> None:
+    client = engine.client("looks-at-old")
+    path = path_of(client.register(chain))
+    engine.ask("GET", path.rsplit("d=", 1)[0] + "d=0", token=False)
+    events = engine.wait_until(
+        lambda: [one for one in client.events(None, 0.1)["events"] if one["type"] == "changed"],
+        what="the event",
+    )
+    assert [one["key"] for one in events] == [chain.root]
+
+
 def _not_kept(engine: RunningEngine, registered: Registered) -> Any:
     answer = engine.ask("GET", path_of(registered), token=False)
     return answer if answer.headers["cache-control"] == "private, no-cache" else None
@@ -342,7 +353,7 @@ def test_a_failed_tile_is_a_picture_and_an_event_told_once(engine: RunningEngine
         assert answer.headers["content-type"] == "image/png"
         assert answer.headers["cache-control"] == "no-store"
         assert "etag" not in answer.headers
-    events = client.events(None, 5)["events"]
+    events = [event for event in client.events(None, 5)["events"] if event["type"] != "changed"]
     assert [event["type"] for event in events] == ["seen", "error"]
     assert events[1]["key"] == chain.root
     assert path.name in events[1]["message"]

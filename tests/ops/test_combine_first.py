@@ -64,7 +64,7 @@ def test_profile(profile) -> None:
     first, second = Profile(("x", "y"), "uint8", unit="m"), Profile(("p", "q"), "int16", unit="m")
     assert profile("combine_first", first, second) == Profile(("x", "y"), "int16", unit="m")
     assert profile("combine_first", 0, second).names == ("p", "q")
-    with pytest.raises(BandError, match=r"2 \(x, y\) and of 3 \(a, b, c\)"):
+    with pytest.raises(BandError, match=r"2 bands \(x, y\) and of 3 bands \(a, b, c\)"):
         profile("combine_first", first, second, Profile(("a", "b", "c"), "uint8"))
 
 

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 KEPT = 500
 """Events kept of a session."""
 
-QUIET = {"error": 600, "refused": 2, "print": 0, "seen": 3600}
+QUIET = {"error": 600, "refused": 2, "print": 0, "seen": 3600, "changed": 2}
 """Seconds for which equal events are counted and not repeated."""
 
 MOST_SEEN = 10_000
@@ -33,7 +33,7 @@ MOST_SEEN = 10_000
 START = "0-0"
 _ID = re.compile(r"\d{1,19}(-\d{1,19})?")
 
-Kind = Literal["error", "refused", "print", "seen"]
+Kind = Literal["error", "refused", "print", "seen", "changed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,8 @@ class Event:
     Parameters
     ----------
     kind
-        ``error``, ``refused`` (come back later), ``print``, or ``seen``: a browser asked for the layer.
+        ``error``, ``refused`` (come back later), ``print``, ``seen`` (a browser asked for the layer), or
+        ``changed``: it asked for a data version that is no longer the current one.
     key
         The chain's key.
     payload

@@ -331,9 +331,10 @@ def _grids(
             needed += step.op.margin_on(around)
             if needed > MAX_MARGIN:
                 raise DemandError(
-                    f"{step.op.name} needs {needed} pixels around each tile here, "
+                    f"This image needs {needed} pixels around each tile here, "
                     f"more than the {MAX_MARGIN} that are allowed.",
-                    hint="Zoom out, or use a smaller radius.",
+                    hint="Use smaller radii, or fewer neighbourhoods one after the other; those in metres "
+                    "shrink when you zoom out.",
                     node=step.key,
                     op=step.op.name,
                 )

@@ -168,8 +168,9 @@ class Settings:
     tile_owners: str = setting(
         "remote",
         one_of("on", "remote", "off"),
-        "Whose neighbouring tiles are computed by one worker, which the others ask, so that it alone reads "
-        "and decodes their sources: those of all images, of remote ones, or none.",
+        "Which images' neighbouring tiles are computed by one worker that the others ask, so that it alone "
+        "reads and decodes their sources: on (of all images), remote (of images that are read over the "
+        "network), off (of none).",
     )
     tile_timeout: float = setting("30s", seconds, "How long the computation of one answer may take.")
     drain_timeout: float = setting("3s", seconds, "How long a stopping engine finishes what it has begun.")

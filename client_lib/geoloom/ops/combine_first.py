@@ -41,8 +41,7 @@ class CombineFirst(Op):
         for one in images[1:]:
             if one.bands != first.bands:
                 raise BandError(
-                    f"combine_first: images of {first.bands} ({', '.join(first.names[:5])}) and of "
-                    f"{one.bands} ({', '.join(one.names[:5])}) bands cannot be combined.",
+                    f"combine_first: images of {_counted(first)} and of {_counted(one)} cannot be combined.",
                     hint="Choose the same bands of each, as image.bands(…).",
                 )
         look = first.look if all(one.look == first.look for one in inputs) else None
@@ -57,6 +56,11 @@ class CombineFirst(Op):
             found = _combined(found, _as(dtype, below))
         bands = max(one.bands for one in (values, *others))
         return Block(np.broadcast_to(found.data, (bands, *found.data.shape[1:])), found.valid)
+
+
+def _counted(profile: Profile) -> str:
+    names = ", ".join(profile.names[:5]) + (", …" if profile.bands > 5 else "")
+    return f"{profile.bands} band{'s' * (profile.bands != 1)} ({names})"
 
 
 def _as(dtype: np.dtype[Any], block: Block) -> Block:

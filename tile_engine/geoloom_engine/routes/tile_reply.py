@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tornado.httputil import HTTPHeaders
 
 from geoloom.grid import Tile
+from geoloom_engine.events import Event
 from geoloom_engine.tile_cache import TileName
 
 if TYPE_CHECKING:
@@ -70,6 +71,9 @@ async def reply_to(services: Services, asked: TileRequest) -> TileReply:
     tile, ratio = asked.tile, asked.ratio
     chain = await services.chains.get(asked.key)
     data = await services.chains.version(chain, asked.data)
+    if asked.data is not None and asked.data != data:
+        # Tiles of both versions would stand side by side until the map asks by the new one's URL.
+        services.events.tell(asked.session, Event("changed", asked.key, {}))
     name = TileName(asked.key, data, tile.z, tile.x, tile.y, ratio)
     etag = name.etag
     headers = HTTPHeaders()
