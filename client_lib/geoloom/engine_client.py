@@ -324,7 +324,7 @@ def engine() -> Engine:
         version=str(health.get("version")),
         pid=health.get("pid"),
         uptime=health.get("uptime"),
-        answer_ms=(time.perf_counter() - begun) * 1000,
+        answer_ms=round((time.perf_counter() - begun) * 1000, 1),
     )
 
 
