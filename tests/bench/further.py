@@ -79,12 +79,17 @@ def latency(arena: Arena) -> Iterator[Finding]:
         )
 
 
+WARM_UPS = 6
+"""Passes over the tiles: each worker has a memory of its own, and about half of a pass comes to it."""
+
+
 def two_workers(arena: Arena) -> Iterator[Finding]:
     """What a second worker adds, and how evenly many clients are served."""
     case, count = BY_NAME["b"], arena.effort.tiles
     with servers.engine("engine of two workers", servers.WARM, arena.effort.data, workers=2) as two:
         contenders = {"one": arena.engine(case, count, arena.warm), "two": arena.engine(case, count, two)}
-        contenders["two"].warm_up()  # each worker has a memory of its own
+        for _ in range(WARM_UPS):
+            contenders["two"].warm_up()
         found = contest(contenders, arena.effort.rounds, connections=CLIENTS)
         one, both = found["one"], found["two"]
         yield Finding(
