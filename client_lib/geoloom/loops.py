@@ -6,9 +6,12 @@ quarter of the time, with the same result to the last bit. numba is imported whe
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import threading
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
@@ -38,6 +41,8 @@ def compiled(loop: Callable[..., Any], dtype: str, parameters: Callable[[], tupl
         with _lock:
             if (found := _machine_code.get((loop, dtype))) is None:
                 how: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+                # numba keeps code by the name, and by the age of the loop's own file alone.
+                loop.__qualname__ = f"{loop.__name__}_{_sources_hash(loop)}"
                 try:
                     found = numba.njit([parameters()], cache=True, **how)(loop)
                 except (RuntimeError, OSError):  # no folder to keep it in can be written
@@ -46,11 +51,11 @@ def compiled(loop: Callable[..., Any], dtype: str, parameters: Callable[[], tupl
     return found
 
 
-def array(dtype: str, dimensions: int, *, written: bool = False) -> Any:
-    """The type of a contiguous array that is read, or `written`."""
+def array(dtype: str, dimensions: int, *, written: bool = False, layout: Literal["A", "C"] = "C") -> Any:
+    """The type of an array that is read, or `written`; contiguous, or with layout ``A`` any."""
     from numba import types
 
-    return types.Array(number(dtype), dimensions, "C", readonly=not written)
+    return types.Array(number(dtype), dimensions, layout, readonly=not written)
 
 
 def number(dtype: str) -> Any:
@@ -58,3 +63,21 @@ def number(dtype: str) -> Any:
     import numba
 
     return numba.from_dtype(np.dtype(dtype))
+
+
+def _sources_hash(loop: Callable[..., Any]) -> str:
+    """Changes when the file of a loop does, or of a compiled function that it calls."""
+    seen: set[Any] = set()
+    waiting: list[Any] = [loop]
+    while waiting:
+        one = waiting.pop()
+        if one in seen:
+            continue
+        seen.add(one)
+        called = (one.__globals__.get(name) for name in one.__code__.co_names)
+        waiting.extend(found.py_func for found in called if hasattr(found, "py_func"))
+    digest = hashlib.sha256()
+    for path in sorted({one.__code__.co_filename for one in seen}):
+        with contextlib.suppress(OSError):
+            digest.update(Path(path).read_bytes())
+    return digest.hexdigest()[:16]

@@ -52,3 +52,30 @@ def test_no_folder_to_write_into(tmp_path: Path) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False
     )
     assert found.stdout.strip() == "[[[128, 128], [128, 128]]]", found.stderr
+
+
+USER = """
+from geoloom.loops import compiled
+from numba import types
+from inner import twice
+def outer(x):
+    return twice(x) + 1
+print(compiled(outer, "", lambda: (types.int64,))(5))
+"""
+INNER = "import numba\n@numba.njit\ndef twice(x):\n    return x * {}\n"
+
+
+def test_kept_code_is_not_used_when_a_function_it_calls_has_changed(tmp_path: Path) -> None:
+    """By itself numba looks at the file of the outer function alone."""
+    (tmp_path / "user.py").write_text(USER)
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "kept"), "PYTHONPATH": str(tmp_path)}
+    for factor in (2, 2, 30):
+        (tmp_path / "inner.py").write_text(INNER.format(factor))
+        found = subprocess.run(
+            [sys.executable, "-B", str(tmp_path / "user.py")],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env=environment,
+        )
+        assert found.stdout.strip() == str(5 * factor + 1), found.stderr

@@ -9,9 +9,10 @@ import numba
 import numpy as np
 from numba import types
 
-from geoloom_engine.compiling import cell_types, compiled, grid_types, number_range, source_types
+from geoloom.loops import compiled
 from geoloom_engine.gather import BYTES, mean_of_four
 from geoloom_engine.runs import CELL, STEPS, lines, peek, position, surely_inside
+from geoloom_engine.signatures import cell_types, grid_types, number_range, source_types
 
 
 @numba.njit(nogil=True)

@@ -12,9 +12,10 @@ import numba
 import numpy as np
 from numba import types
 
-from geoloom_engine.compiling import cell_types, compiled, grid_types, number_range, source_types
+from geoloom.loops import compiled
 from geoloom_engine.gather import BYTES
 from geoloom_engine.runs import CELL, STEPS, lines, peek, position, surely_inside
+from geoloom_engine.signatures import cell_types, grid_types, number_range, source_types
 
 REACH = 3.0
 """Half the side of the largest footprint, in sides of a usual one; larger ones are cut off."""

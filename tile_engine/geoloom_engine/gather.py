@@ -13,8 +13,9 @@ import numba
 import numpy as np
 from numba import types
 
-from geoloom_engine.compiling import cell_types, compiled, grid_types, source_types
+from geoloom.loops import array, compiled
 from geoloom_engine.runs import CELL, STEPS, lines, peek, position, surely_inside
+from geoloom_engine.signatures import cell_types, grid_types, source_types
 
 _PAIRS = {1: np.empty(0, "u2"), 2: np.empty(0, "u4"), 4: np.empty(0, "u8"), 8: np.empty(0, "c16")}
 """Numbers twice as large, by the size of one."""
@@ -310,7 +311,7 @@ def bilinear(data: Any, *where: Any, part: tuple[int, int, int, int], out: Any, 
 
     def signature() -> tuple[Any, ...]:
         rounding = [types.none if value is None else types.float64 for value in (half, high)]
-        pairs = types.Array(numba.from_dtype(pair.dtype), 1, "C")
+        pairs = array(pair.dtype.name, 1, written=True)
         return (*source_types(name), *cell_types(), pairs, *rounding, *grid_types(name))
 
     pair = _PAIRS[data.dtype.itemsize]

@@ -17,9 +17,8 @@ import numba
 import numpy as np
 import numpy.typing as npt
 from isal import isal_zlib
-from numba import types
 
-from geoloom_engine.compiling import compiled
+from geoloom.loops import array, compiled, number
 
 LONGEST = 15
 """Bits of a code at most; four codes fit into a word."""
@@ -46,8 +45,7 @@ def deflated(lines: npt.NDArray[np.uint8]) -> bytes:
 
 
 def _signature() -> tuple[Any, ...]:
-    lines = types.Array(types.uint8, 2, "C", readonly=True)
-    return lines, types.int64, types.Array(types.uint64, 1, "C")
+    return array("uint8", 2), number("int64"), array("uint64", 1, written=True)
 
 
 @numba.njit

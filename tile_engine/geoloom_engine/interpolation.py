@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from numba import types
 
-from geoloom_engine.compiling import cell_types, compiled
+from geoloom.loops import array, compiled
 from geoloom_engine.runs import CELL
+from geoloom_engine.signatures import cell_types
 
 RING = 2
 """Nodes needed beyond the cells, on each side."""
@@ -205,8 +206,8 @@ def prepare(
     """See `_prepare`."""
 
     def arguments() -> tuple[Any, ...]:
-        positions, cells = types.Array(types.float64, 3, "C"), types.Array(types.float64, 4, "C")
-        flags = types.Array(types.int32, 2, "C")
+        positions = array("float64", 3, written=True)
+        cells, flags = array("float64", 4, written=True), array("int32", 2, written=True)
         return positions, _PAIR, types.float64, types.float64, cells, flags
 
     return int(compiled(_prepare, "", arguments)(around, size, period or 0.0, tolerance, nodes, slots))

@@ -11,15 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numba
 import numpy as np
-from numba import types
 
 from geoloom.block import Array, Block, Mask, cleared
 from geoloom.errors import GeoloomError
 from geoloom.grid import Grid, Lattice
+from geoloom.loops import array, compiled
 from geoloom.ops.constant import Constant
-from geoloom_engine.compiling import compiled
 from geoloom_engine.steps import Compute, Gather, Lookup, Part, Read, Step, parts_of
 
 SHORTEST = 3
@@ -252,10 +250,9 @@ def translate(values: Array, table: Array | Mask, out: Array | Mask) -> None:
 
 
 def _signature(values: str, results: str) -> tuple[Any, ...]:
-    given, made = (numba.from_dtype(np.dtype(name)) for name in (values, results))
     # Any layout: a band may be a part of a larger window.
     return (
-        types.Array(given, 2, "A", readonly=True),
-        types.Array(made, 1, "C", readonly=True),
-        types.Array(made, 2, "A"),
+        array(values, 2, layout="A"),
+        array(results, 1),
+        array(results, 2, written=True, layout="A"),
     )

@@ -6,15 +6,13 @@ from typing import Any
 
 import numba
 import numpy as np
-from numba import types
 
+from geoloom.loops import array, compiled
 from geoloom.paint import Bytes
-from geoloom_engine.compiling import compiled
 
 __all__ = ["AVERAGE", "NONE", "SUB", "averaged", "filtered", "repeats"]
 
 NONE, SUB, AVERAGE = 0, 1, 3
-_PIXELS = types.Array(types.uint8, 3, "C", readonly=True)
 
 
 def repeats(bands: Bytes) -> bool:
@@ -25,7 +23,7 @@ def repeats(bands: Bytes) -> bool:
     bands
         uint8, (bands, rows, cols), contiguous. A seventh of the rows is looked at.
     """
-    found: bool = compiled(_repeats, "uint8", lambda: (_PIXELS,))(bands)
+    found: bool = compiled(_repeats, "uint8", lambda: (array("uint8", 3),))(bands)
     return found
 
 
@@ -48,7 +46,7 @@ def averaged(bands: Bytes) -> Bytes:
     """Lines with filter Average, the first Sub: as `filtered`, of contiguous bands."""
     step, rows, cols = bands.shape
     lines: Bytes = np.empty((rows, 1 + cols * step), np.uint8)
-    compiled(_average, "uint8", lambda: (_PIXELS, types.Array(types.uint8, 2, "C")))(bands, lines)
+    compiled(_average, "uint8", lambda: (array("uint8", 3), array("uint8", 2, written=True)))(bands, lines)
     return lines
 
 

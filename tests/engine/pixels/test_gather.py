@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from geoloom_engine import compiling, gather, runs
+from geoloom import loops
+from geoloom_engine import gather, runs
 
 CELLS = (
     np.zeros((2, 3, 2, 2)),
@@ -52,11 +53,11 @@ def test_any_layout_is_taken_without_compiling_again(layout: str, bands: int) ->
     data.setflags(write=layout == "contiguous")
     valid = np.broadcast_to(np.True_, (1, 4, 8))
     picked(gather.nearest, data, valid, False, (0, 0, 8, 4))
-    compiled = len(compiling._compiled)
+    compiled = len(loops._machine_code)
     out, out_valid = picked(gather.nearest, data, valid, False, (0, 0, 8, 4))
     assert out_valid.all()
     assert np.array_equal(out, data[:, ROWS, COLS])
-    assert len(compiling._compiled) == compiled
+    assert len(loops._machine_code) == compiled
 
 
 @pytest.mark.parametrize("method", [gather.nearest, gather.bilinear])

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -75,3 +79,27 @@ def test_extent_covers_every_position() -> None:
     assert (low_y, high_y) == pytest.approx((0.875, 1.625), abs=1e-5)
     low_x, high_x, _, _ = extent(*plane, (0, 0, 16, 16), (8, 0))
     assert low_x > high_x
+
+
+SCRIPT = """
+import numpy as np
+from numba.core import caching
+from geoloom_engine.interpolation import extent
+for locator in caching.CacheImpl._locator_classes:
+    locator.ensure_cache_path = lambda self: (_ for _ in ()).throw(OSError("read-only file system"))
+nodes = np.zeros((2, 3, 2, 2))
+cells = nodes, np.zeros((2, 0, 16, 16)), np.full((1, 1), -1, np.int32)
+print(extent(*cells, (0, 0, 16, 16), (8, 4))[0] <= 0)
+"""
+
+
+def test_works_where_compiled_code_cannot_be_kept(tmp_path: Path) -> None:
+    found = subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "none")},
+    )
+    assert found.stdout.strip() == "True", found.stderr
+    assert not (tmp_path / "none").exists()

@@ -19,10 +19,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from isal import igzip_lib
-from numba import types
 
 from geoloom.block import Array
-from geoloom_engine.compiling import compiled
+from geoloom.loops import array, compiled, number
 from geoloom_engine.readers.source import Window
 
 _BITS, _COMPRESSION, _FILL_ORDER, _SAMPLES, _PLANAR = 258, 259, 266, 277, 284
@@ -120,13 +119,11 @@ class StoredTiles:
         if self.predictor == 1:
             into[:] = tile[top : top + into.shape[0], left : left + into.shape[1]].view(self.dtype)
             return
-        kind: Any = types
         name = tile.dtype.name
-        element = getattr(types, name)
 
         def arguments() -> tuple[Any, ...]:
-            arrays = kind.Array(element, 2, "C", readonly=True), kind.Array(element, 2, "A")
-            return (arrays[0], types.int64, types.int64, arrays[1])
+            place = (number("int64"), number("int64"))
+            return (array(name, 2), *place, array(name, 2, written=True, layout="A"))
 
         compiled(_summed, name, arguments)(tile, top, left, into.view(tile.dtype))
 
@@ -212,15 +209,15 @@ def _tags(file: int, offset: int) -> dict[int, tuple[int, ...]]:
         raise ValueError("too many tags")
     raw = os.pread(file, count * struct.calcsize(entry), offset + struct.calcsize(head))
     found: dict[int, tuple[int, ...]] = {}
-    for tag, kind, number, value in struct.iter_unpack(entry, raw):
+    for tag, kind, length, value in struct.iter_unpack(entry, raw):
         if tag in _STRANGE:
             raise ValueError("not tiles alone")
         if tag not in _WANTED:
             continue
         code = _SIZES.get(kind)
-        if code is None or tag in found or number > _MAX_TILES:
+        if code is None or tag in found or length > _MAX_TILES:
             raise ValueError("an odd tag")
-        form = f"<{number}{code}"
+        form = f"<{length}{code}"
         size = struct.calcsize(form)
         if size > inline:
             (place,) = struct.unpack("<Q" if big else "<I", value)
