@@ -9,7 +9,6 @@ connections all may go to one worker, and those that wait for a worker that dies
 from __future__ import annotations
 
 import asyncio
-import mmap
 import socket
 import time
 from collections.abc import Callable, Iterable
@@ -17,6 +16,8 @@ from typing import Any
 
 import tornado.httpserver
 import tornado.iostream
+
+from geoloom_engine.board import Board
 
 AHEAD = 1
 """Connections a worker may have more than another and still take the next."""
@@ -31,33 +32,17 @@ AT_ONCE = 16
 """Connections taken before other things get their turn."""
 
 
-class Shares:
-    """How many connections each worker has open, in memory they share; made before the fork.
-
-    Parameters
-    ----------
-    workers
-        How many there are.
-    """
-
-    def __init__(self, workers: int) -> None:
-        self._memory = mmap.mmap(-1, 8 * workers)
-        self._counts = memoryview(self._memory).cast("q")
-        self.me = 0
-
-    def claim(self, worker: int) -> None:
-        """Be this worker from now on; its predecessor's connections are gone."""
-        self.me = worker
-        self._counts[worker] = 0
+class Shares(Board):
+    """How many connections each worker has open."""
 
     def add(self, connections: int) -> None:
         """Note that so many connections came, or went if negative."""
-        self._counts[self.me] += connections
+        self.mine += connections
 
     @property
     def ahead(self) -> bool:
         """Whether this worker has more than its share."""
-        return self._counts[self.me] > min(self._counts) + AHEAD
+        return self.mine > min(self.numbers) + AHEAD
 
 
 class BalancedServer(tornado.httpserver.HTTPServer):

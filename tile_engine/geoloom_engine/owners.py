@@ -14,9 +14,8 @@ twice outweighs all that. Hence the default of `GEOLOOM_TILE_OWNERS`.
 
 from __future__ import annotations
 
-import mmap
-
 from geoloom.grid import Tile
+from geoloom_engine.board import Board
 
 UP = 2
 """Zooms from a tile to the ancestor that decides: 16 tiles stay together."""
@@ -28,43 +27,24 @@ SLACK = 0.02
 """Seconds of work that an owner may have in any case."""
 
 
-class Owners:
-    """Who owns what, and how much each worker has to do.
-
-    Made before the fork: the amounts of work are in memory that all workers share.
-
-    Parameters
-    ----------
-    workers
-        How many there are.
-    """
-
-    def __init__(self, workers: int) -> None:
-        self._memory = mmap.mmap(-1, 8 * workers)
-        self._loads = memoryview(self._memory).cast("d")
-        self._workers = range(workers)
-        self.me = 0
-
-    def claim(self, worker: int) -> None:
-        """Be this worker from now on."""
-        self.me = worker
-        self._loads[worker] = 0.0
+class Owners(Board):
+    """Who owns what, and how many seconds of work each worker has to do."""
 
     def note(self, seconds: float) -> None:
         """Tell all how much this worker has to do."""
-        self._loads[self.me] = seconds
+        self.mine = seconds
 
     def owner(self, tile: Tile) -> int:
         """The worker that owns a tile."""
         up = min(UP, tile.z)
         # Hashes of numbers are the same in all processes.
         place = (tile.z - up, tile.x >> up, tile.y >> up)
-        return max(self._workers, key=lambda worker: hash((worker, *place)))
+        return max(range(len(self.numbers)), key=lambda worker: hash((worker, *place)))
 
     def elsewhere(self, tile: Tile) -> int | None:
         """The other worker that is to compute a tile; None if it is best done here."""
         owner = self.owner(tile)
         if owner == self.me:
             return None
-        mean = sum(self._loads) / len(self._workers)
-        return owner if self._loads[owner] <= FULLER * mean + SLACK else None
+        mean = sum(self.numbers) / len(self.numbers)
+        return owner if self.numbers[owner] <= FULLER * mean + SLACK else None
