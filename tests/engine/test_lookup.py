@@ -17,7 +17,6 @@ from geoloom_engine.lookup import joined
 from geoloom_engine.plan import Plan
 from geoloom_engine.readers import BandInfo, SourceInfo
 from geoloom_engine.steps import Compute, Gather, Lookup, Read, Step, Steps, last_readers
-from geoloom_engine.warp import Limits
 
 GRID = Grid(Lattice.web_mercator(12), 64, 64, 40, 30)
 DTYPES = ("uint8", "int8", "uint16", "int16")
@@ -59,7 +58,7 @@ def computed(steps: tuple[Step, ...], profile: Profile, pixels: dict[str, Block]
     reads = {index: step for index, step in enumerate(steps) if isinstance(step, Read)}
     blocks = {index: pixels[step.href].pick(step.bands) for index, step in reads.items()}
     grids = (GRID,) * len(steps)
-    plan = Plan(GRID, steps, grids, {}, {}, {}, {}, profile, "", Limits(), last_readers(steps))
+    plan = Plan(GRID, steps, grids, {}, {}, {}, {}, profile, "", last_readers(steps))
     return evaluate(plan, blocks)
 
 

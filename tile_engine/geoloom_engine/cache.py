@@ -7,7 +7,6 @@ need no share of their own, and what nobody asks for makes room for what somebod
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -157,6 +156,13 @@ class Cache[T]:
         """The value under `key`, or None."""
         with self._lock:
             return self._find(key)
+
+    def peek(self, key: Hashable) -> T | None:
+        """The same for one's own purposes: no use is counted, and nothing stays longer for it."""
+        with self._lock:
+            entry = self._entries.get(key)
+            found: T | None = None if entry is None else entry.value
+            return found
 
     def put(self, key: Hashable, value: T, nbytes: int) -> None:
         """Keep a value and let the longest unused go, of whatever cache.
@@ -353,46 +359,3 @@ class BlockCache:
     def state(self) -> CacheState:
         """Counts since the start, and what is kept now."""
         return self._cache.state()
-
-
-class Memo[T]:
-    """Computed things by key, the longest unused forgotten first; safe to use from many threads.
-
-    Parameters
-    ----------
-    max_weight
-        What the weights of all kept things may add up to.
-    weigh
-        Weight of a thing; by default each weighs 1.
-    """
-
-    def __init__(self, max_weight: int, weigh: Callable[[T], int] = lambda _: 1) -> None:
-        self._max_weight = max_weight
-        self._weigh = weigh
-        self._lock = threading.Lock()
-        self._known: OrderedDict[Hashable, tuple[T, int]] = OrderedDict()
-        self._weight = 0
-
-    def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """The thing under `key`, made now if it is not known; two threads may make it twice."""
-        with self._lock:
-            known = self._known.get(key)
-            if known is not None:
-                self._known.move_to_end(key)
-                return known[0]
-        made = make()
-        weight = self._weigh(made)
-        with self._lock:
-            if key not in self._known:
-                self._known[key] = (made, weight)
-                self._weight += weight
-            while self._weight > self._max_weight:
-                _, (_, gone) = self._known.popitem(last=False)
-                self._weight -= gone
-        return made
-
-    def clear(self) -> None:
-        """Forget everything."""
-        with self._lock:
-            self._known.clear()
-            self._weight = 0

@@ -17,10 +17,10 @@ import numpy as np
 
 from geoloom.errors import DemandError
 from geoloom.grid import MERCATOR_EXTENT, TILE_SIZE, Grid
-from geoloom_engine.cache import Memo
 from geoloom_engine.footprints import reach
 from geoloom_engine.interpolation import extent
 from geoloom_engine.levels import Rectangle, by_level, footprint_scale
+from geoloom_engine.memo import Memo
 from geoloom_engine.positions import Coarse, Geometry, coarse, turn
 from geoloom_engine.readers.source import SourceInfo, Window
 from geoloom_engine.runs import CELL

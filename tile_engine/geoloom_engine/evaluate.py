@@ -49,7 +49,7 @@ def fetch(plan: Plan, pool: SourcePool, wanted: Callable[[], bool] = always) -> 
         With node and op of the read that failed.
     """
     blocks: dict[int, Block] = {}
-    for index in plan.reads:
+    for index, demanded in plan.reads.items():
         step, grid = plan.steps[index], plan.grids[index]
         assert isinstance(step, Read)
         assert grid is not None
@@ -59,7 +59,7 @@ def fetch(plan: Plan, pool: SourcePool, wanted: Callable[[], bool] = always) -> 
             source = pool.open(step.href)
             if source.info.fingerprint != plan.sources[step.href].fingerprint:
                 raise SourceChanged(f"{step.href} changed while it was being read.", hint="Ask again.")
-            blocks[index] = warp(source, grid, step.bands, step.resampling, plan.limits)
+            blocks[index] = warp(source, grid, step.bands, step.resampling, plan=demanded)
         except GeoloomError as error:
             error.node, error.op = step.key, Open.name
             raise

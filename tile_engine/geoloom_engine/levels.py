@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from geoloom.grid import EARTH_RADIUS, Lattice
-from geoloom_engine.cache import Memo
+from geoloom_engine.memo import Memo
 from geoloom_engine.positions import Geometry, lattice_position, scale_at
 from geoloom_engine.readers.source import SourceInfo
 

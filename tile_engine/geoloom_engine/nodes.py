@@ -96,7 +96,7 @@ class NodeCache:
         masks = [_own(layer, block.valid.shape[0]) for layer in block.valid]
         for index, band in enumerate(bands):
             key = (name, grid.lattice, place, band)
-            known = self._cache.get(key)
+            known = self._cache.peek(key)
             if known is not None and (known.grid.holds(grid) or known.grid.pixels > grid.pixels):
                 continue
             mask = masks[min(index, len(masks) - 1)]

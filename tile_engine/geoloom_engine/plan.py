@@ -17,9 +17,9 @@ from geoloom.errors import DemandError, GeoloomError, ParameterError, SourceChan
 from geoloom.grid import Grid
 from geoloom.op import Op, Profile, decode, profiles
 from geoloom.ops.open import Open
-from geoloom_engine.cache import Memo
 from geoloom_engine.description import Description
 from geoloom_engine.lookup import joined
+from geoloom_engine.memo import Memo
 from geoloom_engine.nodes import NodeCache, NodeName, worth_keeping
 from geoloom_engine.readers import SourceInfo, SourcePool
 from geoloom_engine.steps import Compute, Lookup, Read, Step, Steps, last_readers, parts_of
@@ -64,8 +64,6 @@ class Plan:
         Of the root.
     data
         The data version the plan was made with.
-    limits
-        What the plan was allowed to demand.
     done
         By step: the earlier steps whose blocks nothing later reads.
     """
@@ -79,7 +77,6 @@ class Plan:
     sources: dict[str, SourceInfo]
     profile: Profile
     data: str
-    limits: Limits
     done: Mapping[int, list[int]]
 
     @property
@@ -230,7 +227,6 @@ class Planner:
             recipe.sources,
             recipe.profile,
             recipe.data,
-            self.limits,
             recipe.done,
         )
         self._check(chain, plan)

@@ -58,6 +58,10 @@ class TileMemory:
         """The tile, if it is here."""
         return self._cache.get(name)
 
+    def peek(self, name: TileName) -> bytes | None:
+        """The same for who has asked by `get` already: one request is one use."""
+        return self._cache.peek(name)
+
     def put(self, name: TileName, tile: bytes) -> None:
         """Keep a tile; the least recently used things go."""
         self._cache.put(name, tile, len(tile))
@@ -90,13 +94,17 @@ class TileCache:
         """The tile, if it is in the process's memory."""
         return self._memory.get(name)
 
+    def remembers(self, name: TileName) -> bool:
+        """Whether the tile is in the process's memory; counts as no use of it."""
+        return self._memory.peek(name) is not None
+
     def remember(self, name: TileName, tile: bytes) -> None:
         """Keep a tile that is in Redis, or will be, in the process's memory."""
         self._memory.put(name, tile)
 
     async def get(self, name: TileName) -> tuple[bytes, Literal["memory", "redis"]] | None:
-        """The tile and where it was, if it is cached."""
-        tile = self._memory.get(name)
+        """The tile and where it was, if it is cached; `remembered` has been asked before."""
+        tile = self._memory.peek(name)
         if tile is not None:
             return tile, "memory"
         if self._redis is None or time.monotonic() < self._away_until:

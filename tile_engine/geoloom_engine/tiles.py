@@ -166,7 +166,7 @@ class Tiles:
     async def _computed(self, chain: Chain, name: TileName, tile: Tile, session: str) -> TileAnswer:
         """The tile, computed here; it is kept for all."""
         drawn = await self._draw(chain, name, tile, session)
-        if drawn.data == name.data and self._cache.remembered(name) is None:
+        if drawn.data == name.data and not self._cache.remembers(name):
             self._write(self._cache.put(name, drawn.png))
         return TileAnswer(drawn.png, drawn.data, "computed", drawn.stages)
 

@@ -19,7 +19,12 @@ __all__ = ["Limits", "Read", "ReadPlan", "demand", "warp"]
 
 
 def warp(
-    source: Source, grid: Grid, bands: tuple[int, ...], resampling: str, limits: Limits | None = None
+    source: Source,
+    grid: Grid,
+    bands: tuple[int, ...],
+    resampling: str,
+    limits: Limits | None = None,
+    plan: ReadPlan | None = None,
 ) -> Block:
     """A source's pixels on a grid.
 
@@ -37,6 +42,10 @@ def warp(
         zero; valid if the nearest source pixel is. ``cubic``: Catmull-Rom over sixteen, bilinear
         where one of them is invalid. ``average``, ``mode``: mean or most frequent value of the
         source under the pixel; valid if at least half of it is.
+    limits
+        What may be read; without a `plan`.
+    plan
+        What `demand` said of the same; found out now if not given.
 
     Returns
     -------
@@ -51,7 +60,7 @@ def warp(
         From the source.
     """
     info = source.info
-    plan = demand(info, grid, bands, resampling, limits)
+    plan = plan or demand(info, grid, bands, resampling, limits)
     dtype = np.result_type(*(np.dtype(info.bands[band].dtype) for band in bands))
     data = np.zeros((len(bands), grid.rows, grid.cols), dtype)
     valid = np.zeros((1 if info.shared_valid else len(bands), grid.rows, grid.cols), np.bool_)

@@ -1,4 +1,4 @@
-"""Budget, caches, block cache and memo: least recently used, bounded, safe in threads."""
+"""Budget, caches and block cache: least recently used, bounded, safe in threads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoloom_engine.cache import ENTRY_BYTES, BlockCache, Budget, Cache, Decoded, Memo
+from geoloom_engine.cache import ENTRY_BYTES, BlockCache, Budget, Cache, Decoded
 
 PATIENCE = 20.0
 """Seconds after which a thread that should be done hangs."""
@@ -379,19 +379,11 @@ def test_overlapping_sets_in_any_order_never_lock_up() -> None:
     assert cache._flights == {}
 
 
-def test_memo_makes_once_and_forgets_by_weight() -> None:
-    made: list[str] = []
-
-    def make(key: str) -> str:
-        made.append(key)
-        return key * 10
-
-    memo: Memo[str] = Memo(25, len)
-    assert [memo.get(key, lambda key=key: make(key)) for key in "aab"] == ["a" * 10, "a" * 10, "b" * 10]
-    memo.get("c", lambda: make("c"))
-    memo.get("a", lambda: make("a"))
-    assert made == ["a", "b", "c", "a"]
-    memo.clear()
-    memo.get("a", lambda: make("a"))
-    assert made[-1] == "a"
-    assert len(made) == 5
+def test_a_peek_is_no_use() -> None:
+    cache: Cache[str] = Cache(Budget(10_000), "test", room(2))
+    for key in "ab":
+        cache.put(key, key, 100)
+    assert (cache.peek("a"), cache.peek("z")) == ("a", None)
+    assert (cache.state().hits, cache.state().misses) == (0, 0)
+    cache.put("c", "c", 100)
+    assert [cache.peek(key) for key in "abc"] == [None, "b", "c"]
