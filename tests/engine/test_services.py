@@ -128,6 +128,19 @@ def named(pipeline: Pipeline, tile: Tile, data: str | None = None) -> TileName:
     return TileName(CHAIN.root, data or pipeline.data, tile.z, tile.x, tile.y, 1)
 
 
+async def held(services: Services) -> tuple[asyncio.Future[None], threading.Event]:
+    """A computation that runs until the gate is opened."""
+    entered, gate = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        entered.set()
+        gate.wait(30)
+
+    holding = asyncio.ensure_future(services.compute("gate", "gate", hold))
+    await asyncio.to_thread(entered.wait, 30)
+    return holding, gate
+
+
 def test_a_tile_comes_from_its_owner_and_is_computed_once(valkey: str) -> None:
     async def use(first: Services, second: Services, pipeline: Pipeline, tile: Tile) -> None:
         pipeline.draw_tile = lambda: Drawn(uuid.uuid4().bytes * 3000, pipeline.data, {"compute": 0.5})
@@ -169,14 +182,7 @@ def test_an_owner_refuses_as_if_it_had_been_asked_itself(valkey: str) -> None:
 
 def test_an_owner_drops_what_nobody_waits_for(valkey: str) -> None:
     async def use(first: Services, second: Services, pipeline: Pipeline, tile: Tile) -> None:
-        entered, gate = threading.Event(), threading.Event()
-
-        def hold() -> None:
-            entered.set()
-            gate.wait(30)
-
-        holding = asyncio.ensure_future(second.compute("gate", "gate", hold))
-        await asyncio.to_thread(entered.wait, 30)
+        holding, gate = await held(second)
         left = asyncio.ensure_future(first.tiles.get(CHAIN, named(pipeline, tile), tile, "a"))
         while not second.queue.waiting:
             assert not left.done()
@@ -344,14 +350,7 @@ def test_a_request_whose_client_has_gone_is_dropped(valkey: str) -> None:
         server = tornado.httpserver.HTTPServer(application(services))
         (listening,) = tornado.netutil.bind_sockets(0, "127.0.0.1")
         server.add_sockets([listening])
-        entered, gate = threading.Event(), threading.Event()
-
-        def hold() -> None:
-            entered.set()
-            gate.wait(30)
-
-        holding = asyncio.ensure_future(services.compute("gate", "gate", hold))
-        await asyncio.to_thread(entered.wait, 30)
+        holding, gate = await held(services)
         _, writer = await asyncio.open_connection(*listening.getsockname())
         path = f"/tiles/{CHAIN.root}/{TILE.z}/{TILE.x}/{TILE.y}.png?c={token}"
         writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())

@@ -11,7 +11,7 @@ from numba import types
 
 from geoloom.loops import compiled
 from geoloom_engine.gather import BYTES, mean_of_four
-from geoloom_engine.runs import CELL, STEPS, lines, peek, position, surely_inside
+from geoloom_engine.runs import CELL, STEPS, begin_row, peek, position, shown
 from geoloom_engine.signatures import cell_types, grid_types, number_range, source_types
 
 
@@ -107,10 +107,7 @@ def _cubic(
     pitch = np.int32(data.strides[1] // data.itemsize)
     layers = out_valid.shape[0]
     for r in range(rows):
-        i, s = (row + r) // CELL, (row + r) % CELL
-        if r == 0 or s == 0:
-            surely_inside(nodes, slots, i, j0, count, window, 1.5, sure)
-        lines(nodes, i, s, j0, count, line)
+        i, s = begin_row(nodes, slots, row + r, r == 0, j0, count, window, 1.5, line, sure)
         n = 0
         while n < count:
             begin = n
@@ -128,9 +125,8 @@ def _cubic(
                     break
                 n += 1
             if n > begin:
-                # Of the first and the last cell the grid may show a part only.
-                first, end = max((j0 + begin) * CELL, col), min((j0 + n) * CELL, col + cols)
-                o, wide, c = first - (j0 + begin) * CELL, end - first, c0 + first - col
+                o, wide, c = shown(j0 + begin, j0 + n, col, cols)
+                c += c0
                 _weights(px[o:], wide, wx)
                 _weights(py[o:], wide, wy)
                 for v in range(layers):

@@ -14,7 +14,7 @@ from numba import types
 
 from geoloom.loops import compiled
 from geoloom_engine.gather import BYTES
-from geoloom_engine.runs import CELL, STEPS, lines, peek, position, surely_inside
+from geoloom_engine.runs import CELL, STEPS, begin_row, lines, peek, position, shown
 from geoloom_engine.signatures import cell_types, grid_types, number_range, source_types
 
 REACH = 3.0
@@ -137,10 +137,7 @@ def _footprint(
     pitch = data.strides[1] // data.itemsize
     layers = out_valid.shape[0]
     for r in range(rows):
-        i, s = (row + r) // CELL, (row + r) % CELL
-        if r == 0 or s == 0:
-            surely_inside(nodes, slots, i, j0, cells, window, farthest, sure)
-        lines(nodes, i, s, j0, cells, line)
+        i, s = begin_row(nodes, slots, row + r, r == 0, j0, cells, window, farthest, line, sure)
         lines(nodes, i, s + 1, j0, cells, under)
         n = 0
         while n < cells:
@@ -157,9 +154,8 @@ def _footprint(
                         place[4 + axis, u] = min(max(a1 + (d1 + q1 * step) * step - p, -farthest), farthest)
                 n += 1
             if n > begin:
-                # Of the first and the last cell the grid may show a part only.
-                first, end = max((j0 + begin) * CELL, col), min((j0 + n) * CELL, col + cols)
-                o, wide, c = first - (j0 + begin) * CELL, end - first, c0 + first - col
+                o, wide, c = shown(j0 + begin, j0 + n, col, cols)
+                c += c0
                 _index_samples(place[:, o:], count, wide, left, top, pitch, index)
                 for k in range(out.shape[0]):
                     start, v = data.ctypes.data + k * data.strides[0], min(k, layers - 1)

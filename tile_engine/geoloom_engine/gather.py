@@ -14,7 +14,7 @@ import numpy as np
 from numba import types
 
 from geoloom.loops import array, compiled
-from geoloom_engine.runs import CELL, STEPS, lines, peek, position, surely_inside
+from geoloom_engine.runs import CELL, STEPS, begin_row, peek, position, shown
 from geoloom_engine.signatures import cell_types, grid_types, source_types
 
 _PAIRS = {1: np.empty(0, "u2"), 2: np.empty(0, "u4"), 4: np.empty(0, "u8"), 8: np.empty(0, "c16")}
@@ -86,10 +86,7 @@ def _nearest(
     index = np.empty(count * CELL, np.int32)
     pitch = np.int32(data.strides[1] // data.itemsize)
     for r in range(rows):
-        i, s = (row + r) // CELL, (row + r) % CELL
-        if r == 0 or s == 0:
-            surely_inside(nodes, slots, i, j0, count, window, 0.0, sure)
-        lines(nodes, i, s, j0, count, line)
+        i, s = begin_row(nodes, slots, row + r, r == 0, j0, count, window, 0.0, line, sure)
         n = 0
         while n < count:
             begin = n
@@ -103,9 +100,8 @@ def _nearest(
                     index[o + np.uintp(t)] = np.int32(np.int32(y - top) * pitch) + np.int32(x - left)
                 n += 1
             if n > begin:
-                # Of the first and the last cell the grid may show a part only.
-                first, end = max(j0 * CELL + begin * CELL, col), min((j0 + n) * CELL, col + cols)
-                some, wide, c = index[first - (j0 + begin) * CELL :], end - first, c0 + first - col
+                offset, wide, c = shown(j0 + begin, j0 + n, col, cols)
+                some, c = index[offset:], c + c0
                 for k in range(out_valid.shape[0]):
                     if masked:
                         _take(valid[k].ctypes.data, some, wide, valid, out_valid[k, r0 + r, c:])
@@ -236,10 +232,7 @@ def _bilinear(
     pitch = np.int32(data.strides[1] // data.itemsize)
     layers = out_valid.shape[0]
     for r in range(rows):
-        i, s = (row + r) // CELL, (row + r) % CELL
-        if r == 0 or s == 0:
-            surely_inside(nodes, slots, i, j0, count, window, 0.5, sure)
-        lines(nodes, i, s, j0, count, line)
+        i, s = begin_row(nodes, slots, row + r, r == 0, j0, count, window, 0.5, line, sure)
         n = 0
         while n < count:
             begin = n
@@ -265,9 +258,8 @@ def _bilinear(
                     break
                 n += 1
             if n > begin:
-                # Of the first and the last cell the grid may show a part only.
-                first, end = max(j0 * CELL + begin * CELL, col), min((j0 + n) * CELL, col + cols)
-                o, wide, c = first - (j0 + begin) * CELL, end - first, c0 + first - col
+                o, wide, c = shown(j0 + begin, j0 + n, col, cols)
+                c += c0
                 for v in range(layers):
                     out_valid[v, r0 + r, c : c + wide] = True
                 for k in range(out.shape[0]):

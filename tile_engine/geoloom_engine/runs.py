@@ -114,3 +114,42 @@ def position(line: Any, exact: Any, slot: int, n: int, s: int, t: int) -> tuple[
         return exact[0, slot, s, t], exact[1, slot, s, t]
     x = line[0, 0, n] + (line[0, 1, n] + line[0, 2, n] * t) * t
     return x, line[1, 0, n] + (line[1, 1, n] + line[1, 2, n] * t) * t
+
+
+@numba.njit(nogil=True)
+def begin_row(
+    nodes: Any,
+    slots: Any,
+    row: int,
+    first: bool,
+    j: int,
+    count: int,
+    window: tuple[int, int, int, int],
+    pad: float,
+    line: Any,
+    sure: Any,
+) -> tuple[int, int]:
+    """Prepare a row of the grid: its row of cells and its row in them.
+
+    Makes `line`, and where a row of cells begins, or the `first` row is, also `sure`; see `lines` and
+    `surely_inside`.
+    """
+    i, s = row // CELL, row % CELL
+    if first or s == 0:
+        surely_inside(nodes, slots, i, j, count, window, pad, sure)
+    lines(nodes, i, s, j, count, line)
+    return i, s
+
+
+@numba.njit(nogil=True)
+def shown(begin: int, end: int, col: int, cols: int) -> tuple[int, int, int]:
+    """What the grid shows of a stretch of cells: of the first and the last one it may be a part only.
+
+    `begin` and `end` are counted in cells, `col` and `cols` say what the grid shows, in pixels.
+
+    Returns
+    -------
+    The first pixel shown, counted in the stretch; how many are; and the first one counted in the grid.
+    """
+    first, last = max(begin * CELL, col), min(end * CELL, col + cols)
+    return first - begin * CELL, last - first, first - col

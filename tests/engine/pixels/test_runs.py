@@ -6,7 +6,7 @@ import numba
 import numpy as np
 import pytest
 
-from geoloom_engine.runs import CELL, lines, peek, position, surely_inside
+from geoloom_engine.runs import CELL, lines, peek, position, shown, surely_inside
 
 EXACT = np.empty((2, 0, CELL, CELL))
 NODES = np.random.default_rng(4).normal(size=(2, 3, 4, 5))
@@ -75,3 +75,13 @@ def test_a_number_is_read_as_its_type(dtype: str) -> None:
     values = np.array([1, 0, 3]).astype(dtype)
     assert second(values) == 0
     assert second(values[1:].copy()) == float(values[2])
+
+
+def test_what_is_shown_of_a_stretch_is_what_lies_in_the_grid() -> None:
+    for col, cols in ((0, 64), (5, 20), (17, 1), (31, 33)):
+        for begin in range(6):
+            for end in range(begin + 1, 6):
+                pixels = [one for one in range(begin * CELL, end * CELL) if col <= one < col + cols]
+                if pixels:
+                    first = pixels[0]
+                    assert shown(begin, end, col, cols) == (first - begin * CELL, len(pixels), first - col)
