@@ -182,8 +182,9 @@ def test_a_failure_is_told_and_a_restarted_kernel_goes_on(lab: Any, open_noteboo
 
 
 def test_below_a_prefix_on_a_dense_screen_with_a_busy_engine(start_lab: Any, open_notebook: Any) -> None:
-    lab = start_lab("/user/anna/", GEOLOOM_WORKERS="1", GEOLOOM_QUEUE_LENGTH="3")
-    page = open_notebook(lab, lab.write("prefix.ipynb", SETUP, SHOW), device_scale_factor=2)
+    lab = start_lab("/user/anna/", GEOLOOM_WORKERS="1", GEOLOOM_QUEUE_LENGTH="1")
+    slow = 'colour = landsat.focal_median(4).rgb("B3", "B2", "B1").scale(20, 130)'
+    page = open_notebook(lab, lab.write("prefix.ipynb", SETUP, slow, SHOW), device_scale_factor=2)
     page.run_all()
     page.wait_for_tiles()
     assert 503 in {status for _, status in page.tiles}
