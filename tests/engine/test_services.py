@@ -419,7 +419,7 @@ def test_servers_that_do_not_answer_hold_up_nobody_else(valkey: str) -> None:
 def test_warming_may_last_longer_than_a_computation(valkey: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Compiling on a slow machine is no computation that went astray; requests get their turn meanwhile."""
     compiled, never = threading.Event(), threading.Event()
-    monkeypatch.setattr("geoloom_engine.services.steps", lambda: [lambda: compiled.wait(60)])
+    monkeypatch.setattr("geoloom_engine.services.first_steps", lambda: [lambda: compiled.wait(60)])
 
     async def run() -> None:
         settings = load(

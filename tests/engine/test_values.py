@@ -86,6 +86,17 @@ def test_statistics_of_everything_and_of_a_box(planner, tmp_path):
     assert (none["count"], none["mean"]) == (0, None)
 
 
+def test_caches_make_room_for_what_is_computed(tmp_path):
+    wanted: list[int] = []
+    planner = Planner(SourcePool((str(tmp_path),)), Limits(), make_room=wanted.append)
+    path = write(tmp_path / "geo.tif", 4326, (10.0, 0.01, 0, 1.0, 0, -0.01))
+    answer = statistics(planner, chain(path), None)
+    rows, cols = answer["grid"]
+    assert wanted[0] >= rows * cols * PIXELS.itemsize
+    point(planner, chain(path), 10.2, 0.8, None)
+    assert len(wanted) == 2
+
+
 def test_statistics_across_the_antimeridian(planner, tmp_path):
     path = write(tmp_path / "fiji.tif", 4326, (179.0, 0.01, 0, -16.0, 0, -0.01))
     assert planner.describe(chain(path)).bounds.west > planner.describe(chain(path)).bounds.east

@@ -1,45 +1,20 @@
 from __future__ import annotations
 
 import fcntl
+import json
+import os
+import subprocess
+import sys
 import threading
 import time
-from itertools import islice
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from textwrap import dedent
 
-from geoloom.op import registry
+import pytest
+
 from geoloom_engine import warming as module
-from geoloom_engine.readers import Window
-from geoloom_engine.warming import DTYPES, Specimen, Warming, later_steps, steps, try_out
-
-
-def test_the_first_steps_warp_pixels() -> None:
-    blocks = [step() for step in islice(steps(), 2 * len(DTYPES))]
-    for block in blocks:
-        assert block.valid.any()
-        assert not block.valid.all()
-
-
-def test_a_picture_is_encoded_next() -> None:
-    assert next(islice(steps(), 2 * len(DTYPES), None))().startswith(b"\x89PNG")
-
-
-def test_ops_that_take_one_band_are_tried_out() -> None:
-    tried = {name for name, op in registry().items() if hasattr(op, "kernel") and try_out(op) is not None}
-    assert {"focal_mean", "focal_min", "focal_median", "slope", "hillshade", "add", "sqrt"} <= tried
-    assert try_out(registry()["blend"]) is None
-    assert try_out(registry()["bit_and"]) is None
-    assert try_out(registry()["bit_and"], "uint16") is not None
-    assert sum(1 for _ in steps()) > 2 * len(DTYPES) + len(tried)
-
-
-def test_the_specimen_reads_as_a_source_does() -> None:
-    data, valid = Specimen("uint16").read(0, (0,), Window(0, 0, 5, 4))
-    assert (data.shape, str(data.dtype), valid.shape, str(valid.dtype)) == (
-        (1, 4, 5),
-        "uint16",
-        (1, 4, 5),
-        "bool",
-    )
+from geoloom_engine.warming import Warming
 
 
 def settled(warming: Warming) -> str | None:
@@ -52,14 +27,13 @@ def settled(warming: Warming) -> str | None:
 
 def test_ready_once_all_is_done() -> None:
     done: list[int] = []
-    assert settled(Warming(lambda: [lambda: done.append(1), lambda: done.append(2)])) is None
+    assert settled(Warming(lambda: [lambda: done.append(1), lambda: done.append(2)], tuple)) is None
     assert done == [1, 2]
 
 
 def test_what_went_wrong_is_told() -> None:
-    assert (
-        settled(Warming(lambda: [lambda: 1 // 0])) == "Warming up failed: integer division or modulo by zero."
-    )
+    problem = settled(Warming(lambda: [lambda: 1 // 0], tuple))
+    assert problem == "Warming up failed: integer division or modulo by zero."
 
 
 def test_the_rest_is_done_when_the_worker_is_ready_whatever_fails() -> None:
@@ -71,16 +45,120 @@ def test_the_rest_is_done_when_the_worker_is_ready_whatever_fails() -> None:
     assert done.wait(60)
 
 
-def test_processes_take_turns() -> None:
-    done = threading.Event()
-    with Path(module.__file__).open("rb") as file:
+LOOPS = """
+    import numpy as np
+    from geoloom.loops import array, compiled
+
+    def twice(values, out):
+        for i in range(len(values)):
+            out[i] = values[i] + values[i]
+
+    def steps():
+        def step():
+            values, out = np.arange(3.0), np.zeros(3)
+            types = lambda: (array("float64", 1), array("float64", 1, written=True))
+            compiled(twice, "float64", types)(values, out)
+            assert list(out) == [0, 2, 4]
+        return [step]
+"""
+WORKER = """
+    import json, sys, threading
+    from numba.core import event
+    from geoloom_engine.warming import Warming
+    from loops import steps
+
+    with event.install_recorder("numba:run_pass") as recorder:
+        warming = Warming(steps, tuple, sys.argv[1:])
+        for thread in threading.enumerate():
+            if thread.name == "warming":
+                thread.join()
+    print(json.dumps([warming.problem, len(recorder.buffer) > 0]))
+"""
+COMPILES = "from loops import steps; steps()[0]()"
+
+
+def run_worker(folder: Path, program: str, kept: bool = True) -> tuple[str | None, bool, str]:
+    """What is wrong with a warmed worker, whether it compiled itself, and its log.
+
+    Parameters
+    ----------
+    program
+        Compiles for it.
+    kept
+        Whether there is a folder for compiled code.
+    """
+    for name, text in (("loops", LOOPS), ("worker", WORKER), ("program", program)):
+        (folder / f"{name}.py").write_text(dedent(text))
+    code = {"NUMBA_CACHE_DIR": str(folder / "code")}
+    if not kept:
+        code = {"NUMBA_CACHE_DIR": "/proc/nowhere", "NUMBA_CACHE_LOCATOR_CLASSES": "UserProvidedCacheLocator"}
+    told = subprocess.run(
+        [sys.executable, "worker.py", "program.py"],
+        cwd=folder,
+        env={**os.environ, **code},
+        capture_output=True,
+        check=True,
+        timeout=120,
+        text=True,
+    )
+    problem, compiled = json.loads(told.stdout)
+    return problem, compiled, told.stderr
+
+
+def test_another_process_compiles(tmp_path: Path) -> None:
+    program = f"{COMPILES}; open('ran', 'a').write(sys.argv[1])"
+    for _ in range(2):
+        assert run_worker(tmp_path, f"import sys; {program}") == (None, False, "")
+    assert (tmp_path / "ran").read_text() == "first"  # once: the second worker finds the code
+
+
+def test_a_worker_compiles_what_nobody_keeps(tmp_path: Path) -> None:
+    assert run_worker(tmp_path, "open('ran', 'w')", kept=False) == (None, True, "")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_worker_compiles_what_the_other_process_cannot(tmp_path: Path) -> None:
+    problem, compiled, log = run_worker(tmp_path, "import sys; sys.exit(3)")
+    assert (problem, compiled) == (None, True)
+    assert "compiling beforehand ended with 3" in log
+
+
+def test_closing_ends_the_process_that_compiles(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text("import signal; open('started', 'w'); signal.pause()")
+    command = """
+        import threading, time
+        from pathlib import Path
+        from geoloom_engine.warming import Warming
+        from loops import steps
+        warming = Warming(steps, tuple, ["program.py"])
+        while not Path("started").exists():
+            time.sleep(0.01)
+        warming.close()
+        for thread in threading.enumerate():
+            if thread.name == "warming":
+                thread.join()
+        print(warming.problem)
+    """
+    (tmp_path / "loops.py").write_text(dedent(LOOPS))
+    told = subprocess.run(
+        [sys.executable, "-c", dedent(command)],
+        cwd=tmp_path,
+        env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "code"), "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        check=True,
+        timeout=60,
+        text=True,
+    )
+    assert told.stdout == "The engine is warming up.\n"
+
+
+def test_workers_take_turns(tmp_path: Path) -> None:
+    with Path(module.__file__).open("rb") as file, ThreadPoolExecutor(1) as thread:
         fcntl.flock(file, fcntl.LOCK_EX)
-        warming = Warming(lambda: [done.set])
-        assert not done.wait(0.1)
-    assert done.wait(60)
-    assert settled(warming) is None
-
-
-def test_later_steps_run() -> None:
-    for step in later_steps():
-        step()
+        worker = thread.submit(run_worker, tmp_path, f"open('ran', 'w'); {COMPILES}")
+        with pytest.raises(TimeoutError):
+            worker.result(1.5)
+        assert not (tmp_path / "ran").exists()
+        fcntl.flock(file, fcntl.LOCK_UN)
+        assert worker.result(60) == (None, False, "")

@@ -127,6 +127,7 @@ def run(planner: Planner, chain: Chain, grid: Grid) -> tuple[Block, Plan]:
     for attempt in range(RETRIES):
         try:
             plan = planner.plan(chain, grid)
+            planner.make_room(plan)
             blocks = fetch(plan, planner.pool)
         except SourceChanged:
             if attempt == RETRIES - 1:

@@ -62,7 +62,9 @@ class Pipeline:
         )
         limits = Limits(source_pixels=settings.max_source_pixels)
         nodes = None if settings.node_cache == 0 else NodeCache(self.budget, settings.node_cache)
-        self.planner = Planner(self.pool, limits, settings.cache_epoch, nodes, self.memory.evaluation)
+        self.planner = Planner(
+            self.pool, limits, settings.cache_epoch, nodes, self.memory.evaluation, self.memory.make_room
+        )
 
     def read(self, raw: bytes) -> Chain:
         """A chain from canonical JSON, verified, of ops and parameters this engine knows."""
@@ -126,7 +128,7 @@ class Pipeline:
         plan = self.planner.plan(chain, grid)
         if plan.profile.look is None:
             own_colours(plan.profile.dtype, plan.profile.bands)
-        self.memory.make_room(plan.memory + plan.bytes)
+        self.planner.make_room(plan)
         planned = time.perf_counter()
         blocks = fetch(plan, self.pool, wanted)
         return plan, blocks, {"plan": planned - begun, "read": time.perf_counter() - planned}

@@ -6,7 +6,7 @@ its readers needs. Nothing here reads a pixel.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -150,6 +150,8 @@ class Planner:
         Results that need not be computed again; None for none.
     memory
         Bytes of blocks that one evaluation may hold.
+    make_room
+        Told, before a plan is carried out, how many bytes that will take.
     """
 
     def __init__(
@@ -159,10 +161,12 @@ class Planner:
         epoch: str = "",
         nodes: NodeCache | None = None,
         memory: int = MAX_MEMORY,
+        make_room: Callable[[int], None] | None = None,
     ) -> None:
         self.pool = pool
         self.limits = limits
         self.memory = memory
+        self._make_room = make_room
         self.epoch = epoch
         self.nodes = nodes
         self._recipes: Memo[_Recipe] = Memo(RECIPE_BYTES, lambda recipe: recipe.size)
@@ -274,6 +278,11 @@ class Planner:
         # What it holds beside its parameters counts as much as a short chain does.
         size = chain.size + 4096 + sum(step.table.nbytes for step in steps if isinstance(step, Lookup)) // 8
         return _Recipe(steps, last_readers(steps), names, known[chain.root], sources, data, size)
+
+    def make_room(self, plan: Plan) -> None:
+        """Have caches let go of what stands in the way of carrying out a plan."""
+        if self._make_room is not None:
+            self._make_room(plan.memory + plan.bytes)
 
     def _check(self, chain: Chain, plan: Plan) -> None:
         """Refuse a plan that would take too much memory or time; nothing has been read yet."""

@@ -17,10 +17,11 @@ from geoloom_engine.events import EventLog
 from geoloom_engine.hosts import Hosts
 from geoloom_engine.metrics import Metrics
 from geoloom_engine.peers import Mesh
+from geoloom_engine.rehearsal import first_steps, later_steps
 from geoloom_engine.revocations import Revocations
 from geoloom_engine.settings import Settings
 from geoloom_engine.tiles import Tiles
-from geoloom_engine.warming import Warming, later_steps, steps
+from geoloom_engine.warming import Warming
 from geoloom_engine.work import Wanted, WorkQueue
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class Services:
         self._active = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        self._warming = Warming(steps, later_steps)
+        self._warming = Warming(first_steps, later_steps)
 
     async def compute[T](self, name: object, session: str, task: Callable[[], T], layer: str = "") -> T:
         """Run a task in the compute thread, in its turn."""
