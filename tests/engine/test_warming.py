@@ -13,7 +13,6 @@ from textwrap import dedent
 
 import pytest
 
-from geoloom_engine import warming as module
 from geoloom_engine.warming import Warming
 
 
@@ -64,9 +63,12 @@ LOOPS = """
 WORKER = """
     import json, sys, threading
     from numba.core import event
+    from geoloom_engine import warming as module
     from geoloom_engine.warming import Warming
     from loops import steps
 
+    # Turns are taken at a file of the test's own: engines of other tests may be compiling for minutes.
+    module.__file__ = __file__
     with event.install_recorder("numba:run_pass") as recorder:
         warming = Warming(steps, tuple, sys.argv[1:])
         for thread in threading.enumerate():
@@ -129,8 +131,10 @@ def test_closing_ends_the_process_that_compiles(tmp_path: Path) -> None:
     command = """
         import threading, time
         from pathlib import Path
+        from geoloom_engine import warming as module
         from geoloom_engine.warming import Warming
         from loops import steps
+        module.__file__ = "program.py"
         warming = Warming(steps, tuple, ["program.py"])
         while not Path("started").exists():
             time.sleep(0.01)
@@ -154,7 +158,9 @@ def test_closing_ends_the_process_that_compiles(tmp_path: Path) -> None:
 
 
 def test_workers_take_turns(tmp_path: Path) -> None:
-    with Path(module.__file__).open("rb") as file, ThreadPoolExecutor(1) as thread:
+    turns = tmp_path / "worker.py"
+    turns.touch()
+    with turns.open("rb") as file, ThreadPoolExecutor(1) as thread:
         fcntl.flock(file, fcntl.LOCK_EX)
         worker = thread.submit(run_worker, tmp_path, f"open('ran', 'w'); {COMPILES}")
         with pytest.raises(TimeoutError):
