@@ -23,6 +23,7 @@ from geoloom.engine_client import EngineClient
 
 START_SECONDS = 180.0
 TOKEN = "engine-tests"
+RUN = "import sys; from geoloom_engine.__main__ import main; sys.exit(main([]))"
 
 
 @dataclass
@@ -81,7 +82,7 @@ class RunningEngine:
         """A new GeoTIFF that this engine may read; see `write_raster`."""
         return write_raster(path or self.folder / f"{uuid.uuid4().hex}.tif", phase)
 
-    def wait_until(self, true: Callable[[], Any], seconds: float = 20.0, what: str = "it") -> Any:
+    def wait_until(self, true: Callable[[], Any], seconds: float = 60.0, what: str = "it") -> Any:
         return wait_until(true, seconds, what)
 
     def stop(self) -> int:
@@ -92,7 +93,7 @@ class RunningEngine:
         if self.process.stdout is not None:
             self.process.stdout.close()
         try:
-            return self.process.wait(10)
+            return self.process.wait(30)
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise
@@ -101,7 +102,7 @@ class RunningEngine:
 StartEngine = Callable[..., RunningEngine]
 
 
-def wait_until(true: Callable[[], Any], seconds: float = 20.0, what: str = "it") -> Any:
+def wait_until(true: Callable[[], Any], seconds: float = 60.0, what: str = "it") -> Any:
     """The first truthy answer, asked again and again up to a deadline."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -203,13 +204,16 @@ def start_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartEngi
     """Starts engines on free ports; all are stopped at the end."""
     started: list[RunningEngine] = []
 
-    def start(redis_url: str, folder: Path, workers: int = 1, **settings: str) -> RunningEngine:
+    def start(
+        redis_url: str, folder: Path, workers: int = 1, first: str = "", **settings: str
+    ) -> RunningEngine:
+        """An engine that is ready; `first` is Python that its processes run before all else."""
         log = tmp_path_factory.mktemp("engine") / "engine.log"
         given = {"token": TOKEN, "redis_url": redis_url, "sources": str(folder), "workers": str(workers)}
         given |= {"port": "0"} | settings
         with log.open("wb") as sink:
             process = subprocess.Popen(
-                [sys.executable, "-m", "geoloom_engine"],
+                [sys.executable, "-c", f"{first}\n{RUN}"],
                 env=environment(**{f"GEOLOOM_{name.upper()}": value for name, value in given.items()}),
                 stdout=subprocess.PIPE,
                 stderr=sink,

@@ -88,7 +88,9 @@ def test_ends_also_while_it_waits() -> None:
 @pytest.fixture(scope="module")
 def pair(start_engine: StartEngine, valkey: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder: Path = tmp_path_factory.mktemp("pair")
-    return start_engine(valkey, folder, workers=2)
+    # However busy the machine, the other worker wakes in that time.
+    patient = "from geoloom_engine import accepting; accepting.COURTESY = 10.0"
+    return start_engine(valkey, folder, workers=2, first=patient)
 
 
 @pytest.mark.parametrize("number", [6, 32])
@@ -108,5 +110,5 @@ def test_two_workers_share_connections(pair: RunningEngine, number: int) -> None
 
     found = asyncio.run(asyncio.wait_for(pids(), 30))
     assert len(set(found)) == 2
-    # A worker that is busy for longer than the others' patience gets fewer.
+    # Connections that were closed a moment ago may still count.
     assert max(map(found.count, set(found))) <= 0.85 * number
