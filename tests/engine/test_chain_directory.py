@@ -124,7 +124,9 @@ def test_what_is_wrong_is_neither_kept_nor_stored() -> None:
     with_directory(use, check)
 
 
-def test_known_chains_outlive_the_store_and_others_fail_quickly() -> None:
+def test_known_chains_outlive_the_store_and_others_fail_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chain_directory, "PAUSE", 60.0)
+
     async def use(directory: ChainDirectory, store: MemoryStore, sources: Sources) -> None:
         await directory.register(CHAIN.to_json())
         store.away = True
@@ -163,6 +165,8 @@ def test_versions_are_looked_up_now_and_then(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_version_that_another_process_found_is_looked_for_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chain_directory, "RECHECK", 60.0)
+
     async def use(directory: ChainDirectory, store: MemoryStore, sources: Sources) -> None:
         assert await directory.version(CHAIN, "v1") == "v1"
         monkeypatch.setattr(chain_directory, "SURPRISE", 0.0)

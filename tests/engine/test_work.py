@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from geoloom.errors import DemandError, EngineOverloaded
+from geoloom_engine import work as module
 from geoloom_engine.fairness import QUICK
-from geoloom_engine.work import LONG, MOST_RUNAWAYS, Wanted, WorkQueue
+from geoloom_engine.work import MOST_RUNAWAYS, Wanted, WorkQueue
 
 
 def with_queue(
@@ -111,7 +112,7 @@ def test_nobody_waits_longer_than_the_patience() -> None:
         await held
         return waited
 
-    assert 0.15 < with_queue(use, patience=0.2) < 2
+    assert 0.15 < with_queue(use, patience=0.2) < 8
 
 
 def test_a_full_queue_refuses_the_oldest_of_the_longest() -> None:
@@ -252,7 +253,11 @@ async def learn(queue: WorkQueue, layer: str) -> None:
     await queue.run(("first", layer), "a", lambda wanted: None, layer)
 
 
-def test_quick_answers_overtake_a_long_computation_which_pauses_for_them() -> None:
+def test_quick_answers_overtake_a_long_computation_which_pauses_for_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # However late the quick one's thread is woken.
+    monkeypatch.setattr(module, "PAUSE", 20.0)
     order: list[str] = []
 
     async def use(queue: WorkQueue) -> None:
@@ -281,7 +286,10 @@ def test_quick_answers_overtake_a_long_computation_which_pauses_for_them() -> No
     assert order == ["quick", "long", "unknown"]
 
 
-def test_one_computation_at_a_time_unless_it_is_long() -> None:
+def test_one_computation_at_a_time_unless_it_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    # None is long here, even if the processor is given away in the middle of it.
+    monkeypatch.setattr(module, "LONG", 60.0)
+
     async def use(queue: WorkQueue) -> int:
         running, most = 0, 0
         lock = threading.Lock()
@@ -299,5 +307,4 @@ def test_one_computation_at_a_time_unless_it_is_long() -> None:
         await asyncio.gather(*(queue.run(i, f"s{i % 3}", task, "fast") for i in range(90)))
         return most
 
-    assert LONG > 0.01
     assert with_queue(use) == 1
