@@ -179,10 +179,13 @@ def test_ensure_is_cheap_while_the_engine_runs(monkeypatch: pytest.MonkeyPatch) 
     found = local.ensure()
     asked: list[object] = []
     monkeypatch.setattr(local, "_answers", lambda endpoint: bool(asked.append(endpoint)) or True)
-    begun = time.perf_counter()
+    # The fastest call counts: the processor may be given away in any of them.
+    fastest = 1.0
     for _ in range(100):
+        begun = time.perf_counter()
         assert local.ensure() is found
-    assert time.perf_counter() - begun < 0.1
+        fastest = min(fastest, time.perf_counter() - begun)
+    assert fastest < 0.001
     assert not asked
     assert local.ensure(verify=True) is found
     assert asked == [found]
@@ -198,7 +201,8 @@ def test_interrupt_does_not_reach_the_engine(kernel: Callable[..., Kernel]) -> N
 
 
 def test_killed_kernel_restarts_with_the_same_engine(kernel: Callable[..., Kernel]) -> None:
-    first = kernel(GEOLOOM_LINGER="5")
+    # Longer than any machine takes to start Python; the engine is ended below.
+    first = kernel(GEOLOOM_LINGER="60")
     found = first.run("ensure")
     first.kill()
     second = kernel()

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ import pytest
 from geoloom.store import connect
 
 if TYPE_CHECKING:
-    from conftest import RunningEngine, StartEngine
+    from conftest import RunningEngine, RunningValkey, StartEngine
 
 
 def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -69,8 +70,10 @@ def test_an_unknown_variable_is_warned_about() -> None:
     assert "Did you mean GEOLOOM_SOURCES?" in answer.stderr
 
 
-def test_life_and_end_of_workers(start_engine: StartEngine, valkey: str, tmp_path: Path) -> None:
-    engine = start_engine(valkey, tmp_path, workers=2, nonce="mine", log_format="json")
+def test_life_and_end_of_workers(
+    start_engine: StartEngine, own_valkey: RunningValkey, tmp_path: Path
+) -> None:
+    engine = start_engine(own_valkey.url, tmp_path, workers=2, nonce="mine", log_format="json")
     first, second = engine.workers()
     assert engine.ask("GET", "/healthz").json["engine"] == "mine"
 
@@ -90,10 +93,10 @@ def test_life_and_end_of_workers(start_engine: StartEngine, valkey: str, tmp_pat
         poll = aside.submit(
             engine.ask, "GET", "/events?timeout=50", None, {"X-Geoloom-Session": "life-and-end"}
         )
-        engine.wait_until(lambda: _streams(valkey) > 0, what="the poll")
+        engine.wait_until(lambda: _streams(own_valkey.url) > 0, what="the poll")
         engine.process.send_signal(signal.SIGINT)
-        assert poll.result(10).status == 503
-    assert engine.process.wait(10) == 0
+        assert poll.result(20).status == 503
+    assert engine.process.wait(20) == 0
     assert not any(lives(pid) for pid in workers)
     for line in engine.log.read_text().splitlines():
         assert json.loads(line)["level"]
@@ -113,7 +116,7 @@ def test_workers_end_with_their_supervisor(start_engine: StartEngine, valkey: st
     (worker,) = engine.workers()
     engine.process.kill()
     engine.process.wait(10)
-    engine.wait_until(lambda: not lives(worker), 10, "the end of the worker")
+    engine.wait_until(lambda: not lives(worker), what="the end of the worker")
 
 
 def test_workers_that_keep_dying_end_the_engine(
@@ -125,7 +128,8 @@ def test_workers_that_keep_dying_end_the_engine(
         if engine.process.poll() is not None:
             return True
         for pid in engine.workers():
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it has just ended
+                os.kill(pid, signal.SIGKILL)
         return False
 
     engine.wait_until(kill_and_look, what="the end")

@@ -72,7 +72,8 @@ def executed(request: pytest.FixtureRequest) -> Iterator[Executed]:
         "XDG_DATA_HOME": str(home / "data"),
         "JUPYTER_RUNTIME_DIR": str(home / "jupyter"),
         "IPYTHONDIR": str(home / "ipython"),
-        "GEOLOOM_LINGER": "5",
+        # It ends with its folder, when the tests have asked it.
+        "GEOLOOM_LINGER": "60",
     }
     for name in ("GEOLOOM_ENGINE_URL", "GEOLOOM_TOKEN", "JPY_PARENT_PID"):
         environment.pop(name, None)
