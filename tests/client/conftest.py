@@ -198,7 +198,7 @@ def new_map(paper_engine: PaperEngine) -> Iterator[Any]:
 def eventually() -> Any:
     """Wait until something holds: `eventually(lambda: …)`."""
 
-    def wait(holds: Any, seconds: float = 5.0) -> None:
+    def wait(holds: Any, seconds: float = 30.0) -> None:
         deadline = time.monotonic() + seconds
         while not holds():
             assert time.monotonic() < deadline, "it never came true"

@@ -79,10 +79,11 @@ def test_without_layers_it_says_so(new_map: Any, eventually: Any) -> None:
     eventually(lambda: "No layer is shown." in inspector.result.value)
 
 
-def test_it_can_be_switched_off_and_leaves_nothing(shown: Any, paper_engine: Any) -> None:
+def test_it_can_be_switched_off_and_leaves_nothing(shown: Any, paper_engine: Any, eventually: Any) -> None:
     before = (shown.layers, shown.controls)
-    shown.inspect()
+    inspector = shown.inspect()
     click(shown)
+    eventually(lambda: "0.25" in inspector.result.value and "reading" not in inspector.result.value)
     assert len(shown.layers) == len(before[0]) + 1
     assert len(shown.overlays) == 1
     shown.inspect(False)

@@ -148,7 +148,7 @@ def test_silent_server_does_not_hold_up_the_map(engine: Endpoint, tmp_path: Path
     with socket.create_server(("127.0.0.1", 0)) as silent:
         begun = time.monotonic()
         assert tiles_base(engine, jupyter_file(tmp_path, silent.getsockname()[1])) == engine.url
-        assert time.monotonic() - begun < 4
+        assert time.monotonic() - begun < 10
 
 
 def test_confirmed_answer_is_remembered(
@@ -185,7 +185,7 @@ def jupyter_server(folder: Path, **settings: str) -> Iterator[dict[str, str]]:
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, env=environ, stdout=log, stderr=log, cwd=folder)
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while True:
             try:
                 with urllib.request.urlopen(f"http://127.0.0.1:{port}/some/prefix/api", timeout=2):
