@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 from weakref import WeakSet
 
-from geoloom.errors import EngineError, GeoloomError
+from geoloom.errors import EngineError, GeoloomError, NotFound
 from geoloom.layers import Engine, ImageLayer, in_words
 from geoloom.local import Endpoint
 
@@ -137,8 +137,8 @@ class Watch:
                 self._recover()
         for event in answer.get("events") or ():
             self._tell(event)
-        self._retry()
         self._renew()
+        self._retry()
         self._check_reach()
 
     def _run(self) -> None:
@@ -205,10 +205,11 @@ class Watch:
             elif kind == "changed":
                 layer.renew_at = 0.0
             elif kind == "refused":
-                layer.waiting = True
-                count, _ = self._retries.get(layer.key, (0, 0.0))
-                wait = RETRY_SECONDS[min(count, len(RETRY_SECONDS) - 1)]
-                self._retries[layer.key] = (count + 1, time.monotonic() + wait)
+                self._ask_later(layer)
+            elif event.get("error") == NotFound.__name__:
+                # The engine's store let go of the chain; here it is still known.
+                layer.renew_at = 0.0
+                self._ask_later(layer)
             elif kind == "print":
                 one.say(layer.name, f"printed: {event.get('message')}")
             else:
@@ -216,6 +217,13 @@ class Watch:
                 same = (event.get("error"), event.get("op"), event.get("node"))
                 if layer.say(message, same):
                     one.say(layer.name, message)
+
+    def _ask_later(self, layer: ImageLayer) -> None:
+        """Ask for a layer's tiles again in a while, which is longer each time."""
+        layer.waiting = True
+        count, _ = self._retries.get(layer.key, (0, 0.0))
+        wait = RETRY_SECONDS[min(count, len(RETRY_SECONDS) - 1)]
+        self._retries[layer.key] = (count + 1, time.monotonic() + wait)
 
     def _retry(self) -> None:
         now = time.monotonic()

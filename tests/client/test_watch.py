@@ -48,8 +48,9 @@ def watch(paper_engine: Any, listener: Listener) -> Watch:
     return watch
 
 
-def happen(engine: Any, layer: ImageLayer, kind: str, message: str = "") -> None:
-    engine.happened.put({"type": kind, "key": layer.key, "message": message, "hint": None, "tile": [1, 2, 3]})
+def happen(engine: Any, layer: ImageLayer, kind: str, message: str = "", error: str = "SourceError") -> None:
+    told = {"type": kind, "error": error, "key": layer.key, "message": message, "hint": None}
+    engine.happened.put({**told, "tile": [1, 2, 3]})
 
 
 class TestTurns:
@@ -90,6 +91,21 @@ class TestTurns:
         watch.turn(0.01)
         assert not layer.waiting
         assert layer.url == f"{url}&v=1"
+
+    def test_a_chain_that_was_lost_is_registered_again(
+        self, watch: Watch, layer: ImageLayer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        url = layer.url
+        happen(watch.engine, layer, "error", "No chain is stored.", error="NotFound")
+        watch.turn(0.01)
+        renewed = layer.url
+        assert renewed != url
+        assert layer.waiting
+        assert layer.messages == ()
+        later = time.monotonic() + 1.5
+        monkeypatch.setattr("geoloom.watch.time.monotonic", lambda: later)
+        watch.turn(0.01)
+        assert layer.url == f"{renewed}&v=1"
 
     def test_refused_again_waits_longer(
         self, watch: Watch, layer: ImageLayer, monkeypatch: pytest.MonkeyPatch

@@ -202,9 +202,11 @@ def test_chains_in_use_are_renewed_in_the_store(monkeypatch: pytest.MonkeyPatch)
     async def use(directory: ChainDirectory, store: MemoryStore, sources: Sources) -> None:
         await directory.register(CHAIN.to_json())
         monkeypatch.setattr(chain_directory, "RENEWAL", 0.0)
+        store.chains.clear()
         await directory.get(CHAIN.root)
-        while store.asked != ["put", "get"]:
+        while CHAIN.root not in store.chains:
             await asyncio.sleep(0.01)
+        assert store.asked == ["put", "put"]
 
     with_directory(use)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import redis
 from PIL import Image
 
 from geoloom.chain import Chain
@@ -28,6 +29,7 @@ from geoloom.errors import (
 )
 from geoloom.grid import Tile
 from geoloom.local import Endpoint
+from geoloom.ops.constant import Constant
 from geoloom.ops.convolve import Convolve
 from geoloom.ops.open import Open
 from geoloom.ops.scale import Scale
@@ -510,6 +512,24 @@ def test_without_redis_known_chains_are_served_and_recovery_needs_no_restart(
         lambda: lonely.ask("POST", "/chains", chain.to_json()).status == 200, what="the recovery"
     )
     lonely.wait_until(lambda: lonely.ask("GET", "/readyz").status == 200, what="readiness")
+
+
+def test_a_chain_the_store_lost_is_told_and_comes_back_when_registered(
+    start_engine: StartEngine, valkey: str, engine: RunningEngine
+) -> None:
+    """Its map learns of it by the event, and registers it again."""
+    chain = Scale(limits=(0.0, 1.0)).chain(Constant(value=float(time.time())).chain())
+    running = start_engine(valkey, engine.folder, workers=1, signing_key="same", tile_redis_url="")
+    registered = running.client("lost").register(chain)
+    with redis.Redis.from_url(valkey) as store:
+        store.delete(f"geoloom:chain:{chain.root}")
+    other = start_engine(valkey, engine.folder, workers=1, signing_key="same", tile_redis_url="")
+    assert other.ask("GET", path_of(registered, TILE), token=False).status == 404
+    client = other.client("lost")
+    told = other.wait_until(lambda: [e for e in client.events(None, 1)["events"] if e["type"] == "error"])
+    assert (told[0]["error"], told[0]["key"]) == (NotFound.__name__, chain.root)
+    again = client.register(chain)
+    assert other.ask("GET", path_of(again, TILE), token=False).status == 200
 
 
 # Overload

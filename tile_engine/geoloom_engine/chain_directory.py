@@ -26,8 +26,11 @@ KEPT = 2000
 KEPT_BYTES = 16 << 20
 """Size of their JSON, at most."""
 
-RENEWAL = 6 * 3600.0
-"""Seconds between two renewals of a stored chain that is in use."""
+RENEWAL = 60.0
+"""Seconds between two renewals of a stored chain that is in use.
+
+A full store forgets what it takes for unused, and counts in minutes; other processes have the chain from it.
+"""
 
 RECHECK = 1.0
 """Seconds for which a data version is taken as it was; fingerprints have their own time on top."""
@@ -117,7 +120,7 @@ class ChainDirectory:
             self._entries.move_to_end(key)
         if time.monotonic() - entry.renewed > RENEWAL:
             entry.renewed = time.monotonic()
-            self._renew(key)
+            self._renew(entry.chain)
         return entry.chain
 
     async def version(self, chain: Chain, expected: str | None = None) -> str:
@@ -196,12 +199,12 @@ class ChainDirectory:
             _, gone = self._entries.popitem(last=False)
             self._bytes -= gone.chain.size
 
-    def _renew(self, key: str) -> None:
+    def _renew(self, chain: Chain) -> None:
         async def renew() -> None:
             try:
-                await self._stored(self._store.get_chain, key)
+                await self._stored(self._store.put_chain, chain)
             except GeoloomError as error:
-                log.warning("chain %s was not renewed: %s", key, error)
+                log.warning("chain %s was not renewed: %s", chain.root, error)
 
         task = asyncio.get_running_loop().create_task(renew())
         self._renewals.add(task)
