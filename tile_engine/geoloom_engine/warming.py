@@ -28,7 +28,7 @@ PAUSE = 0.05
 """Seconds between two steps, in which other workers may take their turn."""
 LOOK = 0.01
 """Seconds between two looks at whether it is one's turn, or done."""
-PATIENCE = 300.0
+PATIENCE = 120.0
 """Seconds to wait at most for others to compile the same."""
 
 Step = Callable[[], object]
