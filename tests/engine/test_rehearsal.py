@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from itertools import islice
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ from geoloom.op import registry
 from geoloom_engine import rehearsal
 from geoloom_engine.readers import Window
 from geoloom_engine.rehearsal import DTYPES, Specimen, first_steps, later_steps, try_out
+from geoloom_engine.warming import PROGRAM
 
 
 def test_the_first_steps_warp_pixels() -> None:
@@ -45,6 +47,13 @@ def test_the_specimen_reads_as_a_source_does() -> None:
 def test_later_steps_run() -> None:
     for step in later_steps():
         step()
+
+
+def test_the_program_runs_to_its_end(tmp_path: Path) -> None:
+    (tmp_path / "numpy.py").write_text("raise SystemExit(9)")
+    child = subprocess.Popen([sys.executable, *PROGRAM, "first"], stdin=subprocess.PIPE, cwd=tmp_path)
+    assert child.wait(300) == 0
+    child.communicate()
 
 
 def test_it_ends_with_who_started_it() -> None:

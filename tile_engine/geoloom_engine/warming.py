@@ -22,8 +22,8 @@ from numba.core import event
 
 log = logging.getLogger(__name__)
 
-PROGRAM = ("-m", "geoloom_engine.rehearsal")
-"""What the interpreter runs to compile; it is told ``first`` or ``later``."""
+PROGRAM = ("-P", "-m", "geoloom_engine.rehearsal")
+"""What the interpreter runs to compile, told ``first`` or ``later``; nothing of the current folder."""
 PAUSE = 0.05
 """Seconds between two steps, in which other workers may take their turn."""
 LOOK = 0.01
