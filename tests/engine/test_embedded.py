@@ -17,13 +17,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 import redis
 
+from geoloom.ops.constant import Constant
+from geoloom.store import RedisStore
 from geoloom_engine.embedded import child
+from geoloom_engine.embedded.store import EVICTION
+
+if TYPE_CHECKING:
+    from conftest import RunningValkey
 
 LINGER = 0.3
 
@@ -464,3 +470,20 @@ def test_wrong_setting_ends_at_once_and_says_why(home: Home) -> None:
     eventually(lambda: not home.processes(), "no process left")
     assert "GEOLOOM_TILE_TTL" in home.log()
     assert "The engine does not start" in home.log()
+
+
+def test_a_full_store_lets_go_of_tiles_and_not_of_chains(own_valkey: RunningValkey) -> None:
+    store = RedisStore(own_valkey.url)
+    with redis.Redis.from_url(own_valkey.url) as raw:
+        for name, value in EVICTION.items():
+            raw.config_set(name, value)
+        raw.config_set("maxmemory", str(raw.info("memory")["used_memory"] + (8 << 20)))
+        keys = []
+        for number in range(2000):
+            keys.append(store.put_chain(Constant(value=float(number)).chain()))
+            for one in range(3):
+                raw.set(f"geoloom:tile:{number}:{one}", bytes(30_000), ex=600)
+        assert raw.info("stats")["evicted_keys"] > 1000
+        # It looks at 64 of them, which once in a while are all chains.
+        assert raw.exists(*(f"geoloom:chain:{key}" for key in keys)) >= 0.99 * len(keys)
+    store.close()

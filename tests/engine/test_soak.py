@@ -34,6 +34,7 @@ from geoloom.ops.open import Open
 from geoloom.ops.scale import Scale
 from geoloom.ops.slope import Slope
 from geoloom.ops.stack import Stack
+from geoloom_engine.embedded.store import EVICTION
 
 if TYPE_CHECKING:
     from conftest import RunningEngine, StartEngine
@@ -283,7 +284,8 @@ def soak(start_engine: StartEngine, own_valkey: Any, tmp_path: Path) -> Soak:
     """An engine of two workers over some scenes; its store is small, as nobody else's tiles matter."""
     with redis.Redis.from_url(own_valkey.url) as store:
         store.config_set("maxmemory", "64mb")
-        store.config_set("maxmemory-policy", "volatile-lfu")
+        for name, value in EVICTION.items():
+            store.config_set(name, value)
     folder = tmp_path / "scenes"
     folder.mkdir()
     scenes = [write_scene(folder / f"scene{number}.tif", SIZE, number) for number in range(FILES)]

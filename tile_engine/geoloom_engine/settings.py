@@ -107,7 +107,8 @@ class Settings:
         None,
         text,
         "Server of the tile cache, by default that of the chains; empty for no such cache. With chains it "
-        "wants `maxmemory-policy volatile-lfu` and `lfu-decay-time 1440`, alone `allkeys-lru`.",
+        "wants `maxmemory-policy volatile-lfu`, `lfu-decay-time 1440` and `maxmemory-samples 64`, "
+        "alone `allkeys-lru`.",
     )
     token: str = setting("", text, "Session secret; clients send it as 'Authorization: Bearer …'.")
     signing_key: str = setting(

@@ -99,6 +99,17 @@ def program() -> Path:
     )
 
 
+EVICTION = {
+    "maxmemory-policy": "volatile-lfu",
+    # Minutes until a use counts less. By default one: an idle chain soon seems less used than a new tile.
+    "lfu-decay-time": "1440",
+    # By default the least used of five is let go: often a chain, where there are more chains than tiles. Of
+    # 110,000 new chains amid 25 times as many bytes of tiles 1 in 10 was gone within a second, with 64 none.
+    "maxmemory-samples": "64",
+}
+"""What a full store lets go of: tiles before chains."""
+
+
 def arguments(socket_path: Path, folder: Path) -> list[str]:
     """Arguments that keep data in `folder` and listen on a Unix socket only."""
     options = {
@@ -111,10 +122,7 @@ def arguments(socket_path: Path, folder: Path) -> list[str]:
         "aof-load-truncated": "yes",
         "save": "",
         "maxmemory": MAX_MEMORY,
-        "maxmemory-policy": "volatile-lfu",
-        # Minutes until a use counts less. By default one: a chain that the engine has in memory, and does
-        # not ask for, would soon seem less used than any new tile. It asks every six hours.
-        "lfu-decay-time": "1440",
+        **EVICTION,
         "daemonize": "no",
         "logfile": "",
         "loglevel": "warning",
