@@ -29,8 +29,9 @@ USES = 200
 """What one use of a chain or blob counts as: more than a tile that nobody asked for again.
 
 A full server lets go of what was used least first (volatile-lfu). It counts logarithmically: a new
-tile is 5 or 6, and what was used two hundred times more about 11. Counted once, 4 of 5 new chains were gone
-after 120 MB of tiles in a server of 24 MB, and an old one that was registered again was the first to go.
+tile is 5 or 6, and what was used two hundred times more about 11. Counted once, 4 of 5 new chains
+were gone after 120 MB of tiles in a server of 24 MB, and an old one that was registered again was the
+first to go.
 """
 
 
@@ -138,9 +139,15 @@ class RedisStore:
 
         name = _name(kind, key)
 
+        def write(client: redis.Redis, **how: Any) -> bool:
+            # In one go: as new as a tile, it could be let go of before it is counted.
+            pipe = client.pipeline(transaction=True)
+            pipe.set(name, content, **how)
+            pipe.touch(*(name,) * USES)
+            return bool(pipe.execute()[0])
+
         def put(client: redis.Redis) -> None:
-            if client.set(name, content, nx=True, ex=self._ttl):
-                client.touch(*(name,) * USES)
+            if write(client, nx=True, ex=self._ttl):
                 return
             try:
                 known = client.get(name)
@@ -148,9 +155,8 @@ class RedisStore:
                 known = None  # of another type
             if known != content:
                 # KEEPTTL: what was saved stays saved.
-                client.set(name, content, keepttl=True)
+                write(client, keepttl=True)
             client.expire(name, self._ttl, gt=True)
-            client.touch(*(name,) * USES)
 
         self._ask(put)
 
