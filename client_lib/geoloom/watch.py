@@ -30,6 +30,9 @@ REACH_SECONDS = 5.0
 RETRY_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """Waits between attempts, after failures in a row."""
 
+LOST_TRIES = 3
+"""How often in a row a layer whose chain the engine does not know is registered again without a word."""
+
 AWAY = "engine"
 """Under which maps keep the message that the engine does not answer."""
 
@@ -206,7 +209,9 @@ class Watch:
                 layer.renew_at = 0.0
             elif kind == "refused":
                 self._ask_later(layer)
-            elif event.get("error") == NotFound.__name__:
+            elif event.get("error") == NotFound.__name__ and (
+                layer.waiting or self._tries(layer) < LOST_TRIES
+            ):
                 # The engine's store let go of the chain; here it is still known.
                 layer.renew_at = 0.0
                 self._ask_later(layer)
@@ -218,10 +223,15 @@ class Watch:
                 if layer.say(message, same):
                     one.say(layer.name, message)
 
+    def _tries(self, layer: ImageLayer) -> int:
+        return self._retries.get(layer.key, (0, 0.0))[0]
+
     def _ask_later(self, layer: ImageLayer) -> None:
         """Ask for a layer's tiles again in a while, which is longer each time."""
+        if layer.waiting:
+            return
         layer.waiting = True
-        count, _ = self._retries.get(layer.key, (0, 0.0))
+        count = self._tries(layer)
         wait = RETRY_SECONDS[min(count, len(RETRY_SECONDS) - 1)]
         self._retries[layer.key] = (count + 1, time.monotonic() + wait)
 

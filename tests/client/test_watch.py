@@ -107,6 +107,34 @@ class TestTurns:
         watch.turn(0.01)
         assert layer.url == f"{renewed}&v=1"
 
+    def test_a_chain_that_stays_lost_is_told(
+        self, watch: Watch, layer: ImageLayer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now = [time.monotonic()]
+        monkeypatch.setattr("geoloom.watch.time.monotonic", lambda: now[0])
+        for _ in range(3):
+            for _ in range(4):  # tiles of one view
+                happen(watch.engine, layer, "error", "No chain is stored.", error="NotFound")
+            watch.turn(0.01)
+            assert layer.messages == ()
+            while layer.waiting:
+                now[0] += 0.5
+                watch.turn(0.01)
+        happen(watch.engine, layer, "error", "No chain is stored.", error="NotFound")
+        watch.turn(0.01)
+        assert layer.messages == ("No chain is stored.",)
+
+    def test_many_refusals_of_one_view_wait_as_one(
+        self, watch: Watch, layer: ImageLayer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for _ in range(6):
+            happen(watch.engine, layer, "refused")
+        watch.turn(0.01)
+        later = time.monotonic() + 1.5
+        monkeypatch.setattr("geoloom.watch.time.monotonic", lambda: later)
+        watch.turn(0.01)
+        assert not layer.waiting
+
     def test_refused_again_waits_longer(
         self, watch: Watch, layer: ImageLayer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
