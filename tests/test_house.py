@@ -39,9 +39,12 @@ STOREYS: tuple[frozenset[str], ...] = (
             "engine_connection",
             "local",
             "store",
+            "blobs",
+            "capture",
+            "history",
         }
     ),
-    frozenset({"image", "lazy", "answer", "operators"}),
+    frozenset({"image", "lazy", "answer", "operators", "function"}),
     frozenset(),  # all that is not named
     frozenset(
         {

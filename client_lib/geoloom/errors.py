@@ -19,6 +19,11 @@
     │   ├── SourceNotGeoreferenced      it does not say where on Earth it lies
     │   └── SourceChanged               a pinned source is no longer what it was
     ├── DemandError                     the view would read or compute too much
+    ├── FunctionError                   a user's own function
+    │   ├── FunctionNotSent (ValueError)  it cannot travel to the engine; said in the notebook
+    │   ├── FunctionFailed              it raised an exception, or gave what cannot be used
+    │   ├── FunctionStopped             it took too long, too much memory, or crashed
+    │   └── FunctionRefused             the engine does not run it: not allowed, or stopped too often
     ├── AccessError                     not allowed
     │   ├── CapabilityError             the layer's URL is forged, expired or revoked
     │   └── QuotaExceeded               too many or too large chains of one user
@@ -46,6 +51,11 @@ __all__ = [
     "EngineFault",
     "EngineOverloaded",
     "EngineUnreachable",
+    "FunctionError",
+    "FunctionFailed",
+    "FunctionNotSent",
+    "FunctionRefused",
+    "FunctionStopped",
     "GeoloomError",
     "ImageUseError",
     "NotFound",
@@ -197,6 +207,59 @@ class DemandError(GeoloomError):
     """The view would read or compute more than the engine's limits allow."""
 
 
+class FunctionError(GeoloomError):
+    """Something about a user's own function."""
+
+
+class FunctionNotSent(FunctionError, ValueError):
+    """The function cannot travel to the engine: it says why, and in which line."""
+
+
+class FunctionFailed(FunctionError):
+    """The function raised an exception, or gave what cannot be used.
+
+    Parameters
+    ----------
+    function
+        Name of the function the line belongs to: the user's own, or one that it calls.
+    line
+        Where it failed, counted in that function: 1 is its ``def``. None if not known.
+    text
+        That line, as it was written.
+    exception
+        Type and text of what was raised, as ``IndexError: …``.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        function: str | None = None,
+        line: int | None = None,
+        text: str | None = None,
+        exception: str | None = None,
+        **rest: Any,
+    ) -> None:
+        super().__init__(message, **rest)
+        self.function = function
+        self.line = line
+        self.text = text
+        self.exception = exception
+
+    def to_json(self) -> dict[str, Any]:
+        """The error as the engine's HTTP answers carry it."""
+        own = {"function": self.function, "line": self.line, "text": self.text, "exception": self.exception}
+        return {**super().to_json(), **own}
+
+
+class FunctionStopped(FunctionError):
+    """The function took too long or too much memory, or its process crashed."""
+
+
+class FunctionRefused(FunctionError):
+    """The engine does not run the function: it is not allowed here, or was stopped too often."""
+
+
 class AccessError(GeoloomError):
     """The caller may not do this."""
 
@@ -236,8 +299,14 @@ def from_json(payload: dict[str, Any]) -> GeoloomError:
         value = payload.get(field)
         return None if value is None else str(value)
 
+    more: dict[str, Any] = {}
+    if issubclass(kind, FunctionFailed):
+        line = payload.get("line")
+        more = {name: text(name) for name in ("function", "text", "exception")}
+        more["line"] = line if isinstance(line, int) else None
     return kind(
         text("message") or "The engine answered without a message.",
+        **more,
         hint=text("hint"),
         node=text("node"),
         op=text("op"),

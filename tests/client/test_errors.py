@@ -132,3 +132,10 @@ def test_a_notebook_shows_the_callers_lines_and_the_message(monkeypatch, mode, f
     assert [one.filename for one in traceback.extract_tb(caught.value.__traceback__)].count(
         "somewhere.py"
     ) == 2
+
+
+def test_a_failed_function_says_where_also_on_the_other_side() -> None:
+    error = errors.FunctionFailed("f failed.", function="f", line=3, text="img[9]", exception="IndexError: no")
+    read = from_json(json.loads(json.dumps(error.to_json())))
+    assert isinstance(read, errors.FunctionFailed)
+    assert (read.function, read.line, read.text, read.exception) == ("f", 3, "img[9]", "IndexError: no")

@@ -16,6 +16,8 @@ STATUSES: dict[type[errors.GeoloomError], int] = {
     errors.SourceChanged: 409,
     errors.SourceError: 422,
     errors.DemandError: 422,
+    errors.FunctionRefused: 403,
+    errors.FunctionError: 422,
     errors.CapabilityError: 403,
     errors.QuotaExceeded: 429,
     errors.AccessError: 401,

@@ -1,0 +1,1 @@
+"""Where users' functions run: processes that can do nothing but compute."""
