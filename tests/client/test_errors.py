@@ -135,7 +135,7 @@ def test_a_notebook_shows_the_callers_lines_and_the_message(monkeypatch, mode, f
 
 
 def test_a_failed_function_says_where_also_on_the_other_side() -> None:
-    error = errors.FunctionFailed("f failed.", function="f", line=3, text="img[9]", exception="IndexError: no")
+    error = errors.FunctionFailed("f failed.", function="f", line=3, text="img[9]", exception="IndexError")
     read = from_json(json.loads(json.dumps(error.to_json())))
     assert isinstance(read, errors.FunctionFailed)
-    assert (read.function, read.line, read.text, read.exception) == ("f", 3, "img[9]", "IndexError: no")
+    assert (read.function, read.line, read.text, read.exception) == ("f", 3, "img[9]", "IndexError")

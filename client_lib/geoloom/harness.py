@@ -1,0 +1,323 @@
+"""Calls a user's function on a window of pixels, exactly the same in the notebook and in the sandbox.
+
+Two styles are understood::
+
+    def stubble(img, limit):  # the window comes as the first argument, the result is returned
+        return img[0] < limit
+
+
+    def stubble(limit=1000):  # the older one: the window is in band0, band1, …
+        global img  # and the result in img
+        img = band0 < limit
+
+Each call starts afresh: the function's text is executed in a new namespace, so nothing that one tile
+leaves in a global reaches the next. What a function changes inside a module stays as long as its process.
+"""
+
+from __future__ import annotations
+
+import builtins
+import inspect
+import linecache
+from collections.abc import Mapping, Sequence
+from types import CodeType, FunctionType, TracebackType
+from typing import Any, NoReturn
+
+import numpy as np
+
+from geoloom.afresh import PRINT_LIMIT, Prints, afresh
+from geoloom.block import Array, Mask, eroded, everywhere
+from geoloom.calling import bound, is_older_style
+from geoloom.errors import FunctionFailed
+from geoloom.given import DTYPES, RESERVED, Given, Place, Result, asked_for, widened, without_margin
+
+__all__ = [
+    "DEFAULT_MODULES",
+    "PRINT_LIMIT",
+    "RESERVED",
+    "Function",
+    "Given",
+    "Place",
+    "Result",
+    "widened",
+]
+
+DEFAULT_MODULES = ("numpy", "math", "scipy", "skimage")
+"""What a function may import, unless the operator says otherwise."""
+
+MESSAGE_LIMIT = 500
+"""Characters of an exception's text that are told."""
+
+LINE_LIMIT = 200
+
+
+class Function:
+    """A user's function, from its text.
+
+    Parameters
+    ----------
+    source
+        A module that defines it.
+    name
+        Of the function.
+    modules
+        What it may import, by the first part of their names.
+    code
+        Runs in place of the function's own code, from the same text: debuggers then stop in the cell.
+    alone
+        Whether the process runs nothing else: what a call changes of it is not put back then.
+
+    Raises
+    ------
+    FunctionFailed
+        The text does not compile, fails by itself, or defines no such function.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        name: str,
+        modules: Sequence[str] = DEFAULT_MODULES,
+        code: CodeType | None = None,
+        alone: bool = False,
+    ) -> None:
+        self.name = name
+        self.source = source
+        self.filename = f"<function {name}>"
+        self._modules = frozenset([*modules, "__future__"])
+        self._own = {self.filename} if code is None else {self.filename, code.co_filename}
+        self._replacing = code
+        self._alone = alone
+        try:
+            self._code = compile(source, self.filename, "exec", dont_inherit=True)
+        except (SyntaxError, ValueError, MemoryError, RecursionError, OverflowError) as error:
+            raise FunctionFailed(
+                f"{name} cannot be read: {described(error)}.",
+                function=name,
+                line=getattr(error, "lineno", None),
+                text=shortened(str(getattr(error, "text", None) or "").strip(), LINE_LIMIT) or None,
+                exception=described(error),
+            ) from None
+        with afresh(None, self._alone):
+            function = self._fresh()[name]
+        self.older_style = is_older_style(function.__code__)
+        self._parameters = tuple(inspect.signature(function).parameters.values())
+
+    def call(
+        self,
+        given: Given,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        dtype: str | None = None,
+        bands: int | None = None,
+        prints: bool = True,
+    ) -> Result:
+        """Run the function on a window.
+
+        Parameters
+        ----------
+        given
+            Its pixels; `Given.data` may be changed.
+        args, kwargs
+            The function's own arguments, behind the image.
+        dtype, bands
+            What the result has to be; None to take it as it is.
+        prints
+            Whether to catch what is printed; without, it goes where it always goes (a debugger needs that).
+
+        Raises
+        ------
+        FunctionFailed
+            It raised an exception, which is the error's cause, or gave what is no image.
+        """
+        printed = Prints() if prints else None
+        with afresh(printed, self._alone):
+            namespace = self._fresh()
+            image = given.data
+            try:
+                if self.older_style:
+                    namespace.update({f"band{i}": band for i, band in enumerate(image)})
+                    namespace.pop("img", None)
+                    value = self._called(namespace[self.name], (), given, args, kwargs or {})
+                    if value is None and "img" not in namespace:
+                        raise FunctionFailed(
+                            f"{self.name} gave nothing.", hint="Set img to the result.", function=self.name
+                        )
+                    value = namespace["img"] if value is None else value
+                else:
+                    value = self._called(namespace[self.name], (image,), given, args, kwargs or {})
+                result = self._result(image if value is None else value, given, dtype, bands)
+            except FunctionFailed:
+                raise
+            except BaseException as error:
+                if isinstance(error, KeyboardInterrupt) and not prints:
+                    raise
+                self._failed(error)
+        return Result(*result, "" if printed is None else printed.text())
+
+    def _fresh(self) -> dict[str, Any]:
+        """A new namespace in which the text was executed."""
+        namespace: dict[str, Any] = {
+            "__name__": "geoloom_function",
+            "__builtins__": {**vars(builtins), "__import__": self._import},
+            "numpy": np,
+            "np": np,
+        }
+        try:
+            exec(self._code, namespace)  # noqa: S102 - that is what it is for; the engine does so in a sandbox
+        except BaseException as error:  # noqa: BLE001 - whatever the text raises
+            self._failed(error)
+        function = namespace.get(self.name)
+        if not isinstance(function, FunctionType):
+            raise FunctionFailed(f"The text defines no function {self.name}.", function=self.name)
+        if self._replacing is not None and not self._replacing.co_freevars:
+            own = FunctionType(self._replacing, namespace, self.name, function.__defaults__)
+            own.__kwdefaults__ = function.__kwdefaults__
+            namespace[self.name] = own
+        return namespace
+
+    def _import(
+        self, name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0
+    ) -> Any:
+        if level == 0 and name.partition(".")[0] not in self._modules:
+            allowed = ", ".join(sorted(self._modules - {"__future__"}))
+            raise ImportError(f"{name} cannot be imported in a function; these can: {allowed}")
+        return __import__(name, globals, locals, fromlist, level)
+
+    def _called(
+        self,
+        function: Any,
+        image: tuple[Array, ...],
+        given: Given,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+    ) -> Any:
+        """Call with the image, the arguments, and what it asks for by name."""
+        filled: dict[str, Any] = {}
+        for one in self._parameters:
+            if one.name in RESERVED and one.name not in kwargs:
+                filled[one.name] = asked_for(one.name, given)
+        positional, named = bound(self._parameters[len(image) :], args, kwargs, filled, self.name)
+        return function(*image, *positional, **named)
+
+    def _result(self, value: Any, given: Given, dtype: str | None, bands: int | None) -> tuple[Array, Mask]:
+        valid: Mask | None = None
+        if isinstance(value, np.ma.MaskedArray):
+            valid = ~np.ma.getmaskarray(value)
+            value = np.ma.getdata(value)
+        array = np.asarray(value)
+        if array.dtype.kind == "f" and array.dtype.itemsize not in (4, 8):
+            array = array.astype(np.float32 if array.dtype.itemsize < 4 else np.float64)
+        if array.dtype.name not in DTYPES or type(array) is not np.ndarray:
+            raise self._wrong(
+                f"gave {_kind(value, array)}, which no image can hold.",
+                "Return an array of whole numbers, floats or bools.",
+            )
+        array = self._shaped(array, given)
+        if valid is not None:
+            valid = self._shaped(valid, given)
+        elif any(one.name == "valid" for one in self._parameters):
+            valid = without_margin(given.valid, given).all(axis=0, keepdims=True)
+        else:
+            valid = given.valid if everywhere(given.valid) else given.valid.all(axis=0, keepdims=True)
+            valid = eroded(valid[:1], given.margin) if given.margin else valid[:1]
+        if bands is not None and array.shape[0] != bands:
+            raise self._wrong(
+                f"gave {array.shape[0]} bands here and {bands} elsewhere.",
+                "It has to give as many for every tile; say how many with bands=[…].",
+            )
+        if dtype is not None and array.dtype != dtype:
+            array, valid = self._cast(array, valid, np.dtype(dtype))
+        return array, valid
+
+    def _shaped(self, array: Array, given: Given) -> Array:
+        """As (bands, rows, cols), without the margin."""
+        shape, around = given.grid.shape, given.grid.expand(given.margin).shape
+        found = array.shape[:6]
+        if array.ndim == 0:
+            array = np.broadcast_to(array, (1, *shape))
+        if array.ndim == 2:
+            array = array[np.newaxis]
+        if array.ndim == 3 and array.shape[0] and array.shape[1:] == around:
+            return without_margin(array, given)
+        if array.ndim == 3 and array.shape[0] and array.shape[1:] == shape:
+            return array
+        wanted = f"(rows, cols) = {around} or (bands, rows, cols)"
+        raise self._wrong(f"gave an array of shape {found}; wanted is {wanted}.", None)
+
+    def _cast(self, array: Array, valid: Mask, dtype: np.dtype[Any]) -> tuple[Array, Mask]:
+        """The values in another dtype, exactly, or to the nearest float."""
+        if dtype.kind == "f":
+            return array.astype(dtype), valid
+        if array.dtype.kind == "f":
+            valid = valid & np.isfinite(array)
+        with np.errstate(all="ignore"):
+            array = np.where(valid, array, np.zeros((), array.dtype))
+            found = array.astype(dtype)
+            lost = (found.astype(array.dtype) != array) | ((found < 0) != (array < 0))
+        if lost.any():
+            value = array[lost][0]
+            raise self._wrong(
+                f"gave {value!s} ({array.dtype}), which {dtype} cannot hold.",
+                "All tiles of an image have one dtype, found by a trial; name it, as in "
+                f'execute(…, dtype="{array.dtype}"), or return {dtype} always.',
+            )
+        return found, valid
+
+    def _wrong(self, what: str, hint: str | None) -> FunctionFailed:
+        return FunctionFailed(f"{self.name} {what}", hint=hint, function=self.name)
+
+    def _failed(self, error: BaseException) -> NoReturn:
+        """Raise what tells where in the function's text an exception came from."""
+        name, line, text = self._where(error.__traceback__)
+        shown = described(error)
+        place = "" if line is None else f", line {line}" + ("" if name == self.name else f" of {name}")
+        hint = None
+        if isinstance(error, MemoryError):
+            hint = "Use fewer or smaller arrays: a function's memory is limited."
+        raise FunctionFailed(
+            f"{self.name}{place}: {shown}", hint=hint, function=name, line=line, text=text, exception=shown
+        ) from error
+
+    def _where(self, frames: TracebackType | None) -> tuple[str, int | None, str | None]:
+        """The innermost line of the text: in which function, counted from its def, and what it says."""
+        found: tuple[str, int | None, str | None] = (self.name, None, None)
+        while frames is not None:
+            code = frames.tb_frame.f_code
+            if code.co_filename in self._own:
+                top = code.co_name == "<module>"
+                line = frames.tb_lineno - (0 if top else code.co_firstlineno - 1)
+                found = (self.name if top else code.co_name, line, self._line(code, frames.tb_lineno))
+            frames = frames.tb_next
+        return found
+
+    def _line(self, code: CodeType, number: int) -> str | None:
+        if code.co_filename == self.filename:
+            lines = self.source.splitlines()
+            text = lines[number - 1] if 0 < number <= len(lines) else ""
+        else:
+            text = linecache.getline(code.co_filename, number)
+        return shortened(text.strip(), LINE_LIMIT) or None
+
+
+def shortened(text: str, limit: int) -> str:
+    """Text of at most `limit` characters."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def described(error: BaseException) -> str:
+    """Type and text of an exception, cut to a length; whatever its own methods do."""
+    kind = shortened(type(error).__name__, 100)
+    try:
+        text = str(error) if not isinstance(error, SyntaxError) else str(error.msg)
+    except BaseException:  # noqa: BLE001 - the exception is the user's
+        text = ""
+    text = shortened(text, MESSAGE_LIMIT)
+    return f"{kind}: {text}" if text else kind
+
+
+def _kind(value: Any, array: Array) -> str:
+    if isinstance(value, np.ndarray | np.generic):
+        return f"an array of {array.dtype}"
+    return f"a value of type {type(value).__name__[:100]}"
