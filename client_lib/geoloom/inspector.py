@@ -13,9 +13,10 @@ import ipywidgets
 
 from geoloom.chain import Chain
 from geoloom.errors import GeoloomError
-from geoloom.layers import INK, WRONG, ImageLayer, in_words
+from geoloom.layers import INK, WRONG, ImageLayer
 from geoloom.legend import number, unit_text
 from geoloom.op import Profile, profiles
+from geoloom.wording import in_words
 
 HINT = "Click on the map to read values."
 CELL = "padding:0 6px 0 0;text-align:right;white-space:nowrap"

@@ -10,8 +10,8 @@ from typing import Any
 import ipywidgets
 
 from geoloom.errors import GeoloomError, ParameterError
-from geoloom.layers import in_words
 from geoloom.map import Map
+from geoloom.wording import in_words
 
 QUIET_SECONDS = 0.15
 """How long the sliders must rest before the layer is rebuilt."""

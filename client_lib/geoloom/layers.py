@@ -12,9 +12,9 @@ from typing import Any, Protocol
 import ipyleaflet
 import traitlets
 
-from geoloom.errors import GeoloomError
 from geoloom.legend import legend_html
 from geoloom.stretch import styled
+from geoloom.wording import as_html
 
 MAX_ZOOM = 24
 INK = "color:var(--jp-ui-font-color1,#222)"
@@ -86,7 +86,7 @@ class ImageLayer(ipyleaflet.TileLayer):
         self.engine = engine
         self._base = base
         self._attempt = 0
-        self._told: set[Any] = set()
+        self._told: dict[Any, str] = {}
         self._tiles = BLANK
         self.renew_at = 0.0
         self.asked_at: float | None = None
@@ -156,19 +156,18 @@ class ImageLayer(ipyleaflet.TileLayer):
         self._show()
 
     def say(self, message: str, about: Any = None) -> bool:
-        """Add a message, unless something about the same was already said; whether it was added.
+        """Add a message, in place of the one about the same if there is one; whether there was none.
 
         Parameters
         ----------
         about
-            What it is about; the message itself by default. Tiles differ in the numbers of one reason.
+            What it is about; the message itself by default.
         """
         about = message if about is None else about
-        if about in self._told:
-            return False
-        self._told.add(about)
-        self.messages = (*self.messages, message)
-        return True
+        new = about not in self._told
+        self._told[about] = message
+        self.messages = tuple(self._told.values())
+        return new
 
     def _switch(self, change: Any) -> None:
         self._show()
@@ -202,7 +201,7 @@ class ImageLayer(ipyleaflet.TileLayer):
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         title = f"<b>{escape(self.name)}</b> <code>{escape(self.key[:12])}</code>"
         note = f"<div>{escape(self.note)}</div>" if self.note else ""
-        said = "".join(f"<div>⚠ {escape(message)}</div>" for message in self.messages)
+        said = "".join(f"<div>⚠ {as_html(message)}</div>" for message in self.messages)
         legend = legend_html(self.legend, named=False)
         html = f'<div style="max-width:320px">{title}{note}{legend}{said}</div>'
         return {"text/plain": repr(self), "text/html": html}
@@ -221,18 +220,6 @@ def legend_of(chain: Any, engine: Engine, depth: int = MOST_BLENDS) -> dict[str,
     told = [part for part in parts if part.get("kind") != "none"]
     coloured = [part for part in told if part["kind"] != "grey"] or told
     return {"kind": "group", "parts": coloured} if coloured else legend
-
-
-def in_words(error: GeoloomError | Mapping[str, Any]) -> str:
-    """An error or an event of the engine as one or two sentences."""
-    if isinstance(error, GeoloomError):
-        return str(error)
-    parts = [str(error.get("message") or "The engine gave no reason."), str(error.get("hint") or "")]
-    if error.get("op") not in (None, "", "open"):
-        parts[0] = f"In {error['op']}: {parts[0]}"
-    if error.get("incident"):
-        parts.append(f"(incident {error['incident']})")
-    return " ".join(part for part in parts if part)
 
 
 def _corners(bounds: Any) -> list[tuple[float, float]] | None:

@@ -15,13 +15,14 @@ from geoloom.basemaps import NONE, OFFLINE, base_layer
 from geoloom.errors import GeoloomError, ParameterError
 from geoloom.inspector import Inspector
 from geoloom.layer_order import LayerStack, is_mark
-from geoloom.layers import MAX_ZOOM, ImageLayer, in_words, label_of
+from geoloom.layers import MAX_ZOOM, ImageLayer, label_of
 from geoloom.messages import Messages
 from geoloom.panel import LayersPanel
 from geoloom.tiles_url import tiles_base
 from geoloom.vector import leaflet_layer
 from geoloom.view import BBox, bbox_around, bbox_of, fitting
 from geoloom.watch import AWAY, Watch, watch_for
+from geoloom.wording import in_words
 
 HEIGHT = "480px"
 WORLD = (20.0, 0.0, 2)
@@ -150,9 +151,9 @@ class Map(LayerStack):
             else:
                 old, layer = layer, self._image_layer(item, look, name, traits)
                 self.put(layer, old)
-                self._listen()
                 if not self._placed and layer.bbox is not None:
                     self.fit(layer)
+            self._listen()
         else:
             if look:
                 raise ParameterError(f"{', '.join(look)} can be set for images only.")
@@ -307,12 +308,12 @@ class Map(LayerStack):
 
     @property
     def messages(self) -> tuple[str, ...]:
-        """What went wrong, in words."""
+        """What went wrong, and what functions printed, in words."""
         return self._messages.texts
 
-    def say(self, source: str, message: str) -> None:
-        """Show a message on the map, unless it is there already."""
-        self._messages.say(source, message, titled=self.find(source) is not None)
+    def say(self, source: str, message: str, **how: Any) -> None:
+        """Show a message on the map, unless it is there already; `how` is `Messages.say`'s."""
+        self._messages.say(source, message, titled=self.find(source) is not None, **how)
 
     def unsay(self, source: str) -> None:
         """Take the messages of one source off the map."""

@@ -11,6 +11,7 @@ import ipywidgets
 from geoloom.basemaps import LABELS
 from geoloom.layers import INK, WRONG, ImageLayer
 from geoloom.legend import legend_html
+from geoloom.wording import as_html
 
 SPINNER = (
     '<svg width="12" height="12" viewBox="0 0 24 24" style="vertical-align:-2px" aria-label="loading">'
@@ -180,7 +181,7 @@ class LayerRow(ipywidgets.VBox):
             lines.append("<div>The engine is busy; the missing tiles come by themselves.</div>")
         if layer.messages:
             count = len(layer.messages)
-            said = "".join(f"<div>{escape(message)}</div>" for message in layer.messages)
+            said = "".join(f"<div>{as_html(message)}</div>" for message in layer.messages)
             words = "1 problem" if count == 1 else f"{count} problems"
             lines.append(f'<details style="{WRONG}"><summary>⚠ {words}</summary>{said}</details>')
         self.details.value = f'<div style="{TEXT};padding:0 6px">{"".join(lines)}</div>'

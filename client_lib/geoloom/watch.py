@@ -8,15 +8,18 @@ traits, never prints, and ends when the last map is closed.
 from __future__ import annotations
 
 import atexit
+import sys
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 from weakref import WeakSet
 
 from geoloom.errors import EngineError, GeoloomError, NotFound
-from geoloom.layers import Engine, ImageLayer, in_words
+from geoloom.layers import Engine, ImageLayer
 from geoloom.local import Endpoint
+from geoloom.wording import Trouble, called_here, in_words, is_functions, printed
 
 POLL_SECONDS = 10.0
 """How long the engine may hold a poll open: after it a restarted engine is noticed at the latest."""
@@ -32,6 +35,12 @@ RETRY_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 
 LOST_TRIES = 3
 """How often in a row a layer whose chain the engine does not know is registered again without a word."""
+
+MOST_CHAINS = 64
+"""Chains whose problems are remembered."""
+
+MOST_TROUBLES = 6
+"""Problems told of one layer: a function may fail in as many ways as there are tiles."""
 
 AWAY = "engine"
 """Under which maps keep the message that the engine does not answer."""
@@ -66,8 +75,8 @@ class Listener(Protocol):
     def image_layers(self) -> tuple[ImageLayer, ...]:
         """The layers that the engine draws."""
 
-    def say(self, source: str, message: str) -> None:
-        """Show a message, once."""
+    def say(self, source: str, message: str, **how: Any) -> None:
+        """Show a message, once; see `messages.Messages.say`."""
 
     def unsay(self, source: str) -> None:
         """Take the messages of one source away."""
@@ -97,9 +106,19 @@ class Watch:
         self._seen: set[str] = set()
         self._failures = 0
         self._retries: dict[str, tuple[int, float]] = {}
+        self._troubles: OrderedDict[str, dict[Any, Trouble]] = OrderedDict()
 
     def join(self, listener: Listener) -> None:
-        """Listen on behalf of a map, for as long as it is open."""
+        """Listen on behalf of a map, for as long as it is open.
+
+        What is known of its layers' functions is said at once: the engine tells a failure once in a while,
+        though the cell that makes the map may be run again before.
+        """
+        for layer in listener.image_layers:
+            if not layer.messages:
+                for trouble in list(self._troubles.get(layer.key, {}).values()):
+                    if is_functions(trouble.event):
+                        self._say(listener, layer, trouble)
         with self._guard:
             self._maps.add(listener)
             if not self._leaving:
@@ -198,8 +217,11 @@ class Watch:
 
     def _tell(self, event: Mapping[str, Any]) -> None:
         key, kind = event.get("key"), event.get("type")
+        trouble = self._trouble(event) if kind == "error" else None
         if kind == "seen":
             self._seen.add(str(key))
+        elif kind == "changed":
+            self._troubles.pop(str(key), None)
         for one, layer in self._layers():
             if layer.key != key:
                 continue
@@ -216,12 +238,27 @@ class Watch:
                 layer.renew_at = 0.0
                 self._ask_later(layer)
             elif kind == "print":
-                one.say(layer.name, f"printed: {event.get('message')}")
-            else:
-                message = in_words(event)
-                same = (event.get("error"), event.get("op"), event.get("node"))
-                if layer.say(message, same):
-                    one.say(layer.name, message)
+                one.say(layer.name, printed(event.get("message")), quiet=True)
+            elif trouble is not None:
+                self._say(one, layer, trouble)
+
+    def _trouble(self, event: Mapping[str, Any]) -> Trouble | None:
+        """What an event is one more case of; None if there is enough to be told of its chain."""
+        key, found = str(event.get("key")), Trouble.of(event)
+        known = self._troubles.setdefault(key, {})
+        self._troubles.move_to_end(key)
+        if len(self._troubles) > MOST_CHAINS:
+            self._troubles.popitem(last=False)
+        if found.about not in known and len(known) == MOST_TROUBLES:
+            return None
+        trouble = known.setdefault(found.about, found)
+        trouble.count(event)
+        return trouble
+
+    def _say(self, one: Any, layer: ImageLayer, trouble: Trouble) -> None:
+        message = trouble.told(_here(one, layer))
+        again = not layer.say(message, trouble.about)
+        one.say(layer.name, message, about=trouble.about, again=again)
 
     def _tries(self, layer: ImageLayer) -> int:
         return self._retries.get(layer.key, (0, 0.0))[0]
@@ -289,3 +326,12 @@ _watches: dict[int, Watch] = {}
 
 def _reach(layer: ImageLayer) -> str:
     return f"reach {layer.name}"
+
+
+def _here(shown: Any, layer: ImageLayer) -> str:
+    """What the notebook has to write to get a layer's image."""
+    name = called_here(shown)
+    if name is not None and len(layer.name) <= 60:
+        return f"{name}.layer({layer.name!r}).image"
+    package = called_here(sys.modules["geoloom"]) or "gl"
+    return f'{package}.load("{layer.key}")'

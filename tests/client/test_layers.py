@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from geoloom.errors import NotFound
-from geoloom.layers import BLANK, ImageLayer, in_words, label_of
+from geoloom.layers import BLANK, ImageLayer, label_of
 from geoloom.profile import Look, Profile
 
 SECRET = "c3VwZXItc2VjcmV0"
@@ -90,10 +89,11 @@ def test_a_message_is_said_once(layer: ImageLayer) -> None:
     assert layer.messages == ("gone",)
 
 
-def test_one_reason_is_said_once_though_tiles_differ_in_its_numbers(layer: ImageLayer) -> None:
-    assert layer.say("66 million pixels", about=("DemandError", "open"))
-    assert not layer.say("67 million pixels", about=("DemandError", "open"))
-    assert layer.messages == ("66 million pixels",)
+def test_a_message_about_the_same_takes_the_place_of_the_one_before(layer: ImageLayer) -> None:
+    assert layer.say("It failed in 1 tile.", about=("FunctionFailed", "stubble"))
+    assert layer.say("gone")
+    assert not layer.say("It failed in 2 tiles.", about=("FunctionFailed", "stubble"))
+    assert layer.messages == ("It failed in 2 tiles.", "gone")
 
 
 def test_a_layer_that_begins_hidden_never_asks(paper_engine: Any, styled_image: Any) -> None:
@@ -137,14 +137,6 @@ def test_a_blend_shows_the_legends_of_its_parts(paper_engine: Any, paper: Any) -
     layer.draw(image)
     assert layer.legend["kind"] == "group"
     assert layer.legend["parts"][0]["name"] == "NDVI"
-
-
-def test_events_and_errors_become_sentences() -> None:
-    assert in_words(NotFound("No chain.", hint="Run the cell.")) == "No chain. Run the cell."
-    event = {"message": "It is gone.", "hint": "Put it back.", "op": "slope", "incident": "ab12"}
-    assert in_words(event) == "In slope: It is gone. Put it back. (incident ab12)"
-    assert in_words({"message": "a.tif is gone.", "op": "open"}) == "a.tif is gone."
-    assert in_words({}) == "The engine gave no reason."
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,16 @@
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from typing import Any
 
 import pytest
 
-from geoloom.errors import CapabilityError
+from geoloom.errors import CapabilityError, FunctionFailed
 from geoloom.layers import ImageLayer
 from geoloom.profile import Look
-from geoloom.watch import Watch, watch_for
+from geoloom.watch import MOST_TROUBLES, Watch, watch_for
 
 
 class Listener:
@@ -20,7 +21,7 @@ class Listener:
         self.image_layers = layers
         self.said: list[tuple[str, str]] = []
 
-    def say(self, source: str, message: str) -> None:
+    def say(self, source: str, message: str, about: Any = None, **_: Any) -> None:
         if (source, message) not in self.said:
             self.said.append((source, message))
 
@@ -53,6 +54,19 @@ def happen(engine: Any, layer: ImageLayer, kind: str, message: str = "", error: 
     engine.happened.put({**told, "tile": [1, 2, 3]})
 
 
+def fail(engine: Any, layer: ImageLayer, x: int, line: int = 2) -> None:
+    shown = f"ValueError: value {x}"
+    error = FunctionFailed(
+        f"f, line {line}: {shown}",
+        function="f",
+        line=line,
+        text="raise ValueError",
+        exception=shown,
+        op="execute",
+    )
+    engine.happened.put({**error.to_json(), "type": "error", "key": layer.key, "tile": [5, x, 2], "count": 1})
+
+
 class TestTurns:
     def test_an_error_is_said_once(self, watch: Watch, layer: ImageLayer, listener: Listener) -> None:
         for _ in range(3):
@@ -60,6 +74,55 @@ class TestTurns:
             watch.turn(0.01)
         assert layer.messages == ("/data/a.tif is not there.",)
         assert listener.said == [("NDVI", "/data/a.tif is not there.")]
+
+    def test_a_failing_function_is_said_once_and_its_tiles_are_counted(
+        self, watch: Watch, layer: ImageLayer, new_map: Any, styled_image: Any, monkeypatch: Any
+    ) -> None:
+        shown = new_map()
+        monkeypatch.setattr(sys.modules["__main__"], "my_map", shown, raising=False)
+        shown.add_layer(styled_image, name='N"DVI')
+        watch._maps.add(shown)
+        for x in range(3):
+            fail(watch.engine, layer, x)
+        watch.turn(0.01)
+        (message,) = shown.messages
+        assert message.splitlines() == [
+            "f, line 2: ValueError: value 0 (3 tiles, the first is 5/0/2)",
+            "    2: raise ValueError",
+            "To run it here, on the pixels of this tile:",
+            "    my_map.layer('N\"DVI').image.replay(5, 0, 2)",
+        ]
+        assert layer.messages[0].splitlines()[0] == message.splitlines()[0]
+        assert f'geoloom.load("{layer.key}").replay(5, 0, 2)' in layer.messages[0].replace("gl.", "geoloom.")
+
+    def test_a_cell_that_is_run_again_is_told_again(
+        self, watch: Watch, layer: ImageLayer, new_map: Any, paper: Any, styled_image: Any
+    ) -> None:
+        """The engine tells equal failures once in a while, and the new map may come before."""
+        fail(watch.engine, layer, 0)
+        happen(watch.engine, layer, "error", "The file is gone.")
+        watch.turn(0.01)
+        again, other = new_map(), new_map()
+        again.add_layer(styled_image, name="NDVI")
+        other.add_layer(paper(href="/b.tif", look=Look("grey")))
+        watch.join(again)
+        watch.join(other)
+        assert [message.partition(":")[0] for message in again.messages] == ["f, line 2"]
+        assert other.messages == ()
+        happen(watch.engine, layer, "changed")
+        watch.turn(0.01)
+        third = new_map()
+        third.add_layer(styled_image, name="NDVI")
+        watch.join(third)
+        assert third.messages == ()
+
+    def test_a_function_that_fails_in_as_many_ways_as_there_are_tiles_fills_no_screen(
+        self, watch: Watch, layer: ImageLayer, listener: Listener
+    ) -> None:
+        for x in range(50):
+            fail(watch.engine, layer, x, line=x)
+        watch.turn(0.01)
+        assert len(listener.said) == len(layer.messages) == MOST_TROUBLES
 
     def test_what_a_function_prints_is_shown_and_is_no_problem(
         self, watch: Watch, layer: ImageLayer, listener: Listener
