@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
 
+from bench.classify import PALETTE, classify
 from bench.scenes import Scenes
 from geoloom.image import Image
 
@@ -26,18 +29,18 @@ class Recipe:
     Parameters
     ----------
     kind
-        ``band`` as it is, ``ndvi`` of two, ``rgb`` of three.
+        ``band`` as it is, ``ndvi`` of two, ``rgb`` of three, ``classes`` of four by a user's function.
     bands
         Which are read, of one scene or of both laid over each other.
     limits
-        Values of the ramp's ends.
+        Values of the ramp's ends; of classes 0 and the last.
     ramp
-        Its name, the same in both servers; empty for rgb.
+        Its name, the same in both servers; empty for rgb and classes.
     how
         Resampling.
     """
 
-    kind: Literal["band", "ndvi", "rgb"]
+    kind: Literal["band", "ndvi", "rgb", "classes"]
     bands: tuple[str, ...]
     limits: tuple[float, float]
     ramp: str = ""
@@ -51,6 +54,8 @@ class Recipe:
         ]
         laid = [reduce(Image.combine_first, band) for band in zip(*parts, strict=True)]
         value = laid[0]
+        if self.kind == "classes":
+            return laid[0].stack(*laid[1:]).execute(classify).palette(PALETTE)
         if self.kind == "rgb":
             stack = laid[0].stack(*laid[1:])
             value = stack.rgb(*stack.band_names)
@@ -65,12 +70,19 @@ class Recipe:
         if self.kind == "ndvi":
             with np.errstate(invalid="ignore", divide="ignore"):
                 value = (bands[:1] - bands[1:2]) / (bands[:1] + bands[1:2])
+        elif self.kind == "classes":
+            value = np.where(np.isnan(bands).any(axis=0), np.nan, classify(np.nan_to_num(bands)))[None]
         low, high = self.limits
         return np.clip((value - low) / (high - low) * 255, 0, 255)
 
     def titiler(self, folder: Path, stacked: bool) -> str:
         """TiTiler's path; `stacked` reads the file with several bands, which costs it less."""
         first, second = folder / "S1", folder / "S2"
+        if self.kind == "classes":
+            colours = {str(number): f"{colour}ff" for number, colour in PALETTE.items()}
+            return (
+                f"/cog/{TILE}?url={first}/stack4.tif&algorithm=classify&colormap={quote(json.dumps(colours))}"
+            )
         looks = [f"rescale={self.limits[0]:g},{self.limits[1]:g}"]
         if self.ramp:
             looks.append(f"colormap_name={self.ramp}")
@@ -142,6 +154,7 @@ BAND_BILINEAR = Recipe("band", ("B08",), (0, 6000), "viridis", how="bilinear")
 NDVI = Recipe("ndvi", ("B08", "B04"), (-0.2, 1), "rdylgn")
 RGB = Recipe("rgb", ("B04", "B03", "B02"), (200, 2500))
 MOSAIC = Recipe("ndvi", ("B08", "B04"), (-0.2, 1), "rdylgn", scenes=2)
+CLASSES = Recipe("classes", STACK, (0, max(PALETTE)))
 
 CASES = (
     Case("a", "one band, viridis", BAND, warm=40, cold=7, raw=True),
@@ -151,6 +164,7 @@ CASES = (
     Case("d", "NDVI of a mosaic, anywhere", MOSAIC, area="union", warm=22, cold=4.5),
     Case("d_seam", "NDVI of a mosaic, two scenes deep", MOSAIC, area="seam", warm=35, cold=4.5),
     Case("e", "the same NDVI tile again", NDVI, area="same", warm=300),
+    Case("u", "classes by a user's function", CLASSES, warm=6, cold=2),
     Case("a_512", "one band, 512 px (@2x)", BAND, ratio=2, warm=28),
     Case("b_512", "NDVI, 512 px (@2x)", NDVI, ratio=2, warm=20),
     Case("b_z10", "NDVI at zoom 10 (overviews)", NDVI, zoom=10, warm=30),

@@ -72,6 +72,8 @@ def contest(contenders: Mapping[str, Contender], rounds: int, connections: int =
     """Medians of each, after as many turns as rounds."""
     for one in contenders.values():
         one.warm_up()
+    for one in contenders.values():
+        one.server.rest()
     samples: dict[str, list[Sample]] = {name: [] for name in contenders}
     for number in range(rounds):
         for name, one in contenders.items():

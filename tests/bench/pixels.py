@@ -21,7 +21,8 @@ from osgeo import gdal
 from PIL import Image as Picture
 from pyproj import Transformer
 
-from bench.cases import Case, Floats
+from bench.cases import Case, Floats, Recipe
+from bench.classify import PALETTE
 from bench.measure import Failed
 from geoloom.colour import LEVELS, components, lut, ramp
 from geoloom.grid import Tile
@@ -76,12 +77,31 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class Exact:
-    """A tile as it should be: shades 0 to 255 (1 or 3, rows, cols), their range nearby, what is valid."""
+    """A tile as it should be.
+
+    Parameters
+    ----------
+    shades
+        0 to 255, (1 or 3, rows, cols).
+    around
+        Those of all places nearby, (1 or 3, places, rows, cols); NaN where there is nothing.
+    valid
+        What is to be seen, (rows, cols).
+    """
 
     shades: Floats
-    low: Floats
-    high: Floats
+    around: Floats
     valid: Mask
+
+    def near(self, shown: Floats, classes: bool) -> Mask:
+        """Whether each of (1 or 3, rows, cols) is within what lies nearby; of classes, one of these."""
+        if classes:
+            found: Mask = (np.abs(shown[:, None] - self.around) <= NEAR_STEPS).any(axis=1)
+            return found
+        with np.errstate(invalid="ignore"):
+            low = np.nanmin(self.around, axis=1, initial=300.0)
+            high = np.nanmax(self.around, axis=1, initial=-1.0)
+        return (shown >= low - NEAR_STEPS) & (shown <= high + NEAR_STEPS)
 
 
 def compare(
@@ -96,8 +116,8 @@ def compare(
 
 def one(case: Case, right: Exact, engine: bytes, titiler: bytes) -> tuple[float, ...]:
     """The figures of `Agreement` for one tile."""
-    ours, our_valid = shades(engine, case.recipe.ramp, LEVELS)
-    theirs, their_valid = shades(titiler, case.recipe.ramp, 256)
+    ours, our_valid = shades(engine, case.recipe, LEVELS)
+    theirs, their_valid = shades(titiler, case.recipe, 256)
     if ours.shape != right.shades.shape or theirs.shape != right.shades.shape:
         raise Failed(f"case {case.name}: tiles of {ours.shape} and {theirs.shape}, not {right.shades.shape}")
     both = our_valid & their_valid
@@ -105,7 +125,7 @@ def one(case: Case, right: Exact, engine: bytes, titiler: bytes) -> tuple[float,
     def share(fits: Mask, valid: Mask) -> float:
         return float(np.mean(np.where(right.valid & valid, fits.all(axis=0), right.valid == valid)))
 
-    near = (theirs >= right.low - NEAR_STEPS) & (theirs <= right.high + NEAR_STEPS)
+    near = right.near(theirs, case.recipe.kind == "classes")
     same = np.where(both, (np.abs(ours - theirs) <= NEAR_STEPS).all(axis=0), our_valid == their_valid)
     return (
         share(np.abs(ours - right.shades) <= EXACT_STEPS, our_valid),
@@ -116,18 +136,26 @@ def one(case: Case, right: Exact, engine: bytes, titiler: bytes) -> tuple[float,
     )
 
 
-def shades(png: bytes, name: str, levels: int) -> tuple[Floats, Mask]:
+def shades(png: bytes, recipe: Recipe, levels: int) -> tuple[Floats, Mask]:
     """Shades 0 to 255 and visibility of a picture; colours are looked up in the ramp of so many levels."""
+    if recipe.kind == "classes":
+        names, last = list(PALETTE.values()), recipe.limits[1]
+        places = np.array(list(PALETTE)) * 255 / last
+    elif recipe.ramp:
+        names = lut(ramp(recipe.ramp), levels)
+        places = np.arange(levels) * 255 / (levels - 1)
+    else:
+        names, places = [], np.empty(0)
     rgba = np.asarray(Picture.open(io.BytesIO(png)).convert("RGBA")).transpose(2, 0, 1)
     valid: Mask = rgba[3] > 127
-    if not name:
+    if not names:
         return rgba[:3].astype(np.float64), valid
-    colours = np.array([components(one)[:3] for one in lut(ramp(name), levels)], np.int64)
+    colours = np.array([components(one)[:3] for one in names], np.int64)
     packed = (rgba[:3].astype(np.int64) * np.array([65536, 256, 1])[:, None, None]).sum(axis=0)
     known, where = np.unique(packed, return_inverse=True)
     parts = np.stack((known >> 16, known >> 8 & 255, known & 255), axis=1)
     nearest = ((parts[:, None] - colours[None]) ** 2).sum(axis=2).argmin(axis=1)
-    return nearest[where].reshape(1, *valid.shape) * 255 / (levels - 1), valid
+    return places[nearest[where]].reshape(1, *valid.shape), valid
 
 
 def exact(case: Case, folder: Path, tile: Tile) -> Exact:
@@ -138,8 +166,7 @@ def exact(case: Case, folder: Path, tile: Tile) -> Exact:
         top = first.valid
         first = Exact(
             np.where(top, first.shades, below.shades),
-            np.where(top, first.low, below.low),
-            np.where(top, first.high, below.high),
+            np.where(top, first.around, below.around),
             top | below.valid,
         )
     return first
@@ -165,9 +192,7 @@ def _of_scene(case: Case, folder: Path, tile: Tile) -> Exact:
     stacked = np.stack(bands)  # (bands, places around, rows, cols)
     shown = case.recipe.shades(np.where(stacked > 0, stacked, np.nan))
     valid: Mask = ~np.isnan(shown[:, 0]).any(axis=0)
-    with np.errstate(invalid="ignore"):
-        low, high = np.nanmin(shown, axis=1, initial=300.0), np.nanmax(shown, axis=1, initial=-1.0)
-    return Exact(np.nan_to_num(shown[:, 0]), low, high, valid)
+    return Exact(np.nan_to_num(shown[:, 0]), shown, valid)
 
 
 def _shrinkage(tile: Tile) -> float:

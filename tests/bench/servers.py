@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import math
 import os
 import secrets
 import shutil
@@ -25,6 +26,11 @@ from geoloom_engine.embedded import store
 
 HERE = Path(__file__).resolve().parent
 START_SECONDS = 180.0
+
+REST_SECONDS = 0.25
+"""A server that reads next to nothing for so long has loaded all its code."""
+
+REST_BYTES = 20_000
 
 # What TiTiler's documentation advises for local and remote COGs, and one thread, which costs least per tile.
 TITILER_SETTINGS = {
@@ -105,6 +111,14 @@ class Server:
         if not hasattr(psutil.Process, "io_counters"):
             return 0.0
         return float(sum(one.io_counters().read_chars for one in tree(self.process.pid)))
+
+    def rest(self) -> None:
+        """Wait until it reads nothing any more: a ready engine goes on to load compiled code for a while."""
+        before, now = -math.inf, self.read()
+        deadline = time.monotonic() + START_SECONDS
+        while now - before > REST_BYTES and time.monotonic() < deadline:
+            time.sleep(REST_SECONDS)
+            before, now = now, self.read()
 
     def resident(self) -> float:
         """Memory in MB, pages that workers share counted for each."""

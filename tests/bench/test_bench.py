@@ -170,7 +170,8 @@ def test_tiles_are_the_same_in_each_run(scenes: Scenes) -> None:
 def test_titiler_is_asked_for_the_same(case: Case) -> None:
     path = case.titiler(Path("/data"))
     low, high = case.recipe.limits
-    assert f"rescale={low:g},{high:g}" in path
+    assert (f"rescale={low:g},{high:g}" in path) is (case.recipe.kind != "classes")
+    assert ("algorithm=classify&colormap=" in path) is (case.recipe.kind == "classes")
     assert ("colormap_name=" + case.recipe.ramp in path) is bool(case.recipe.ramp)
     assert path.count("reproject=bilinear") == (case.recipe.how == "bilinear")
     assert ("tilesize=512" in path) is (case.ratio == 2)

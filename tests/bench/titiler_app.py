@@ -10,15 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import attr
+import numpy as np
 from fastapi import FastAPI
 from rasterio.crs import CRS
 from rio_tiler.io import Reader
 from rio_tiler.io.base import MultiBaseReader
+from rio_tiler.models import ImageData
 from rio_tiler.mosaic.backend import BaseBackend
 from rio_tiler.types import AssetInfo
+from titiler.core.algorithm import BaseAlgorithm, algorithms
 from titiler.core.errors import DEFAULT_STATUS_CODES, add_exception_handlers
 from titiler.core.factory import MultiBaseTilerFactory, TilerFactory
 from titiler.mosaic.factory import MosaicTilerFactory
+
+from bench.classify import classify
 
 LONGITUDE_LATITUDE = CRS.from_epsg(4326)
 Box = tuple[float, float, float, float]
@@ -83,8 +88,22 @@ class FileList(BaseBackend):
         return self.assets_for_bbox(lng, lat, lng, lat)
 
 
+class Classify(BaseAlgorithm):
+    """The user's function, called without any protection: TiTiler's way of adding one's own code."""
+
+    input_nbands: int = 4
+    output_nbands: int = 1
+    output_dtype: str = "uint8"
+
+    def __call__(self, img: ImageData) -> ImageData:
+        classes = np.ma.MaskedArray(classify(img.data)[None], mask=img.mask[None] == 0)
+        return ImageData(classes, crs=img.crs, bounds=img.bounds, band_names=["class"])
+
+
+chosen = algorithms.register({"classify": Classify})
+
 app = FastAPI(openapi_url=None)
-app.include_router(TilerFactory().router, prefix="/cog")
+app.include_router(TilerFactory(process_dependency=chosen.dependency).router, prefix="/cog")
 app.include_router(MultiBaseTilerFactory(reader=SceneReader).router, prefix="/bands")
 app.include_router(MosaicTilerFactory(backend=FileList).router, prefix="/mosaic")
 add_exception_handlers(app, DEFAULT_STATUS_CODES)
