@@ -48,7 +48,9 @@ STOREYS: tuple[frozenset[str], ...] = (
             "history",
         }
     ),
-    frozenset({"image", "lazy", "answer", "operators", "function"}),
+    frozenset(
+        {"image", "lazy", "answer", "operators", "function", "execution", "checks", "report", "thumbnail"}
+    ),
     frozenset(),  # all that is not named
     frozenset(
         {

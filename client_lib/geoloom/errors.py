@@ -118,7 +118,7 @@ class GeoloomError(Exception):
         IPython asks for it. ``%tb Verbose`` shows everything.
         """
         formatter = sys.modules["IPython"].get_ipython().InteractiveTB
-        shown = self.__traceback__ if formatter.mode == "Verbose" else _callers(self.__traceback__)
+        shown = self.__traceback__ if formatter.mode == "Verbose" else callers(self.__traceback__)
         return list(formatter.structured_traceback(type(self), self, shown, tb_offset=1))
 
     def to_json(self) -> dict[str, Any]:
@@ -133,11 +133,11 @@ class GeoloomError(Exception):
         }
 
 
-def _callers(frames: TracebackType | None) -> TracebackType | None:
+def callers(frames: TracebackType | None) -> TracebackType | None:
     """A traceback without the frames of this package."""
     if frames is None:
         return None
-    rest = _callers(frames.tb_next)
+    rest = callers(frames.tb_next)
     if str(frames.tb_frame.f_globals.get("__name__")).partition(".")[0] == __name__.partition(".")[0]:
         return rest
     return TracebackType(rest, frames.tb_frame, frames.tb_lasti, frames.tb_lineno)
