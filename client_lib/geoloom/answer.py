@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -62,6 +63,15 @@ def place(bounds: Sequence[float] | None, source: Mapping[str, Any] | None) -> s
     west, east = (f"{abs(one):.4g}° {'W' if one < 0 else 'E'}" for one in (bounds[0], bounds[2]))
     south, north = (f"{abs(one):.4g}° {'S' if one < 0 else 'N'}" for one in (bounds[1], bounds[3]))
     return f"{west} to {east}, {south} to {north}; pixels of {source['ground_resolution']:.3g} m"
+
+
+def table(caption: str, rows: Mapping[str, str]) -> str:
+    """Names and values as a table of HTML."""
+    left = "style='text-align:left'"
+    cells = "".join(
+        f"<tr><th {left}>{name}</th><td {left}>{escape(value)}</td></tr>" for name, value in rows.items()
+    )
+    return f"<table class='geoloom-{caption.lower()}'><caption>{caption}</caption>{cells}</table>"
 
 
 def _step(step: dict[str, Any]) -> str:

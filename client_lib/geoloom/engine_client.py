@@ -11,15 +11,18 @@ import os
 import secrets
 import threading
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
+from geoloom import blobs
 from geoloom.chain import Chain
 from geoloom.engine_connection import TIMEOUT, EngineConnection, Locate
-from geoloom.errors import EngineFault, EngineOverloaded, EngineUnreachable, RequestError
+from geoloom.errors import EngineFault, EngineOverloaded, EngineUnreachable, NotFound, RequestError
+from geoloom.given import Given
 from geoloom.local import Endpoint
 
 __all__ = ["Engine", "EngineClient", "Registered", "connect", "engine"]
@@ -85,6 +88,7 @@ class EngineClient:
         if locate is None:
             fixed = Endpoint(_checked(base_url), token, 0, "")
         self.session = session or secrets.token_hex(12)
+        self._sent: set[tuple[str, str]] = set()
         self._connection = EngineConnection(
             locate or (lambda verify: fixed), locate is not None, self.session
         )
@@ -110,8 +114,18 @@ class EngineClient:
         ChainError, SourceError
             What is wrong with the chain or its sources.
         """
-        answer = self._json("POST", "/chains", chain.to_json())
-        return Registered(answer["key"], answer["data"], answer["tiles"], answer["expires"])
+        texts = {key: content for key in blobs.needed(chain) if (content := blobs.kept(key)) is not None}
+        for attempt in (0, 1):
+            self._send(texts)
+            try:
+                answer = self._json("POST", "/chains", chain.to_json())
+                return Registered(answer["key"], answer["data"], answer["tiles"], answer["expires"])
+            except NotFound:
+                # The engine's store let go of a blob: it is sent once more.
+                if attempt or not texts:
+                    raise
+                self._sent.clear()
+        raise AssertionError("unreachable")
 
     def chain(self, key: str) -> Chain:
         """The chain stored under a key; raises NotFound, CorruptChain."""
@@ -123,11 +137,25 @@ class EngineClient:
 
     def put_blob(self, content: bytes) -> str:
         """Store bytes; their key."""
-        return str(self._json("POST", "/blobs", content)["key"])
+        answer = self._json("POST", "/blobs", content)
+        if "notice" in answer:
+            warnings.warn(str(answer["notice"]), stacklevel=2)
+        return str(answer["key"])
 
     def blob(self, key: str) -> bytes:
         """The bytes stored under a key; raises NotFound."""
         return self._connection.request("GET", f"/blobs/{_part(key)}")
+
+    def window(self, key: str, node: str, z: int, x: int, y: int, ratio: int = 1) -> Given:
+        """What the engine gives the user's function at a node for a tile; of any other node, what that gives.
+
+        Parameters
+        ----------
+        key, node
+            Of a registered chain, and of one of its nodes.
+        """
+        question = json.dumps({"key": key, "node": node, "z": z, "x": x, "y": y, "ratio": ratio}).encode()
+        return Given.unpack(self._connection.request("POST", "/window", question))
 
     def info(self, href: str) -> dict[str, Any]:
         """What a file holds; raises SourceError."""
@@ -196,6 +224,14 @@ class EngineClient:
     def close(self) -> None:
         """Close the idle connections; the next request opens new ones."""
         self._connection.close()
+
+    def _send(self, texts: Mapping[str, bytes]) -> None:
+        """Have the engine store blobs that it was not sent yet."""
+        for key, content in texts.items():
+            known = (self.endpoint.nonce, key)
+            if known not in self._sent:
+                self.put_blob(content)
+                self._sent.add(known)
 
     def _ask(self, path: str, **question: Any) -> dict[str, Any]:
         try:

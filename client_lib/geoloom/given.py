@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import io
+import json
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.format import read_array, write_array
 
 from geoloom.block import Array, Block, Mask
-from geoloom.grid import Bounds, Grid
+from geoloom.grid import Bounds, Grid, Lattice
 
 RESERVED = ("valid", "grid", "bands")
 """Parameters of a function that are filled in."""
 
 DTYPES = frozenset(
-    ["bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "float32", "float64"]
+    ["bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"]
 )
 """What an image can hold."""
 
@@ -80,6 +83,29 @@ class Given:
         around = grid.expand(margin)
         full = block.fill(around.rows, around.cols)
         return Given(full.data.astype(widened(full.data.dtype), order="C"), full.valid, names, grid, margin)
+
+    def pack(self) -> bytes:
+        """As bytes: three ``.npy`` files one after the other, of JSON (uint8), `data` and `valid`."""
+        grid = self.grid
+        head = {
+            "names": self.names,
+            "margin": self.margin,
+            "grid": [grid.col, grid.row, grid.cols, grid.rows],
+            "lattice": {one.name: getattr(grid.lattice, one.name) for one in fields(Lattice)},
+        }
+        content = io.BytesIO()
+        for array in (np.frombuffer(json.dumps(head).encode(), np.uint8), self.data, self.valid):
+            write_array(content, np.ascontiguousarray(array), allow_pickle=False)
+        return content.getvalue()
+
+    @staticmethod
+    def unpack(content: bytes) -> Given:
+        """From bytes."""
+        file = io.BytesIO(content)
+        head, data, valid = (read_array(file, allow_pickle=False) for _ in range(3))
+        told = json.loads(head.tobytes())
+        grid = Grid(Lattice(**told["lattice"]), *told["grid"])
+        return Given(data, valid, tuple(told["names"]), grid, told["margin"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,19 +7,18 @@ Nothing here computes a pixel: operators and methods build the chain, and only `
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
-from html import escape
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from geoloom.answer import Explanation, Statistics, place
+from geoloom.answer import Explanation, Statistics, place, table
 from geoloom.chain import Chain
-from geoloom.errors import BandError, ImageUseError, ParameterError
+from geoloom.errors import ImageUseError, ParameterError
 from geoloom.grid import Bounds
-from geoloom.lazy import NO_NUMBERS, Lazy
+from geoloom.lazy import NO_NUMBERS, Lazy, band_name
 from geoloom.op import Op, Profile, registry
 from geoloom.operators import REVERSED, operators
 from geoloom.ops.constant import Constant
-from geoloom.ops.open import Open
+from geoloom.ops.open import pinned
 
 if TYPE_CHECKING:
     from geoloom.engine_client import EngineClient
@@ -121,20 +120,16 @@ class Image(Lazy):
         return f"<Image [{bands}] {self.dtype}, {len(self.chain.nodes)} steps, key {self.key[:8]}…>"
 
     def _repr_html_(self) -> str:
-        rows = [
-            ("bands", ", ".join(self.band_names)),
-            ("dtype", self.dtype + (f", {self.unit}" if self.unit else "")),
-            ("CRS", self.crs or "none: the same everywhere"),
-            ("place", place(self.bounds, self._finest())),
-            ("source", ", ".join(self._sources) or "none"),
-            ("steps", " → ".join(self.steps()[-6:])),
-            ("key", self.key),
-        ]
-        left = "style='text-align:left'"
-        cells = "".join(
-            f"<tr><th {left}>{name}</th><td {left}>{escape(value)}</td></tr>" for name, value in rows
-        )
-        return f"<table class='geoloom-image'><caption>Image</caption>{cells}</table>"
+        rows = {
+            "bands": ", ".join(self.band_names),
+            "dtype": self.dtype + (f", {self.unit}" if self.unit else ""),
+            "CRS": self.crs or "none: the same everywhere",
+            "place": place(self.bounds, self._finest()),
+            "source": ", ".join(self._sources) or "none",
+            "steps": " → ".join(self.steps()[-6:]),
+            "key": self.key,
+        }
+        return table("Image", rows)
 
     def __dir__(self) -> list[str]:
         return sorted(
@@ -166,6 +161,57 @@ class Image(Lazy):
         if isinstance(which, list | tuple):
             return self.bands(*which)
         return self.bands(which)
+
+    def execute(
+        self,
+        f: Callable[..., Any] | str,
+        *args: Any,
+        margin: int = 0,
+        modules: Iterable[str] | str | None = None,
+        dtype: Any = None,
+        bands: Sequence[str] | str | None = None,
+        **kwargs: Any,
+    ) -> Image:
+        """The result of a numpy function of your own, ``f(img, *args, **kwargs)``, run by the engine.
+
+        Parameters
+        ----------
+        f
+            Gets ``img``, an array (bands, rows, cols) in which 8- and 16-bit integers are int32, and returns
+            (rows, cols) or (bands, rows, cols), or changes ``img`` in place and returns None. By the names
+            ``valid``, ``grid`` and ``bands`` it also gets the mask, the place, and the bands' names.
+        args, kwargs
+            Its own arguments: numbers, text, lists and dicts of these.
+        margin
+            Pixels that it needs around each tile, for filters of neighbourhoods.
+        modules
+            Modules it uses beyond numpy, math, scipy and skimage, where the engine has them.
+        dtype, bands
+            The result's dtype, and the names of its bands. What is not given shows in a trial on made-up
+            pixels, here in the notebook.
+
+        Raises
+        ------
+        FunctionNotSent
+            It cannot travel to the engine: why, and in which line.
+        FunctionFailed
+            It failed in the trial.
+        """
+        from geoloom.execution import execute
+
+        return execute(self, f, args, kwargs, margin=margin, modules=modules, dtype=dtype, bands=bands)
+
+    def replay(self, z: int, x: int, y: int) -> Any:
+        """Run the image's own functions here on the pixels of a tile, to see why one fails there.
+
+        Raises
+        ------
+        Exception
+            What the function raises; ``%debug`` then stands at its line.
+        """
+        from geoloom.function import replay
+
+        return replay(self, z, x, y)
 
     def __hash__(self) -> int:
         return hash(self.key)
@@ -199,15 +245,8 @@ class Image(Lazy):
     def pin(self) -> Image:
         """The same image of exactly today's files: if one changes, tiles say so instead of changing."""
         client = connected()
-        replaced: dict[str, Chain] = {}
-        for node in self.chain.topological():
-            params = dict(node.params)
-            if node.op == Open.name:
-                params["fingerprint"] = client.info(params["href"])["fingerprint"]
-            each = None if node.each is None else replaced[node.each]
-            inputs = tuple(replaced[key] for key in node.inputs)
-            replaced[node.key] = Chain.extend(node.op, node.v, params, inputs, each)
-        return Image(replaced[self.key], self._profile, self._sources)
+        chain = pinned(self.chain, lambda href: str(client.info(href)["fingerprint"]))
+        return Image(chain, self._profile, self._sources)
 
     def tile(self, z: int, x: int, y: int, pixel_ratio: int = 1) -> bytes:
         """One tile as the map gets it: PNG bytes of 256 × `pixel_ratio` pixels a side."""
@@ -292,21 +331,6 @@ def call(cls: type[Op], *args: Any, **kwargs: Any) -> Image:
             names = [band_name(images[0].profile, one) for one in (value if several else [value])]
             values[parameter.name] = names if several else names[0]
     return build(cls(**values), *images)
-
-
-def band_name(profile: Profile, which: Any) -> str:
-    """A band's name, from its name or number (from 0, negative from the end); raises BandError."""
-    if isinstance(which, str):
-        return profile.names[profile.index(which)]
-    if hasattr(which, "__index__") and not isinstance(which, bool | Image):
-        number: int = which.__index__()
-        if -profile.bands <= number < profile.bands:
-            return profile.names[number]
-        raise BandError(
-            f"There is no band number {number}.",
-            hint=f"The {profile.bands} bands are: {', '.join(profile.names)}; numbers count from 0.",
-        )
-    raise BandError(f"A band is named by text or number, not by {type(which).__name__}.")
 
 
 def _image(name: str, value: Any) -> Image:

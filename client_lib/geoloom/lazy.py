@@ -5,7 +5,8 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from geoloom.errors import ImageUseError
+from geoloom.errors import BandError, ImageUseError
+from geoloom.profile import Profile
 
 NO_NUMBERS = "Show it on a map, or ask for numbers: image.point(lon, lat), image.statistics()."
 REDUCTIONS = frozenset({"mean", "min", "max", "std", "var", "median", "sum", "any", "all", "values", "shape"})
@@ -62,3 +63,18 @@ class Lazy:
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         raise ImageUseError("An image holds no pixels until a map asks for them.", hint=NO_NUMBERS)
+
+
+def band_name(profile: Profile, which: Any) -> str:
+    """A band's name, from its name or number (from 0, negative from the end); raises BandError."""
+    if isinstance(which, str):
+        return profile.names[profile.index(which)]
+    if hasattr(which, "__index__") and not isinstance(which, bool | Lazy):
+        number: int = which.__index__()
+        if -profile.bands <= number < profile.bands:
+            return profile.names[number]
+        raise BandError(
+            f"There is no band number {number}.",
+            hint=f"The {profile.bands} bands are: {', '.join(profile.names)}; numbers count from 0.",
+        )
+    raise BandError(f"A band is named by text or number, not by {type(which).__name__}.")

@@ -94,6 +94,8 @@ class Op:
     """Whether each pixel of a band is computed from that pixel of these bands alone, wherever it lies."""
     fills: ClassVar[bool] = False
     """Whether a pixel may be valid though all it was computed from is invalid."""
+    sandboxed: ClassVar[bool] = False
+    """Whether a user's function computes it: its pixels may depend on the window."""
     symbol: ClassVar[str | None] = None
     """The Python operator it stands for, such as ``+``."""
     ufunc: ClassVar[str | None] = None

@@ -53,6 +53,9 @@ class Store(Protocol):
     def save(self, key: str, blobs: Iterable[str] = ()) -> None:
         """Keep a chain, and blobs it names, for good."""
 
+    def trust(self, key: str, engine: str) -> None:
+        """Note that a blob was sent by a kernel of an engine."""
+
 
 class RedisStore:
     """Chains and blobs under ``geoloom:chain:{key}`` and ``geoloom:blob:{key}``.
@@ -123,6 +126,14 @@ class RedisStore:
         for name, exists in zip(names, answers[::2], strict=True):
             if not exists:
                 raise _missing(*name.split(":")[1:])
+
+    def trust(self, key: str, engine: str) -> None:
+        """Note that a blob was sent by a kernel of an engine."""
+        self._ask(lambda client: client.set(f"geoloom:trusted:{engine}:{key}", b"", ex=self._ttl))
+
+    def trusted(self, key: str, engine: str) -> bool:
+        """Whether `trust` noted it."""
+        return bool(self._ask(lambda client: client.exists(f"geoloom:trusted:{engine}:{key}")))
 
     def ping(self) -> None:
         """Raise `EngineUnreachable` unless the server answers."""

@@ -59,3 +59,14 @@ def test_a_result_as_a_block_keeps_the_promises() -> None:
     assert block.data.tolist() == [[[1.0, 0.0, 0.0]]]
     assert block.valid.tolist() == [[[True, False, False]]]
     assert np.isnan(data[0, 0, 1])
+
+
+def test_a_window_travels_as_bytes() -> None:
+    random = np.random.default_rng(1)
+    valid = random.random((1, 260, 260)) > 0.2
+    given = Given(random.random((2, 260, 260)), valid, ("ä", "b"), GRID, 2)
+    read = Given.unpack(given.pack())
+    assert np.array_equal(read.data, given.data)
+    assert np.array_equal(read.valid, given.valid)
+    assert (read.names, read.grid, read.margin) == (given.names, given.grid, given.margin)
+    read.data[:] = 0

@@ -75,6 +75,13 @@ class RunningEngine:
             connection.close()
 
     def workers(self) -> list[int]:
+        return [pid for pid in self.children() if b"sandbox.zygote" not in _command(pid)]
+
+    def zygote(self) -> int | None:
+        """The process that those of users' functions are forked from."""
+        return next((pid for pid in self.children() if b"sandbox.zygote" in _command(pid)), None)
+
+    def children(self) -> list[int]:
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
         return [int(pid) for pid in children.split()]
 
@@ -99,7 +106,41 @@ class RunningEngine:
             raise
 
 
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
 StartEngine = Callable[..., RunningEngine]
+
+
+class InProcess:
+    """A sandbox that is none: runs functions in this process, and counts them."""
+
+    def __init__(self) -> None:
+        self.calls: list[Any] = []
+
+    def call(self, call: Any, block: Any, grid: Any, wanted: Callable[[], bool]) -> Any:
+        from geoloom.harness import Function, Given
+        from geoloom_engine.sandbox.pool import Answer
+
+        self.calls.append((call, grid))
+        function = Function(call.source.decode(), call.function, call.modules)
+        args, kwargs = json.loads(call.arguments)
+        given = Given.of(block, call.names, grid, call.margin)
+        result = function.call(given, args, kwargs, dtype=call.dtype, bands=call.bands)
+        return Answer(result.block(), result.printed)
+
+    def close(self) -> None:
+        self.calls.append("closed")
+
+
+@pytest.fixture
+def in_process() -> InProcess:
+    """A sandbox that is none."""
+    return InProcess()
 
 
 def wait_until(true: Callable[[], Any], seconds: float = 60.0, what: str = "it") -> Any:

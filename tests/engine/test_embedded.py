@@ -250,7 +250,7 @@ def test_killed_worker_is_replaced(lasting: Home) -> None:
     worker = psutil.Process(before["worker"])
     worker.kill()
     eventually(lambda: not worker.is_running(), "worker gone")
-    eventually(lambda: len(engine.children()) == 2, "two workers again")
+    eventually(lambda: len(engine.children()) == 3, "two workers and the functions' parent again")
     assert lasting.answering()["nonce"] == before["nonce"]
 
 

@@ -13,7 +13,6 @@ from geoloom.errors import CorruptChain, ImageUseError, ParameterError, UnknownO
 from geoloom.grid import Tile
 from geoloom.ops.constant import Constant
 from geoloom.ops.focal import FocalMean
-from geoloom.ops.item import Item
 from geoloom.ops.open import Open
 from geoloom_engine.pipeline import Pipeline
 from geoloom_engine.settings import load
@@ -62,11 +61,6 @@ def test_chains_are_checked_as_they_are_read(pipeline: Pipeline, chain: Chain) -
 def test_remote_chains_are_known(pipeline: Pipeline, chain: Chain) -> None:
     assert not pipeline.remote(chain)
     assert pipeline.remote(Open(href="https://a.example/b.tif").chain())
-
-
-def test_blobs_of_a_chain(pipeline: Pipeline, chain: Chain) -> None:
-    assert pipeline.blobs(chain) == ()
-    assert pipeline.blobs(Item(selection="a" * 32).chain()) == ("a" * 32,)
 
 
 def test_the_plan_of_the_middle_is_explained_by_default(pipeline: Pipeline, chain: Chain) -> None:

@@ -23,6 +23,7 @@ from geoloom.store import RedisStore
 from geoloom_engine.machine import Machine
 from geoloom_engine.metrics import Metrics
 from geoloom_engine.peers import Mesh
+from geoloom_engine.sandboxing import Sandboxing
 from geoloom_engine.settings import Settings, load, unknown_variables
 
 log = logging.getLogger("geoloom_engine")
@@ -75,6 +76,7 @@ class Supervisor:
         self._sockets = sockets
         self._metrics = Metrics(settings.workers)
         self._mesh = Mesh(settings.workers) if settings.workers > 1 else None
+        self._sandboxing = Sandboxing(settings)
         self._workers: dict[int, int] = {}
         self._deaths: list[float] = []
         self._stopping = False
@@ -87,6 +89,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._stop)
         signal.signal(signal.SIGALRM, self._kill)
+        self._sandboxing.start()
         for index in range(self._settings.workers):
             self._start(index)
         while self._workers:
@@ -96,6 +99,9 @@ class Supervisor:
                 break
             if pid in self._workers:
                 self._ended(pid, os.waitstatus_to_exitcode(status))
+            elif pid == self._sandboxing.pid and not self._stopping:
+                self._sandbox_ended(os.waitstatus_to_exitcode(status))
+        self._sandboxing.stop()
         return self._status
 
     def _start(self, index: int) -> None:
@@ -115,10 +121,13 @@ class Supervisor:
                 self._metrics.claim(index)
                 if self._mesh is not None:
                     self._mesh.claim(index)
+                self._sandboxing.claim(index)
                 from geoloom_engine.server import work
 
                 sys.setswitchinterval(SWITCH)
-                work(self._settings, self._sockets, self._metrics, self._lifeline, self._mesh)
+                work(
+                    self._settings, self._sockets, self._metrics, self._lifeline, self._mesh, self._sandboxing
+                )
                 status = 0
             except BaseException:
                 log.exception("worker %d failed", index)
@@ -130,19 +139,30 @@ class Supervisor:
 
     def _ended(self, pid: int, code: int) -> None:
         index = self._workers.pop(pid)
+        self._sandboxing.forget(index)
         if self._stopping:
             return
         log.error("worker %d (pid %d) ended with %d and is started again", index, pid, code)
+        if self._go_on(code):
+            self._start(index)
+
+    def _sandbox_ended(self, code: int) -> None:
+        log.error("the process that users' functions come from ended with %d and is started again", code)
+        if self._go_on(code):
+            self._sandboxing.start()
+
+    def _go_on(self, code: int) -> bool:
+        """Whether to start again what ended; if too much did, the engine stops."""
         now = time.monotonic()
         self._deaths = [death for death in self._deaths if now - death < DEATH_WINDOW]
         if code != 0:
             self._deaths.append(now)
-        if len(self._deaths) > MOST_DEATHS:
-            log.error("workers keep ending; the engine stops")
-            self._status = 1
-            self._stop(signal.SIGTERM, None)
-        else:
-            self._start(index)
+        if len(self._deaths) <= MOST_DEATHS:
+            return True
+        log.error("processes keep ending; the engine stops")
+        self._status = 1
+        self._stop(signal.SIGTERM, None)
+        return False
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self._stopping = True

@@ -14,6 +14,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
 
+from geoloom.blobs import needed
 from geoloom.chain import Chain, is_key
 from geoloom.errors import EngineUnreachable, GeoloomError, RequestError
 from geoloom.store import Store
@@ -44,12 +45,18 @@ PAUSE = 1.0
 
 @dataclass(slots=True)
 class Entry:
-    """A chain in memory."""
+    """A chain in memory, with the blobs that it names."""
 
     chain: Chain
+    blobs: dict[str, bytes] = field(default_factory=dict)
     renewed: float = field(default_factory=time.monotonic)
     version: str = ""
     checked: float = float("-inf")
+
+    @property
+    def size(self) -> int:
+        """Bytes it takes."""
+        return self.chain.size + sum(map(len, self.blobs.values()))
 
 
 class ChainDirectory:
@@ -67,6 +74,8 @@ class ChainDirectory:
         Refuses a chain this engine could not evaluate.
     version_of
         The data version of a chain; reads fingerprints, anew if told to.
+    keep
+        Told each blob of a chain, by key, before the chain is handed out.
     """
 
     def __init__(
@@ -76,12 +85,14 @@ class ChainDirectory:
         threads: Callable[[Chain | None], Executor],
         check: Callable[[Chain], None],
         version_of: Callable[[Chain, bool], str],
+        keep: Callable[[str, bytes], None] = lambda key, content: None,
     ) -> None:
         self._store = store
         self._store_threads = store_threads
         self._threads = threads
         self._check = check
         self._version_of = version_of
+        self._keep_blob = keep
         self._entries: OrderedDict[str, Entry] = OrderedDict()
         self._bytes = 0
         self._loading: dict[str, asyncio.Task[Entry]] = {}
@@ -97,12 +108,15 @@ class ChainDirectory:
         ------
         ChainError
             It is corrupt, too large, or has ops or parameters this engine does not know.
+        NotFound
+            A blob that it names is not stored.
         EngineUnreachable
             The store is away.
         """
         chain = await self._thread(None, self._verified, body)
+        found = await self._blobs(chain)
         await self._stored(self._store.put_chain, chain)
-        self._keep(Entry(chain))
+        self._keep(Entry(chain, found))
         return chain
 
     async def get(self, key: str) -> Chain:
@@ -120,7 +134,7 @@ class ChainDirectory:
             self._entries.move_to_end(key)
         if time.monotonic() - entry.renewed > RENEWAL:
             entry.renewed = time.monotonic()
-            self._renew(entry.chain)
+            self._renew(entry)
         return entry.chain
 
     async def version(self, chain: Chain, expected: str | None = None) -> str:
@@ -158,9 +172,18 @@ class ChainDirectory:
         """Keep a stored chain for good."""
         await self._stored(self._store.save, key, blobs)
 
-    async def put_blob(self, content: bytes) -> str:
-        """Store bytes; their key."""
-        return await self._stored(self._store.put_blob, content)
+    async def put_blob(self, content: bytes, engine: str | None = None) -> str:
+        """Store bytes; their key.
+
+        Parameters
+        ----------
+        engine
+            Whose kernel sent them, if that is to be noted.
+        """
+        key = await self._stored(self._store.put_blob, content)
+        if engine is not None:
+            await self._stored(self._store.trust, key, engine)
+        return key
 
     async def get_blob(self, key: str) -> bytes:
         """The bytes of a key."""
@@ -179,9 +202,15 @@ class ChainDirectory:
     async def _fetch(self, key: str) -> Entry:
         chain = await self._stored(self._store.get_chain, key)
         await self._thread(None, self._check, chain)
-        entry = Entry(chain)
+        entry = Entry(chain, await self._blobs(chain))
         self._keep(entry)
         return entry
+
+    async def _blobs(self, chain: Chain) -> dict[str, bytes]:
+        found = {key: await self._stored(self._store.get_blob, key) for key in needed(chain)}
+        for key, content in found.items():
+            self._keep_blob(key, content)
+        return found
 
     def _verified(self, body: bytes) -> Chain:
         chain = Chain.from_json(body)
@@ -192,19 +221,21 @@ class ChainDirectory:
         root = entry.chain.root
         if root not in self._entries:
             self._entries[root] = entry
-            self._bytes += entry.chain.size
+            self._bytes += entry.size
         self._entries.move_to_end(root)
         # The newest stays whatever its size: its tiles are about to be asked for.
         while len(self._entries) > 1 and (len(self._entries) > KEPT or self._bytes > KEPT_BYTES):
             _, gone = self._entries.popitem(last=False)
-            self._bytes -= gone.chain.size
+            self._bytes -= gone.size
 
-    def _renew(self, chain: Chain) -> None:
+    def _renew(self, entry: Entry) -> None:
         async def renew() -> None:
             try:
-                await self._stored(self._store.put_chain, chain)
+                await self._stored(self._store.put_chain, entry.chain)
+                for content in entry.blobs.values():
+                    await self._stored(self._store.put_blob, content)
             except GeoloomError as error:
-                log.warning("chain %s was not renewed: %s", chain.root, error)
+                log.warning("chain %s was not renewed: %s", entry.chain.root, error)
 
         task = asyncio.get_running_loop().create_task(renew())
         self._renewals.add(task)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from geoloom_engine.plan import Plan, Planner
 from geoloom_engine.readers import SourcePool
 from geoloom_engine.steps import Compute, Gather, Lookup, Part, Read
 from geoloom_engine.warp import warp
+
+if TYPE_CHECKING:
+    from geoloom_engine.functions import FunctionCall
 
 RETRIES = 3
 """How often `run` plans anew when a source changes under its hands."""
@@ -71,6 +75,7 @@ def evaluate(
     blocks: Mapping[int, Block],
     nodes: NodeCache | None = None,
     wanted: Callable[[], bool] = always,
+    call: FunctionCall | None = None,
 ) -> Block:
     """Compute the root's block on the plan's grid.
 
@@ -84,6 +89,8 @@ def evaluate(
         Keeps what the plan names; with None nothing is kept.
     wanted
         Asked before each step whether to go on.
+    call
+        Runs users' functions.
 
     Returns
     -------
@@ -110,7 +117,7 @@ def evaluate(
             elif isinstance(step, Lookup):
                 result = look_up(step, [_part(plan, part, grid, results) for part in step.parts])
             else:
-                result = _compute(plan, step, grid, results)
+                result = _compute(plan, step, grid, results, call)
             name = plan.names.get(index)
             if nodes is not None and name is not None and not isinstance(step, Gather | Lookup):
                 nodes.put(name, grid, step.bands, result)
@@ -122,7 +129,7 @@ def evaluate(
     return root.fill(plan.grid.rows, plan.grid.cols)
 
 
-def run(planner: Planner, chain: Chain, grid: Grid) -> tuple[Block, Plan]:
+def run(planner: Planner, chain: Chain, grid: Grid, call: FunctionCall | None = None) -> tuple[Block, Plan]:
     """Plan, fetch and evaluate; plans anew when a source changed in between."""
     for attempt in range(RETRIES):
         try:
@@ -133,7 +140,7 @@ def run(planner: Planner, chain: Chain, grid: Grid) -> tuple[Block, Plan]:
             if attempt == RETRIES - 1:
                 raise
             continue
-        return evaluate(plan, blocks, planner.nodes), plan
+        return evaluate(plan, blocks, planner.nodes, call=call), plan
     raise AssertionError("unreachable")
 
 
@@ -146,11 +153,16 @@ def _part(plan: Plan, part: Part, grid: Grid, results: list[Block | None]) -> Bl
     return block.pick(part.bands)
 
 
-def _compute(plan: Plan, step: Compute, grid: Grid, results: list[Block | None]) -> Block:
+def _compute(
+    plan: Plan, step: Compute, grid: Grid, results: list[Block | None], call: FunctionCall | None
+) -> Block:
     try:
         around = grid.expand(step.op.margin_on(grid))
         blocks = tuple(_part(plan, part, around, results) for part in step.parts)
-        block = step.op.compute(blocks, grid, step.profiles)
+        if step.op.sandboxed and call is not None:
+            block = call(step, blocks[0], grid)
+        else:
+            block = step.op.compute(blocks, grid, step.profiles)
     except GeoloomError as error:
         error.node, error.op = error.node or step.key, error.op or step.op.name
         raise

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 KEPT = 500
 """Events kept of a session."""
 
-QUIET = {"error": 600, "refused": 2, "print": 0, "seen": 3600, "changed": 2}
+QUIET = {"error": 600, "refused": 2, "print": 600, "seen": 3600, "changed": 2}
 """Seconds for which equal events are counted and not repeated."""
 
 MOST_SEEN = 10_000

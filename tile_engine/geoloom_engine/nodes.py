@@ -36,11 +36,15 @@ class NodeName:
         The resampling it was asked with.
     data
         Data version of the sources below the node.
+    exact
+        Whether its pixels may depend on the window they are computed in, as those of users' functions: it
+        is then found for the same window only.
     """
 
     key: str
     asked: str | None
     data: str
+    exact: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,7 @@ class NodeCache:
     def get(self, name: NodeName, grid: Grid, bands: tuple[int, ...]) -> Block | None:
         """Some bands of a node, (bands, rows, cols), if all of them are here; not to be written to."""
         found = []
-        place = _place(grid)
+        place = _place(name, grid)
         for band in bands:
             kept = self._cache.get((name, grid.lattice, place, band))
             if kept is None or not kept.grid.holds(grid):
@@ -92,7 +96,7 @@ class NodeCache:
             return  # The same everywhere: quicker made than found.
         block.data.setflags(write=False)
         block.valid.setflags(write=False)
-        place = _place(grid)
+        place = _place(name, grid)
         masks = [_own(layer, block.valid.shape[0]) for layer in block.valid]
         for index, band in enumerate(bands):
             key = (name, grid.lattice, place, band)
@@ -125,6 +129,7 @@ def worth_keeping(
     """
     names: dict[int, NodeName] = {}
     effort = [0.0] * len(steps)
+    exact = [False] * len(steps)
     coloured = {
         part.step
         for step in steps
@@ -136,16 +141,20 @@ def worth_keeping(
         if isinstance(step, Read):
             names[index] = NodeName(step.key, step.resampling, data[index])
             continue
+        own = isinstance(step, Compute) and step.op.sandboxed
+        exact[index] = own or any(exact[part.step] for part in step.parts)
         effort[index] = sum(effort[one] for one in {part.step for part in step.parts}) + 1.0
         if isinstance(step, Compute):
             effort[index] += step.op.effort(_NOMINAL) - 1.0
             if effort[index] >= WORTH or (index in coloured and step.parts):
-                names[index] = NodeName(step.key, step.asked, data[index])
+                names[index] = NodeName(step.key, step.asked, data[index], exact[index])
                 effort[index] = 0.0
     return names
 
 
-def _place(grid: Grid) -> tuple[int, int]:
+def _place(name: NodeName, grid: Grid) -> object:
+    if name.exact:
+        return grid
     return (2 * grid.row + grid.rows) // (2 * TILE_SIZE), (2 * grid.col + grid.cols) // (2 * TILE_SIZE)
 
 

@@ -13,15 +13,18 @@ from typing import Any
 
 from geoloom.block import Block
 from geoloom.chain import Chain
+from geoloom.errors import FunctionRefused, NotFound
+from geoloom.given import Given
 from geoloom.grid import Bounds, Grid, Tile
 from geoloom.op import decode
+from geoloom.ops.execute import Execute
 from geoloom.ops.open import Open
-from geoloom.param import BlobKey
 from geoloom_engine import values
 from geoloom_engine.basemap import basemap_tile
 from geoloom_engine.cache import BlockCache
 from geoloom_engine.evaluate import always, evaluate, fetch
 from geoloom_engine.explanation import explained
+from geoloom_engine.functions import Functions
 from geoloom_engine.legend import legend, legend_png
 from geoloom_engine.memory import Memory
 from geoloom_engine.nodes import NodeCache
@@ -30,19 +33,26 @@ from geoloom_engine.readers import SourcePool
 from geoloom_engine.render import own_colours, png
 from geoloom_engine.settings import Settings
 from geoloom_engine.warp import Limits
+from geoloom_engine.window import window
 
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """An encoded tile, the data version it shows, and the seconds of each stage."""
+    """An encoded tile, the data version it shows, the seconds of each stage, and what functions printed."""
 
     png: bytes
     data: str
     stages: dict[str, float]
+    printed: tuple[str, ...] = ()
 
 
 class Pipeline:
     """Answers questions about chains. Thread-safe as far as its parts are.
+
+    Parameters
+    ----------
+    functions
+        Runs users' functions; by default they do not run.
 
     Raises
     ------
@@ -50,7 +60,8 @@ class Pipeline:
         The settings name sources that cannot be.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, functions: Functions | None = None) -> None:
+        self.functions = functions or Functions(None, settings.function_modules, _no_text)
         self.memory = Memory.of(settings)
         self.budget = self.memory.budget
         self.pool = SourcePool(
@@ -63,7 +74,13 @@ class Pipeline:
         limits = Limits(source_pixels=settings.max_source_pixels)
         nodes = None if settings.node_cache == 0 else NodeCache(self.budget, settings.node_cache)
         self.planner = Planner(
-            self.pool, limits, settings.cache_epoch, nodes, self.memory.evaluation, self.memory.make_room
+            self.pool,
+            limits,
+            settings.cache_epoch,
+            nodes,
+            self.memory.evaluation,
+            self.memory.make_room,
+            self.functions.version,
         )
 
     def read(self, raw: bytes) -> Chain:
@@ -73,9 +90,21 @@ class Pipeline:
         return chain
 
     def check(self, chain: Chain) -> None:
-        """Refuse a chain with unknown ops or wrong parameters; raises ChainError."""
+        """Refuse a chain with unknown ops, wrong parameters, or functions that do not run here.
+
+        Raises
+        ------
+        ChainError, FunctionRefused
+            Naming the node.
+        """
         for node in chain.nodes.values():
-            decode(node)
+            op = decode(node)
+            if isinstance(op, Execute):
+                try:
+                    self.functions.check(op)
+                except FunctionRefused as error:
+                    error.node = node.key
+                    raise
 
     def version(self, chain: Chain, anew: bool = False) -> str:
         """The data version: changes when a source of the chain does.
@@ -97,15 +126,9 @@ class Pipeline:
             node.op == Open.name and "://" in str(node.params["href"]) for node in chain.nodes.values()
         )
 
-    def blobs(self, chain: Chain) -> tuple[str, ...]:
-        """Keys of the blobs a chain needs."""
-        found = []
-        for node in chain.nodes.values():
-            for declared in decode(node).parameters:
-                value = node.params.get(declared.name)
-                if declared.hint is BlobKey and value is not None:
-                    found.append(str(value))
-        return tuple(dict.fromkeys(found))
+    def outside(self, chain: Chain) -> bool:
+        """Whether computing it waits for other processes: those of users' functions."""
+        return any(node.op == Execute.name for node in chain.nodes.values())
 
     def read_pixels(
         self, chain: Chain, grid: Grid, wanted: Callable[[], bool] = always
@@ -139,18 +162,34 @@ class Pipeline:
         blocks: dict[int, Block],
         stages: dict[str, float],
         wanted: Callable[[], bool] = always,
+        session: str = "",
     ) -> Drawn:
-        """Evaluate and encode what was read; raises Unwanted if `wanted` says no."""
+        """Evaluate and encode what was read; raises Unwanted if `wanted` says no.
+
+        Parameters
+        ----------
+        session
+            For whom users' functions run.
+        """
         begun = time.perf_counter()
-        block = evaluate(plan, blocks, self.planner.nodes, wanted)
+        printed: list[str] = []
+        call = self.functions.bound(session, wanted, printed)
+        block = evaluate(plan, blocks, self.planner.nodes, wanted, call)
         computed = time.perf_counter()
         picture = png(block, plan.profile.look)
         own = {"compute": computed - begun, "encode": time.perf_counter() - computed}
-        return Drawn(picture, plan.data, stages | own)
+        return Drawn(picture, plan.data, stages | own, tuple(printed))
 
-    def tile(self, chain: Chain, tile: Tile, ratio: int, wanted: Callable[[], bool] = always) -> Drawn:
+    def tile(
+        self,
+        chain: Chain,
+        tile: Tile,
+        ratio: int,
+        wanted: Callable[[], bool] = always,
+        session: str = "",
+    ) -> Drawn:
         """A tile from start to end; raises Unwanted if `wanted` says no."""
-        return self.draw(*self.read_pixels(chain, tile.grid(ratio), wanted), wanted)
+        return self.draw(*self.read_pixels(chain, tile.grid(ratio), wanted), wanted, session)
 
     def describe(self, chain: Chain) -> dict[str, Any]:
         """What a chain gives, as ``/info`` answers it."""
@@ -160,14 +199,52 @@ class Pipeline:
         """What a file holds, as ``/info`` answers it."""
         return self.pool.open(href).info.to_json()
 
-    def point(self, chain: Chain, lon: float, lat: float, zoom: int | None) -> dict[str, Any]:
+    def point(
+        self,
+        chain: Chain,
+        lon: float,
+        lat: float,
+        zoom: int | None,
+        wanted: Callable[[], bool] = always,
+        session: str = "",
+    ) -> dict[str, Any]:
         """Values at a place."""
-        return values.point(self.planner, chain, lon, lat, zoom)
+        call = self.functions.bound(session, wanted, [])
+        return values.point(self.planner, chain, lon, lat, zoom, call)
 
-    def statistics(self, chain: Chain, bbox: Bounds | None) -> dict[str, Any]:
+    def statistics(
+        self,
+        chain: Chain,
+        bbox: Bounds | None,
+        wanted: Callable[[], bool] = always,
+        session: str = "",
+    ) -> dict[str, Any]:
         """Statistics of an area."""
         box = None if bbox is None else (bbox.west, bbox.south, bbox.east, bbox.north)
-        return values.statistics(self.planner, chain, box)
+        return values.statistics(self.planner, chain, box, self.functions.bound(session, wanted, []))
+
+    def window(
+        self,
+        chain: Chain,
+        key: str,
+        tile: Tile,
+        ratio: int,
+        wanted: Callable[[], bool] = always,
+        session: str = "",
+    ) -> Given:
+        """What a user's function in a chain is given for a tile; or, of any other node, what that gives.
+
+        Parameters
+        ----------
+        key
+            Of the node.
+
+        Raises
+        ------
+        NotFound
+            The chain has no such node.
+        """
+        return window(self.planner, chain, key, tile.grid(ratio), self.functions.bound(session, wanted, []))
 
     def explain(self, chain: Chain, tile: Tile | None, zoom: int | None) -> dict[str, Any]:
         """The plan of a tile; by default of the one in the image's middle, at its finest zoom."""
@@ -195,6 +272,11 @@ class Pipeline:
         return basemap_tile(tile.z, tile.x, tile.y, ratio)
 
     def close(self) -> None:
-        """Close all sources."""
+        """Close all sources, end all functions."""
+        self.functions.close()
         self.memory.close()
         self.pool.close()
+
+
+def _no_text(key: str) -> bytes:
+    raise NotFound(f"No text of a function is stored under {key}.")

@@ -16,6 +16,7 @@ from geoloom.chain import Chain, canonical, key_of
 from geoloom.errors import DemandError, GeoloomError, ParameterError, SourceChanged
 from geoloom.grid import Grid
 from geoloom.op import Op, Profile, decode, profiles
+from geoloom.ops.execute import Execute
 from geoloom.ops.open import Open
 from geoloom_engine.description import Description
 from geoloom_engine.lookup import joined
@@ -152,6 +153,8 @@ class Planner:
         Bytes of blocks that one evaluation may hold.
     make_room
         Told, before a plan is carried out, how many bytes that will take.
+    functions
+        Version of what users' functions run in: part of the data version of what they compute.
     """
 
     def __init__(
@@ -162,6 +165,7 @@ class Planner:
         nodes: NodeCache | None = None,
         memory: int = MAX_MEMORY,
         make_room: Callable[[int], None] | None = None,
+        functions: str = "",
     ) -> None:
         self.pool = pool
         self.limits = limits
@@ -169,11 +173,12 @@ class Planner:
         self._make_room = make_room
         self.epoch = epoch
         self.nodes = nodes
+        self._functions = ("", functions)
         self._recipes: Memo[_Recipe] = Memo(RECIPE_BYTES, lambda recipe: recipe.size)
         self._versions: Memo[str] = Memo(VERSIONS)
 
     def data_version(self, chain: Chain) -> str:
-        """Hash over the fingerprints of the chain's sources and the epoch.
+        """Hash over the fingerprints of the chain's sources, the epoch, and what users' functions run in.
 
         Raises
         ------
@@ -185,11 +190,13 @@ class Planner:
             if node.op == Open.name:
                 href = str(node.params["href"])
                 found.append((href, self._fingerprint(href, node.params.get("fingerprint"), node.key)))
+            elif node.op == Execute.name:
+                found.append(self._functions)
         return self._version(found)
 
     def _version(self, fingerprints: Iterable[tuple[str, str]]) -> str:
         """The data version of some sources, by href and fingerprint."""
-        key = tuple(sorted(fingerprints))
+        key = tuple(sorted(set(fingerprints)))
         return self._versions.get(key, lambda: key_of(canonical([self.epoch, list(map(list, key))]))[:16])
 
     def describe(self, chain: Chain) -> Description:
@@ -269,8 +276,9 @@ class Planner:
 
         ops = {node.key: decode(node) for node in chain.topological()}
         known = profiles(chain, of_source)
-        opened = [str(node.params["href"]) for node in chain.nodes.values() if node.op == Open.name]
-        if self._version((href, sources[href].fingerprint) for href in opened) != data:
+        found = [(href, info.fingerprint) for href, info in sources.items()]
+        found += [self._functions for op in ops.values() if op.sandboxed]
+        if self._version(found) != data:
             # Else new pixels would be kept under the old version.
             raise SourceChanged("A file changed while its chain was being prepared.", hint="Ask again.")
         steps = joined(Steps(chain, ops, known, sources).build())
@@ -305,11 +313,15 @@ class Planner:
 
     def _below(self, steps: tuple[Step, ...], sources: Mapping[str, SourceInfo]) -> list[str]:
         """By step: the data version of the sources it comes from."""
-        hrefs: list[frozenset[str]] = []
+        found: list[frozenset[tuple[str, str]]] = []
         for step in steps:
-            own = [step.href] if isinstance(step, Read) else []
-            hrefs.append(frozenset(own).union(*(hrefs[part.step] for part in parts_of(step))))
-        return [self._version((href, sources[href].fingerprint) for href in below) for below in hrefs]
+            own = []
+            if isinstance(step, Read):
+                own = [(step.href, sources[step.href].fingerprint)]
+            elif isinstance(step, Compute) and step.op.sandboxed:
+                own = [self._functions]
+            found.append(frozenset(own).union(*(found[part.step] for part in parts_of(step))))
+        return [self._version(below) for below in found]
 
 
 def _grids(

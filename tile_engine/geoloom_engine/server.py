@@ -20,6 +20,7 @@ from geoloom_engine.peers import Mesh
 from geoloom_engine.routes import routes
 from geoloom_engine.routes.base import Handler, Unknown
 from geoloom_engine.routes.front import Front
+from geoloom_engine.sandboxing import Sandboxing
 from geoloom_engine.services import Services
 from geoloom_engine.settings import Settings
 
@@ -65,6 +66,7 @@ def work(
     metrics: Metrics,
     lifeline: int,
     mesh: Mesh | None = None,
+    sandboxing: Sandboxing | None = None,
 ) -> None:
     """Serve in this process until SIGTERM or until the supervisor is gone.
 
@@ -76,6 +78,8 @@ def work(
         Reading end of a pipe that only the supervisor can write to.
     mesh
         Leads to the other workers, if there are any.
+    sandboxing
+        Runs users' functions.
     """
     import uvloop
 
@@ -83,7 +87,7 @@ def work(
     # GDAL reads its configuration when it is imported.
     os.environ.setdefault("GDAL_CACHEMAX", str(max(1, settings.gdal_cache >> 20)))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(settings, sockets, metrics, lifeline, mesh))
+        runner.run(_serve(settings, sockets, metrics, lifeline, mesh, sandboxing))
 
 
 def _raise_open_files() -> None:
@@ -101,11 +105,12 @@ async def _serve(
     metrics: Metrics,
     lifeline: int,
     mesh: Mesh | None,
+    sandboxing: Sandboxing | None,
 ) -> None:
     from geoloom_engine.pipeline import Pipeline
 
     loop = asyncio.get_running_loop()
-    pipeline = Pipeline(settings)
+    pipeline = Pipeline(settings, sandboxing.functions() if sandboxing is not None else None)
     pipeline.memory.watch()
     services = Services(settings, metrics, pipeline, mesh)
     Gauges(metrics, pipeline)

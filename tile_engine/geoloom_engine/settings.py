@@ -178,6 +178,22 @@ class Settings:
     io_threads: int = setting(
         "8", whole(1, 256), "Threads that wait for stores and remote sources, per process."
     )
+    functions: str = setting(
+        "sandbox",
+        one_of("sandbox", "trusted", "unprotected", "off"),
+        "Where users' functions run. sandbox: in locked-down processes; refused where the system has no "
+        "seccomp. trusted: in ordinary processes, and only those that this engine's own kernels sent. "
+        "unprotected: in ordinary processes, anybody's: who may send a chain can then do what the engine "
+        "can. off: nowhere.",
+    )
+    function_modules: tuple[str, ...] = setting(
+        "numpy,math,scipy,skimage", names, "Modules that users' functions may import, separated by commas."
+    )
+    function_timeout: float = setting("5s", seconds, "How long a user's function may take for one tile.")
+    function_memory: int = setting("512MB", size, "Memory one process of a user's function may take.")
+    function_workers: int = setting(
+        "8", whole(1, 256), "Processes of users' functions, per process of the engine; idle ones end."
+    )
     log_level: str = setting("info", one_of("debug", "info", "warning", "error"), "Least level to log.")
     log_format: str = setting("text", one_of("text", "json"), "One line of text, or of JSON, per entry.")
 

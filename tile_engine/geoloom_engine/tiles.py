@@ -13,6 +13,7 @@ from geoloom.chain import Chain
 from geoloom.errors import EngineOverloaded, GeoloomError, SourceChanged
 from geoloom.grid import Grid, Tile
 from geoloom_engine.evaluate import Unwanted
+from geoloom_engine.events import Event
 from geoloom_engine.peers import Ask, Mesh, Peers, Reply, Unreached
 from geoloom_engine.tile_cache import TileCache, TileName
 
@@ -166,6 +167,9 @@ class Tiles:
     async def _computed(self, chain: Chain, name: TileName, tile: Tile, session: str) -> TileAnswer:
         """The tile, computed here; it is kept for all."""
         drawn = await self._draw(chain, name, tile, session)
+        for text in drawn.printed:
+            place = (tile.z, tile.x, tile.y)
+            self._services.events.tell(session, Event("print", name.key, {"message": text}, place))
         if drawn.data == name.data and not self._cache.remembers(name):
             self._write(self._cache.put(name, drawn.png))
         return TileAnswer(drawn.png, drawn.data, "computed", drawn.stages)
@@ -179,14 +183,17 @@ class Tiles:
 
     async def _draw(self, chain: Chain, name: TileName, tile: Tile, session: str) -> Drawn:
         services, pipeline = self._services, self._services.pipeline
+        draw: partial[Drawn]
         for last in (False, True):
             try:
-                if not pipeline.remote(chain):
-                    draw = partial(pipeline.tile, chain, tile, name.ratio)
-                    return await services.compute_while_wanted(name, session, draw, chain.root, tile)
-                pixels = await self._read(chain, name, tile)
-                draw = partial(pipeline.draw, *pixels)
-                return await services.compute_while_wanted(name, session, draw, chain.root, tile)
+                if pipeline.remote(chain):
+                    pixels = await self._read(chain, name, tile)
+                    draw = partial(pipeline.draw, *pixels, session=session)
+                else:
+                    draw = partial(pipeline.tile, chain, tile, name.ratio, session=session)
+                return await services.compute_while_wanted(
+                    name, session, draw, chain.root, tile, pipeline.outside(chain)
+                )
             except (SourceChanged, Unwanted):
                 # Between plan and read; a new plan sees the new file. A pinned source stays changed.
                 # Or others gave up what was being read, just before this one joined them.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyproj
@@ -16,6 +16,9 @@ from geoloom_engine.evaluate import run
 from geoloom_engine.plan import Planner
 from geoloom_engine.readers import SourceInfo
 
+if TYPE_CHECKING:
+    from geoloom_engine.functions import FunctionCall
+
 STATISTICS_SIZE = 512
 """Longest side of the grid statistics are computed on, in pixels."""
 
@@ -23,7 +26,14 @@ PERCENTILES = (2, 25, 50, 75, 98)
 HISTOGRAM_BINS = 64
 
 
-def point(planner: Planner, chain: Chain, lon: float, lat: float, zoom: int | None) -> dict[str, Any]:
+def point(
+    planner: Planner,
+    chain: Chain,
+    lon: float,
+    lat: float,
+    zoom: int | None,
+    call: FunctionCall | None = None,
+) -> dict[str, Any]:
     """The value of every band at a point, as ``POST /point`` answers it.
 
     Parameters
@@ -32,6 +42,8 @@ def point(planner: Planner, chain: Chain, lon: float, lat: float, zoom: int | No
         Degrees.
     zoom
         A map zoom, or None for the finest source's own pixels.
+    call
+        Runs users' functions.
 
     Raises
     ------
@@ -48,7 +60,7 @@ def point(planner: Planner, chain: Chain, lon: float, lat: float, zoom: int | No
     else:
         level = MAX_ZOOM // 2 if zoom is None else Tile(zoom, 0, 0).z
         grid = _pixel(Lattice.web_mercator(level), *_project("EPSG:3857", lon, lat))
-    block, plan = run(planner, chain, grid)
+    block, plan = run(planner, chain, grid, call)
     valid = np.broadcast_to(block.valid, block.data.shape)
     values = {
         name: block.data[i, 0, 0].item() if valid[i, 0, 0] else None
@@ -66,7 +78,10 @@ def point(planner: Planner, chain: Chain, lon: float, lat: float, zoom: int | No
 
 
 def statistics(
-    planner: Planner, chain: Chain, bbox: tuple[float, float, float, float] | None
+    planner: Planner,
+    chain: Chain,
+    bbox: tuple[float, float, float, float] | None,
+    call: FunctionCall | None = None,
 ) -> dict[str, Any]:
     """Statistics of every band over a box, or over the sources' extent.
 
@@ -77,6 +92,8 @@ def statistics(
     ----------
     bbox
         West, south, east, north in degrees; west > east crosses the antimeridian.
+    call
+        Runs users' functions.
     """
     described = planner.describe(chain)
     bounds = Bounds(*bbox) if bbox is not None else described.bounds
@@ -92,7 +109,7 @@ def statistics(
             f"the source can be read from zoom {described.zooms[0]} on.",
             hint="Give a smaller bbox, or make overviews (gdaladdo).",
         )
-    block, plan = run(planner, chain, grid)
+    block, plan = run(planner, chain, grid, call)
     valid = np.broadcast_to(block.valid, block.data.shape)
     bands = {name: _summary(block.data[i][valid[i]]) for i, name in enumerate(plan.profile.names)}
     return {"bands": bands, "zoom": zoom, "grid": [grid.rows, grid.cols]}

@@ -55,6 +55,9 @@ class Engine(Child):
             "GEOLOOM_MEMORY": str(machine.per_worker(workers, alone=False)),
             "GEOLOOM_DRAIN_TIMEOUT": "3s",
         }
+        if sys.platform != "linux":
+            # There is nothing to lock a process in with; whoever wrote a function may run it here anyway.
+            defaults["GEOLOOM_FUNCTIONS"] = "trusted"
         if redis_url is not None:
             defaults["GEOLOOM_REDIS_URL"] = redis_url
         self.added |= {name: value for name, value in defaults.items() if name not in os.environ}

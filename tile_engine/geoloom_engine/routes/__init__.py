@@ -16,7 +16,7 @@ def routes(services: Services) -> list[tuple[Any, ...]]:
     from geoloom_engine.routes.health import Health, Metrics, Ready
     from geoloom_engine.routes.layers import Legend, LegendPicture, TileJson
     from geoloom_engine.routes.tiles import ChainTile
-    from geoloom_engine.routes.values import Explain, Info, Point, Statistics
+    from geoloom_engine.routes.values import Explain, Info, Point, Statistics, Window
 
     part = "([^/]+)"
     tile = rf"{part}/{part}/([^/@]+?)(@[^/]*)?\.png"
@@ -35,6 +35,7 @@ def routes(services: Services) -> list[tuple[Any, ...]]:
         r"/point": Point,
         r"/statistics": Statistics,
         r"/explain": Explain,
+        r"/window": Window,
         r"/events": Events,
         rf"/sessions/{part}": Session,
         r"/healthz": Health,

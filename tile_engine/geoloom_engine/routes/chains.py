@@ -5,8 +5,10 @@ from __future__ import annotations
 import tornado.web
 from tornado.http1connection import HTTP1Connection
 
+from geoloom import blobs
 from geoloom.errors import RequestError
 from geoloom_engine.routes.base import Handler
+from geoloom_engine.sandboxing import UNLOCKED
 
 
 class Chains(Handler):
@@ -49,7 +51,7 @@ class SavedChain(Handler):
         """Save the chain and its blobs."""
         self.need_token()
         chain = await self.services.chains.get(key)
-        await self.services.chains.save(chain.root, self.services.pipeline.blobs(chain))
+        await self.services.chains.save(chain.root, blobs.needed(chain))
         self.answer({"key": chain.root, "saved": True})
 
 
@@ -84,7 +86,11 @@ class Blobs(Handler):
         content = b"".join(self._parts)
         if not content:
             raise RequestError("The request has no body.")
-        self.answer({"key": await self.services.chains.put_blob(content)})
+        settings = self.services.settings
+        engine = settings.nonce if settings.functions == "trusted" else None
+        key = await self.services.chains.put_blob(content, engine)
+        locked = settings.functions in ("sandbox", "off")
+        self.answer({"key": key} if locked else {"key": key, "notice": UNLOCKED})
 
     def on_connection_close(self) -> None:
         """Tornado's hook: also when the body never came to its end."""

@@ -48,8 +48,12 @@ class Point(Handler):
         lon, lat = fields.number(body, "lon", -180, 180), fields.number(body, "lat", -90, 90)
         chain = await self.services.chains.get(fields.key(body))
         pipeline = self.services.pipeline
-        task = self.services.compute(
-            ("point", chain.root, lon, lat, zoom), self.session, lambda: pipeline.point(chain, lon, lat, zoom)
+        session = self.session
+        task = self.services.compute_while_wanted(
+            ("point", chain.root, lon, lat, zoom),
+            session,
+            lambda wanted: pipeline.point(chain, lon, lat, zoom, wanted, session),
+            outside=pipeline.outside(chain),
         )
         self.answer(await self.attentive(task))
 
@@ -66,10 +70,45 @@ class Statistics(Handler):
         bbox = fields.bbox(body)
         chain = await self.services.chains.get(fields.key(body))
         pipeline = self.services.pipeline
-        task = self.services.compute(
-            ("statistics", chain.root, bbox), self.session, lambda: pipeline.statistics(chain, bbox)
+        session = self.session
+        task = self.services.compute_while_wanted(
+            ("statistics", chain.root, bbox),
+            session,
+            lambda wanted: pipeline.statistics(chain, bbox, wanted, session),
+            outside=pipeline.outside(chain),
         )
         self.answer(await self.attentive(task))
+
+
+class Window(Handler):
+    """``POST /window``: the pixels that a user's function is given for a tile, or that a node gives.
+
+    The answer is as `geoloom.given.Given.pack` writes it.
+    """
+
+    route = "values"
+
+    async def post(self) -> None:
+        """The window of a node (``node``, by default the root) on a tile (``z``, ``x``, ``y``, ``ratio``)."""
+        self.need_token()
+        body = await self.json_body()
+        session = self.session
+        chain = await self.services.chains.get(fields.key(body))
+        node = fields.text(body, "node") if "node" in body else chain.root
+        tile = Tile(fields.whole(body, "z"), fields.whole(body, "x"), fields.whole(body, "y"))
+        ratio = fields.whole(body, "ratio") if "ratio" in body else 1
+        pipeline = self.services.pipeline
+        task = self.services.compute_while_wanted(
+            ("window", chain.root, node, tile, ratio),
+            session,
+            lambda wanted: pipeline.window(chain, node, tile, ratio, wanted, session),
+            outside=pipeline.outside(chain),
+        )
+        found = await self.attentive(task)
+        content = await self.services.wait_for(found.pack, remote=False)
+        self.set_header("Content-Type", "application/octet-stream")
+        self.set_header("Cache-Control", "no-store")
+        self.finish(content)
 
 
 class Explain(Handler):

@@ -1,0 +1,127 @@
+"""From a function of the notebook to a step of a chain."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from geoloom import blobs
+from geoloom.capture import Captured, capture
+from geoloom.chain import canonical
+from geoloom.errors import FunctionNotSent, ParameterError
+from geoloom.harness import DEFAULT_MODULES, Function
+from geoloom.op import Profile
+from geoloom.ops.execute import Execute
+from geoloom.param import plain
+from geoloom.trial import try_out
+
+if TYPE_CHECKING:
+    from geoloom.image import Image
+
+MODULES_VARIABLE = "GEOLOOM_FUNCTION_MODULES"
+
+KEPT_ORIGINALS = 500
+"""Functions of the notebook remembered by the key of their text, so that a replay can debug them."""
+
+_originals: dict[str, Callable[..., Any]] = {}
+
+
+def execute(
+    image: Image,
+    f: Callable[..., Any] | str,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    *,
+    margin: int = 0,
+    modules: Iterable[str] | str | None = None,
+    dtype: Any = None,
+    bands: Sequence[str] | str | None = None,
+) -> Image:
+    """The image of a user's function; see `Image.execute`.
+
+    Raises
+    ------
+    FunctionNotSent
+        It cannot travel.
+    FunctionFailed
+        It failed in the trial.
+    ParameterError
+        An argument is no JSON.
+    """
+    captured = capture(f, allowed(modules))
+    arguments = _json(captured, args, kwargs)
+    function = Function(captured.source, captured.name, captured.modules)
+    names = None if bands is None else (bands,) if isinstance(bands, str) else tuple(bands)
+    key = blobs.keep(captured.source.encode())
+    draft = Execute(text=key, main=captured.name, arguments=arguments, around=margin)
+    if dtype is None or names is None:
+        positional, named = draft.call()
+        found = try_out(function, image.profile, draft.around, positional, named)
+        dtype = str(found.data.dtype) if dtype is None else dtype
+        names = _names(captured.name, image.profile, found.data.shape[0]) if names is None else names
+    if callable(f):
+        _originals[key] = f
+        if len(_originals) > KEPT_ORIGINALS:
+            del _originals[next(iter(_originals))]
+    op = Execute(
+        **{
+            **draft.params(),
+            "modules": captured.modules,
+            "dtype": _dtype_name(dtype),
+            "bands": names,
+        }
+    )
+    return image.apply(op)
+
+
+def allowed(modules: Iterable[str] | str | None = None) -> tuple[str, ...]:
+    """What functions may import: those of the engine's operator, and what is named here."""
+    set_here = [one.strip() for one in os.environ.get(MODULES_VARIABLE, "").split(",") if one.strip()]
+    more = [modules] if isinstance(modules, str) else list(modules or ())
+    return tuple(dict.fromkeys([*(set_here or DEFAULT_MODULES), *more]))
+
+
+def original(text: str) -> Callable[..., Any] | None:
+    """The function of this notebook whose text has a key, if it is one of the last."""
+    return _originals.get(text)
+
+
+def _json(captured: Captured, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    captured.check_arguments(args, kwargs)
+    try:
+        return canonical([[plain_value(one) for one in args], plain_value(dict(kwargs))]).decode()
+    except ParameterError as error:
+        raise FunctionNotSent(
+            f"The arguments of {captured.name} cannot travel to the engine: {error.message}",
+            hint="They are numbers, text, True, False, None, and lists and dicts of these. Arrays and other "
+            "objects come along as constants of the notebook that the function uses.",
+        ) from None
+
+
+def plain_value(value: Any) -> Any:
+    """An argument as JSON holds it: tuples and ranges as lists, numpy's numbers as Python's."""
+    if hasattr(value, "item") and getattr(value, "shape", None) == ():
+        return value.item()
+    if isinstance(value, tuple | list | range):
+        return [plain_value(one) for one in value]
+    if isinstance(value, dict):
+        return {name: plain_value(one) for name, one in value.items()}
+    return plain(value)
+
+
+def _names(function: str, image: Profile, count: int) -> tuple[str, ...]:
+    if count == 1:
+        return (function,)
+    if count == image.bands:
+        return image.names
+    return tuple(f"{function}_{i + 1}" for i in range(count))
+
+
+def _dtype_name(dtype: Any) -> str:
+    import numpy as np
+
+    try:
+        return np.dtype(dtype).name
+    except TypeError:
+        raise ParameterError(f"execute(dtype=…): {str(dtype)[:60]!r} is no dtype of numpy.") from None
