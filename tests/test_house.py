@@ -49,7 +49,17 @@ STOREYS: tuple[frozenset[str], ...] = (
         }
     ),
     frozenset(
-        {"image", "lazy", "answer", "operators", "function", "execution", "checks", "report", "thumbnail"}
+        {
+            "image",
+            "lazy",
+            "answer",
+            "operators",
+            "function",
+            "execution",
+            "examination",
+            "report",
+            "thumbnail",
+        }
     ),
     frozenset(),  # all that is not named
     frozenset(

@@ -22,10 +22,11 @@ from geoloom._version import __version__
 
 if TYPE_CHECKING:
     from geoloom.engine_client import engine
+    from geoloom.function import test_execute
     from geoloom.image import Image
     from geoloom.interaction import interact
     from geoloom.map import Map
-    from geoloom.opening import diff, from_json, load, open  # noqa: A004
+    from geoloom.opening import diff, from_json, functions, load, open, trust  # noqa: A004
 
 _HOMES = {
     "Image": "image",
@@ -33,9 +34,12 @@ _HOMES = {
     "diff": "opening",
     "engine": "engine_client",
     "from_json": "opening",
+    "functions": "opening",
     "interact": "interaction",
     "load": "opening",
     "open": "opening",
+    "test_execute": "function",
+    "trust": "opening",
 }
 """Public names and the modules they live in. Functions of ops (gl.sqrt, gl.where…) come from the registry."""
 
@@ -82,7 +86,10 @@ __all__ = [
     "diff",
     "engine",
     "from_json",
+    "functions",
     "interact",
     "load",
     "open",
+    "test_execute",
+    "trust",
 ]

@@ -19,8 +19,10 @@ from __future__ import annotations
 import builtins
 import inspect
 import linecache
+import os
 from collections.abc import Mapping, Sequence
-from types import CodeType, FunctionType, TracebackType
+from functools import partial
+from types import CellType, CodeType, FunctionType, TracebackType
 from typing import Any, NoReturn
 
 import numpy as np
@@ -62,8 +64,9 @@ class Function:
         Of the function.
     modules
         What it may import, by the first part of their names.
-    code
-        Runs in place of the function's own code, from the same text: debuggers then stop in the cell.
+    codes
+        Run in place of the code of the functions of these names, from the same text: debuggers then stop in
+        the cell.
     alone
         Whether the process runs nothing else: what a call changes of it is not put back then.
 
@@ -78,15 +81,15 @@ class Function:
         source: str,
         name: str,
         modules: Sequence[str] = DEFAULT_MODULES,
-        code: CodeType | None = None,
+        codes: Mapping[str, CodeType] | None = None,
         alone: bool = False,
     ) -> None:
         self.name = name
         self.source = source
         self.filename = f"<function {name}>"
         self._modules = frozenset([*modules, "__future__"])
-        self._own = {self.filename} if code is None else {self.filename, code.co_filename}
-        self._replacing = code
+        self._codes = codes or {}
+        self._own = {self.filename, *(code.co_filename for code in self._codes.values())}
         self._alone = alone
         try:
             self._code = compile(source, self.filename, "exec", dont_inherit=True)
@@ -124,7 +127,8 @@ class Function:
         dtype, bands
             What the result has to be; None to take it as it is.
         prints
-            Whether to catch what is printed; without, it goes where it always goes (a debugger needs that).
+            Whether to catch what is printed; without, it goes where it always goes, and ``breakpoint()``
+            stops.
 
         Raises
         ------
@@ -133,7 +137,7 @@ class Function:
         """
         printed = Prints() if prints else None
         with afresh(printed, self._alone):
-            namespace = self._fresh()
+            namespace = self._fresh(not prints)
             image = given.data
             try:
                 if self.older_style:
@@ -156,11 +160,19 @@ class Function:
                 self._failed(error)
         return Result(*result, "" if printed is None else printed.text())
 
-    def _fresh(self) -> dict[str, Any]:
+    def _fresh(self, debugged: bool = False) -> dict[str, Any]:
         """A new namespace in which the text was executed."""
+        imports = self._import
+        if debugged:
+            # What `breakpoint` calls is imported from where it stands.
+            debugger = os.environ.get("PYTHONBREAKPOINT", "pdb").partition(".")[0]
+            imports = partial(self._import, also=debugger)
+        builtin = {**vars(builtins), "__import__": imports}
+        if not debugged:
+            builtin["breakpoint"] = _go_on
         namespace: dict[str, Any] = {
             "__name__": "geoloom_function",
-            "__builtins__": {**vars(builtins), "__import__": self._import},
+            "__builtins__": builtin,
             "numpy": np,
             "np": np,
         }
@@ -168,19 +180,24 @@ class Function:
             exec(self._code, namespace)  # noqa: S102 - that is what it is for; the engine does so in a sandbox
         except BaseException as error:  # noqa: BLE001 - whatever the text raises
             self._failed(error)
-        function = namespace.get(self.name)
-        if not isinstance(function, FunctionType):
+        if not isinstance(namespace.get(self.name), FunctionType):
             raise FunctionFailed(f"The text defines no function {self.name}.", function=self.name)
-        if self._replacing is not None and not self._replacing.co_freevars:
-            own = FunctionType(self._replacing, namespace, self.name, function.__defaults__)
-            own.__kwdefaults__ = function.__kwdefaults__
-            namespace[self.name] = own
+        for name, code in self._codes.items():
+            own = namespace.get(name)
+            if isinstance(own, FunctionType) and own.__code__.co_filename == self.filename:
+                namespace[name] = _recoded(own, code)
         return namespace
 
     def _import(
-        self, name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0
+        self,
+        name: str,
+        globals: Any = None,
+        locals: Any = None,
+        fromlist: Any = (),
+        level: int = 0,
+        also: str = "",
     ) -> Any:
-        if level == 0 and name.partition(".")[0] not in self._modules:
+        if level == 0 and name.partition(".")[0] not in (*self._modules, also):
             allowed = ", ".join(sorted(self._modules - {"__future__"}))
             raise ImportError(f"{name} cannot be imported in a function; these can: {allowed}")
         return __import__(name, globals, locals, fromlist, level)
@@ -304,6 +321,32 @@ class Function:
 def shortened(text: str, limit: int) -> str:
     """Text of at most `limit` characters."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _recoded(function: FunctionType, code: CodeType) -> FunctionType:
+    """The function with another code, if that does the same.
+
+    What the code has of functions around it is a name of the text.
+    """
+    names = function.__globals__
+    if any(name not in names for name in code.co_freevars):
+        return function
+    if not code.co_freevars and _doing(code) != _doing(function.__code__):
+        return function
+    cells = tuple(CellType(names[name]) for name in code.co_freevars)
+    found = FunctionType(code, names, function.__name__, function.__defaults__, cells)
+    found.__kwdefaults__ = function.__kwdefaults__
+    return found
+
+
+def _doing(code: CodeType) -> tuple[Any, ...]:
+    """What tells one code from another, wherever they stand."""
+    constants = [repr(one) for one in code.co_consts if not isinstance(one, CodeType)]
+    return code.co_code, code.co_names, code.co_varnames, constants
+
+
+def _go_on(*_: Any, **__: Any) -> None:
+    """``breakpoint()`` where nobody can look."""
 
 
 def described(error: BaseException) -> str:

@@ -22,6 +22,7 @@ from geoloom.ops.open import pinned
 
 if TYPE_CHECKING:
     from geoloom.engine_client import EngineClient
+    from geoloom.report import Report
 
 Sources = Mapping[str, Mapping[str, Any]]
 """What the engine said of each source, by href."""
@@ -201,17 +202,16 @@ class Image(Lazy):
 
         return execute(self, f, args, kwargs, margin=margin, modules=modules, dtype=dtype, bands=bands)
 
-    def replay(self, z: int, x: int, y: int) -> Any:
+    def replay(self, z: int, x: int, y: int, *, trust: bool = False) -> Report:
         """Run the image's own functions here on the pixels of a tile, to see why one fails there.
 
-        Raises
-        ------
-        Exception
-            What the function raises; ``%debug`` then stands at its line.
+        What they raise is raised here; ``%debug`` then stands at the line. `trust` lets functions run that
+        came with the image, as by `geoloom.load`: no sandbox holds them here.
         """
         from geoloom.function import replay
 
-        return replay(self, z, x, y)
+        __tracebackhide__ = True  # IPython leaves such frames out
+        return replay(self, z, x, y, trust=trust)
 
     def __hash__(self) -> int:
         return hash(self.key)

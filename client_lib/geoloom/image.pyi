@@ -13,6 +13,7 @@ from geoloom.operators import REVERSED, operators
 from geoloom.ops.constant import Constant
 from geoloom.ops.open import pinned
 from geoloom.engine_client import EngineClient
+from geoloom.report import Report
 from geoloom.engine_client import connect
 from geoloom.execution import execute
 from geoloom.function import replay
@@ -68,7 +69,7 @@ class Image(Lazy):
         ...
     def execute(self, f: Callable[..., Any] | str, *args: Any, margin: int=0, modules: Iterable[str] | str | None=None, dtype: Any=None, bands: Sequence[str] | str | None=None, **kwargs: Any) -> Image:
         ...
-    def replay(self, z: int, x: int, y: int) -> Any:
+    def replay(self, z: int, x: int, y: int, *, trust: bool=False) -> Report:
         ...
     def __hash__(self) -> int:
         ...

@@ -263,7 +263,7 @@ def test_a_function_object_of_a_cell_runs_in_place_of_the_text() -> None:
 
     text = "def f(img):\n    return img[9]"
     with pytest.raises(FunctionFailed) as caught:
-        Function(text, "f", code=f.__code__).call(given())
+        Function(text, "f", codes={"f": f.__code__}).call(given())
     assert (caught.value.line, caught.value.text) == (2, "return img[9]")
     frames = caught.value.__cause__.__traceback__ if caught.value.__cause__ else None
     files = set()
@@ -271,6 +271,35 @@ def test_a_function_object_of_a_cell_runs_in_place_of_the_text() -> None:
         files.add(frames.tb_frame.f_code.co_filename)
         frames = frames.tb_next
     assert __file__ in files
+
+
+def test_helpers_run_in_place_of_their_text_too_and_see_constants_of_functions_around_them() -> None:
+    def around(limit):  # type: ignore[no-untyped-def]
+        def inner(img):  # type: ignore[no-untyped-def]
+            return img[0] * 0 + limit
+
+        return inner
+
+    text = "limit = 7\ndef inner(img):\n    return img[0] * 0 + limit\ndef f(img):\n    return inner(img)"
+    codes = {"inner": around(3).__code__, "gone": around.__code__, "np": around.__code__}
+    assert (Function(text, "f", codes=codes).call(given()).data == 7).all()
+    assert (
+        Function(text, "f", codes={"f": (lambda img: img * 0 + 9).__code__}).call(given()).data == 7
+    ).all()
+    without = text.replace("limit = 7", "").replace("+ limit", "+ 5")
+    assert (Function(without, "f", codes=codes).call(given()).data == 5).all()
+
+
+def test_a_breakpoint_stops_where_somebody_can_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped = []
+    monkeypatch.setattr("pdb.set_trace", lambda: stopped.append(sys._getframe(1).f_code.co_name))
+    monkeypatch.setattr("sys.breakpointhook", sys.__breakpointhook__)
+    monkeypatch.delenv("PYTHONBREAKPOINT", raising=False)
+    function = Function("def f(img):\n    breakpoint()\n    return img", "f")
+    function.call(given())
+    assert stopped == []
+    function.call(given(), prints=False)
+    assert stopped == ["f"]
 
 
 def test_functions_see_nothing_of_the_harness() -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from geoloom.block import Block
-from geoloom.checks import Subject, examine
 from geoloom.errors import EngineOverloaded, FunctionStopped
+from geoloom.examination import Subject, examine
 from geoloom.given import Given
 from geoloom.grid import Tile
 from geoloom.harness import Function

@@ -243,11 +243,9 @@ def _engine(first: Result, engines: Given) -> Finding:
     mine = Result(first.data.astype(widened(first.data.dtype)), first.valid)
     count = int(different(mine, Result(engines.data, engines.valid)).sum())
     if count:
-        exactly = int(different(mine, Result(engines.data, engines.valid), ROUNDING).sum())
-        how = "" if exactly else ", but only by rounding"
-        return bool(
-            not exactly
-        ), f"{count:,} pixels of the engine's tile differ{how}: its modules may be others"
+        rounded = not different(mine, Result(engines.data, engines.valid), ROUNDING).any()
+        how = ", but only by rounding" if rounded else ""
+        return rounded, f"{count:,} pixels of the engine's tile differ{how}: its modules may be others"
     return True, "its tile is the same, bit for bit"
 
 

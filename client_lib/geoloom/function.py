@@ -1,0 +1,286 @@
+"""A user's function run in the notebook, on the very pixels the engine would give it, for a debugger to see.
+
+The engine runs a function's text; here the person's own code object runs in its place, among the same names.
+A code object knows its file and lines, and by these a debugger finds its breakpoints: so those set in a cell
+hold, in JupyterLab as with ``breakpoint()``, and a traceback shows the cell. The names are those of the text
+and not the notebook's, as what is defined there and did not travel is what fails in the engine.
+"""
+
+from __future__ import annotations
+
+import linecache
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from types import CodeType, FunctionType
+from typing import Any
+
+from geoloom import blobs
+from geoloom.errors import FunctionFailed, FunctionRefused, ParameterError, callers
+from geoloom.examination import Subject, examine, fresh
+from geoloom.execution import execute, original
+from geoloom.given import Given, Result
+from geoloom.grid import MAX_ZOOM, Tile
+from geoloom.harness import Function
+from geoloom.image import Image, connected
+from geoloom.op import Profile, decode
+from geoloom.ops.execute import Execute
+from geoloom.report import Check, Report
+
+DENSE = 2
+"""Pixel ratio of the tiles that screens of high density are sent."""
+
+
+def test_execute(
+    f: Callable[..., Any] | str,
+    *args: Any,
+    image: Image,
+    tile: Sequence[int] | Tile | None = None,
+    bbox: Sequence[float] | None = None,
+    margin: int = 0,
+    modules: Sequence[str] | str | None = None,
+    dtype: Any = None,
+    bands: Sequence[str] | str | None = None,
+    **kwargs: Any,
+) -> Report:
+    """Run a function here, on the pixels that the engine would give it, and look for what can go wrong.
+
+    A debugger stops in the function, and after an exception ``%debug`` stands at its line.
+
+    Parameters
+    ----------
+    f, args, kwargs, margin, modules, dtype, bands
+        As `Image.execute` takes them.
+    image
+        What the function is run on.
+    tile
+        (z, x, y). By default the one in the image's middle.
+    bbox
+        West, south, east, north in degrees, instead of `tile`: about as much as a tile shows.
+
+    Returns
+    -------
+    Report
+        What was found. It is printed, and a notebook shows pictures of the input and the output.
+
+    Raises
+    ------
+    Exception
+        What the function raises.
+    FunctionNotSent
+        It cannot travel to the engine: why, and in which line.
+    """
+    __tracebackhide__ = True
+    if not isinstance(image, Image):
+        raise ParameterError(f"image= has to be an image, not {type(image).__name__}.")
+    place = _place(image, tile, bbox)
+
+    def executed(**named: Any) -> Image:
+        how = {"margin": margin, "modules": modules, "dtype": dtype, "bands": bands}
+        return execute(image, f, args, kwargs, **{**how, **named})
+
+    trial: FunctionFailed | None = None
+    try:
+        found = Local(executed())
+    except FunctionFailed as error:
+        if error.__cause__ is None:
+            raise
+        # It may fail on made-up pixels alone, and if not, this is where it can be looked at.
+        trial = error
+        found = Local(executed(dtype=dtype or "float32", bands=bands or ("result",)))
+    given = found.given(place)
+    result = found.run(given, place)
+    if trial is not None and not isinstance(result, FunctionFailed):
+        count = result.data.shape[0]
+        names = [found.op.main] if count == 1 else [f"{found.op.main}_{i + 1}" for i in range(count)]
+        found = Local(executed(dtype=dtype or result.data.dtype, bands=bands or names))
+    report = found.report(place, given)
+    if trial is not None:
+        report = replace(report, checks=(Check("trial", False, str(trial)), *report.checks))
+    print(report)
+    return report
+
+
+test_execute.__test__ = False  # type: ignore[attr-defined]  # its name is no reason for pytest to run it
+
+
+def replay(image: Image, z: int, x: int, y: int, *, trust: bool = False) -> Report:
+    """Run the functions of an image here, on the pixels of a tile; see `Image.replay`."""
+    __tracebackhide__ = True
+    steps = [node for node in image.chain.topological() if node.op == Execute.name]
+    if not steps:
+        raise ParameterError(
+            "This image has no function of yours, so there is nothing to replay.",
+            hint=f"image.tile({z}, {x}, {y}) gives the tile.",
+        )
+    tile, client = Tile(z, x, y), connected()
+    client.register(image.chain)
+    report: Report | None = None
+    for node in steps:
+        found = Local(_step(image, node.key), trust)
+        failed: FunctionFailed | None = None
+        for ratio in (1, DENSE):
+            # As the whole image asks it: what lies above a function may need pixels around the tile.
+            result = found.run(client.window(image.key, node.key, z, x, y, ratio), tile)
+            failed = failed or (result if isinstance(result, FunctionFailed) else None)
+        report = found.report(tile, found.given(tile))
+        again = "it does not fail here, nor on the tile of dense screens" if failed is None else str(failed)
+        report = replace(report, checks=(Check("replay", failed is None, again), *report.checks))
+        print(report)
+    assert report is not None
+    return report
+
+
+class Local:
+    """The function of an image's last step, run in the notebook.
+
+    Parameters
+    ----------
+    image
+        Its root is an execute step.
+    trust
+        Whether to run a text that did not come from this notebook.
+
+    Raises
+    ------
+    FunctionRefused
+        The text came from elsewhere, and is not trusted.
+    """
+
+    def __init__(self, image: Image, trust: bool = False) -> None:
+        op = decode(image.chain.node)
+        assert isinstance(op, Execute)
+        self.image = image
+        self.op = op
+        self._client = connected()
+        self._client.register(image.chain)
+        text = blobs.kept(op.text)
+        if text is None:
+            text = self._client.blob(op.text)
+            if not trust:
+                raise _foreign(op.main, text.decode())
+        source, f = text.decode(), original(op.text)
+        at_hand = f if isinstance(f, FunctionType) else None
+        self._function = Function(source, op.main, op.modules, _codes(op.main, at_hand))
+        # For tracebacks and debuggers, where the text itself runs.
+        name = self._function.filename
+        linecache.cache[name] = len(source), None, source.splitlines(keepends=True), name
+        args, kwargs = op.call()
+        self._subject = Subject(
+            captured=Function(source, op.main, op.modules),
+            at_hand=None if at_hand is None else _AtHand(at_hand, source, op.main, op.modules),
+            args=args,
+            kwargs=kwargs,
+            dtype=op.dtype,
+            bands=op.bands,
+        )
+
+    def given(self, tile: Tile) -> Given:
+        """The pixels that the engine would give the function for a tile."""
+        return self._client.window(self.image.key, self.image.key, tile.z, tile.x, tile.y)
+
+    def run(self, given: Given, tile: Tile) -> Result | FunctionFailed:
+        """What it makes of some pixels, or why that cannot be used; prints and debuggers work as ever.
+
+        Raises
+        ------
+        Exception
+            What the function raises, with a traceback of its own lines.
+        """
+        __tracebackhide__ = True
+        raised: BaseException | None
+        try:
+            return self._function.call(fresh(given), self._subject.args, self._subject.kwargs, prints=False)
+        except FunctionFailed as error:
+            if error.__cause__ is None:
+                return error
+            raised = error.__cause__
+        except KeyboardInterrupt as error:
+            raised = error
+        raised.add_note(f"This was {self.op.main} on tile {tile.z}/{tile.x}/{tile.y}.")
+        raise raised.with_traceback(callers(raised.__traceback__))
+
+    def report(self, tile: Tile, given: Given) -> Report:
+        """What there is to say of it on a tile."""
+        result, checks = examine(self._subject, given, tile, self.given, lambda: self._engines(tile))
+        return Report(self.op.main, tile, checks, given, result, self.op.bands)
+
+    def _engines(self, tile: Tile) -> Given:
+        # A step above: at the step of a function itself a window is the function's input.
+        above = self.image.bands(*self.op.bands)
+        self._client.register(above.chain)
+        return self._client.window(above.key, above.key, tile.z, tile.x, tile.y)
+
+
+class _AtHand(Function):
+    """The person's function itself, among the notebook's names instead of the text's."""
+
+    def __init__(self, f: FunctionType, *text: Any) -> None:
+        self._f = f
+        super().__init__(*text)
+
+    def _fresh(self, debugged: bool = False) -> dict[str, Any]:
+        namespace = {**super()._fresh(debugged), **self._f.__globals__}
+        own = FunctionType(self._f.__code__, namespace, self.name, self._f.__defaults__, self._f.__closure__)
+        own.__kwdefaults__ = self._f.__kwdefaults__
+        namespace[self.name] = own
+        return namespace
+
+
+def _codes(name: str, f: FunctionType | None) -> dict[str, CodeType]:
+    """The code objects of a function and of all that it may call, by their names in the notebook."""
+    found: dict[str, CodeType] = {}
+    left = [] if f is None else [(name, f)]
+    while left:
+        name, one = left.pop()
+        if name not in found:
+            found[name] = one.__code__
+            known = {called: one.__globals__.get(called) for called in _names(one.__code__)}
+            left += [(called, other) for called, other in known.items() if isinstance(other, FunctionType)]
+    return found
+
+
+def _names(code: CodeType) -> set[str]:
+    """Names that a code object and those within it use."""
+    inner = [one for one in code.co_consts if isinstance(one, CodeType)]
+    return set(code.co_names).union(*map(_names, inner))
+
+
+def _foreign(name: str, source: str) -> FunctionRefused:
+    shown = "".join(one if one.isprintable() or one == "\n" else ascii(one)[1:-1] for one in source)
+    error = FunctionRefused(
+        f"{name} came with the image and not from this notebook. To replay it is to run it here, with your "
+        "rights and outside the engine's sandbox.",
+        hint="Its text is below; if you trust it, call replay(z, x, y, trust=True).",
+    )
+    error.add_note(shown)
+    return error
+
+
+def _step(image: Image, key: str) -> Image:
+    """The image of one of the steps, which is a function's."""
+    op = decode(image.chain.nodes[key])
+    assert isinstance(op, Execute)
+    return Image(image.chain.at(key), Profile(op.bands, op.dtype), image.sources)
+
+
+def _place(image: Image, tile: Sequence[int] | Tile | None, bbox: Sequence[float] | None) -> Tile:
+    """The tile to run on."""
+    if isinstance(tile, Tile):
+        return tile
+    if tile is not None:
+        return Tile(*tile)
+    client = connected()
+    if bbox is None:
+        client.register(image.chain)
+        return Tile(*client.explain(image.key)["tile"])
+    west, south, east, north = (float(one) for one in bbox)
+    # In pixels of the last zoom, of which all others are halves.
+    first, last = Tile.at(west, north, MAX_ZOOM), Tile.at(east, south, MAX_ZOOM)
+    world = 1 << MAX_ZOOM
+    width, height = (last.x - first.x) % world + 1, last.y - first.y + 1
+    zoom = min(
+        MAX_ZOOM - math.ceil(math.log2(max(width, height, 1))), client.describe(image.chain)["zooms"][1]
+    )
+    shift = MAX_ZOOM - max(zoom, 0)
+    return Tile(max(zoom, 0), (first.x + width // 2) % world >> shift, (first.y + height // 2) >> shift)
