@@ -170,3 +170,12 @@ def test_places_hold_no_password() -> None:
     assert place("redis://user:pw@host:1/0") == "redis://host:1/0"
     assert place("unix:///run/v.sock") == "unix:///run/v.sock"
     assert "pw" not in place("redis://:pw@[bad")
+
+
+def test_trust_is_noted_by_engine(store: RedisStore, raw: redis.Redis) -> None:
+    key = store.put_blob(b"a function")
+    assert not store.trusted(key, "one")
+    store.trust(key, "one")
+    assert store.trusted(key, "one")
+    assert not store.trusted(key, "other")
+    assert 0 < raw.ttl(f"geoloom:trusted:one:{key}") <= 100

@@ -133,6 +133,9 @@ class InProcess:
         result = function.call(given, args, kwargs, dtype=call.dtype, bands=call.bands)
         return Answer(result.block(), result.printed)
 
+    def state(self) -> dict[str, float]:
+        return {"calls": float(len(self.calls))}
+
     def close(self) -> None:
         self.calls.append("closed")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from geoloom.chain import Chain
+from geoloom.chain import Chain, key_of
 from geoloom.errors import (
     CorruptChain,
     EngineUnreachable,
@@ -17,6 +17,7 @@ from geoloom.errors import (
     RequestError,
     SourceNotFound,
 )
+from geoloom.ops.execute import Execute
 from geoloom_engine import chain_directory
 from geoloom_engine.chain_directory import ChainDirectory
 
@@ -28,6 +29,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self.chains: dict[str, Chain] = {}
+        self.blobs: dict[str, bytes] = {}
         self.asked: list[str] = []
         self.away = False
         self.lock = threading.Lock()
@@ -44,10 +46,18 @@ class MemoryStore:
         return self.chains[key]
 
     def put_blob(self, content: bytes) -> str:
-        raise NotImplementedError
+        self._ask("put blob")
+        self.blobs[key_of(content)] = content
+        return key_of(content)
 
     def get_blob(self, key: str) -> bytes:
-        raise NotImplementedError
+        self._ask("get blob")
+        if key not in self.blobs:
+            raise NotFound(f"No blob {key}.")
+        return self.blobs[key]
+
+    def trust(self, key: str, engine: str) -> None:
+        self._ask(f"trust {engine}")
 
     def save(self, key: str, blobs: Iterable[str] = ()) -> None:
         self._ask("save")
@@ -64,6 +74,7 @@ class Sources:
 
     def __init__(self) -> None:
         self.looked = 0
+        self.blobs: dict[str, bytes] = {}
         self.anew: list[bool] = []
         self.answer: Callable[[], str] = lambda: "v1"
 
@@ -81,7 +92,9 @@ def with_directory(
 
     async def run() -> Any:
         with ThreadPoolExecutor(2) as threads:
-            directory = ChainDirectory(store, threads, lambda chain: threads, check, sources.version)
+            directory = ChainDirectory(
+                store, threads, lambda chain: threads, check, sources.version, sources.blobs.__setitem__
+            )
             return await use(directory, store, sources)
 
     return asyncio.run(asyncio.wait_for(run(), 30))
@@ -244,5 +257,52 @@ def test_chains_in_memory_are_bounded_by_their_size(monkeypatch: pytest.MonkeyPa
         found = await asyncio.gather(*(directory.get(chain.root) for chain in chains))
         assert [chain.root for chain in found] == [chain.root for chain in chains]
         assert len(directory._entries) == 1
+
+    with_directory(use)
+
+
+TEXT = b"def f(img): return img"
+FUNCTION = Execute(text=key_of(TEXT), main="f").chain(CHAIN)
+
+
+def test_the_blobs_of_a_chain_come_with_it() -> None:
+    async def use(directory: ChainDirectory, store: MemoryStore, sources: Sources) -> None:
+        with pytest.raises(NotFound, match=key_of(TEXT)):
+            await directory.register(FUNCTION.to_json())
+        assert store.chains == {}
+        assert await directory.put_blob(TEXT) == key_of(TEXT)
+        await directory.register(FUNCTION.to_json())
+        assert sources.blobs == {key_of(TEXT): TEXT}
+        sources.blobs.clear()
+        store.asked.clear()
+        await directory.get(FUNCTION.root)
+        assert store.asked == []
+
+    with_directory(use)
+
+
+def test_the_blobs_of_a_chain_in_use_are_renewed_and_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chain_directory, "RENEWAL", 0.0)
+
+    async def use(directory: ChainDirectory, store: MemoryStore, sources: Sources) -> None:
+        store.put_blob(TEXT)
+        store.chains[FUNCTION.root] = FUNCTION
+        await directory.get(FUNCTION.root)
+        store.blobs.clear()
+        store.chains.clear()
+        await directory.get(FUNCTION.root)
+        while not (store.blobs and store.chains):
+            await asyncio.sleep(0.001)
+        assert store.blobs == {key_of(TEXT): TEXT}
+
+    with_directory(use)
+
+
+def test_whose_kernel_sent_a_blob_is_noted_if_asked() -> None:
+    async def use(directory: ChainDirectory, store: MemoryStore, sources: Sources) -> None:
+        await directory.put_blob(TEXT)
+        assert store.asked == ["put blob"]
+        await directory.put_blob(TEXT, "mine")
+        assert store.asked == ["put blob", "put blob", "trust mine"]
 
     with_directory(use)

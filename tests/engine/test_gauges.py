@@ -15,7 +15,10 @@ from geoloom_engine.metrics import Metrics
 def pipeline(budget: Budget) -> Any:
     """What `Gauges` looks at of a pipeline."""
     return SimpleNamespace(
-        budget=budget, pool=SimpleNamespace(opened=3), memory=SimpleNamespace(limit=1 << 30)
+        budget=budget,
+        pool=SimpleNamespace(opened=3),
+        memory=SimpleNamespace(limit=1 << 30),
+        functions=SimpleNamespace(state=lambda: {"calls": 7.0, "seconds": 1.5, "live": 2.0}),
     )
 
 
@@ -36,6 +39,9 @@ def test_caches_and_memory_are_shown() -> None:
     for name, value in (
         ("entries tiles", 1),
         ("hits tiles", 1),
+        ("function_calls", 7),
+        ("function_seconds", 1.5),
+        ("function_workers", 2),
         ("misses tiles", 1),
         ("evictions tiles", 0),
         ("open_sources", 3),

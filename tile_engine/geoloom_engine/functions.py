@@ -34,6 +34,9 @@ class Sandbox(Protocol):
     def call(self, call: Call, block: Block, grid: Grid, wanted: Callable[[], bool]) -> Answer:
         """What a function makes of a block on ``grid.expand(call.margin)``."""
 
+    def state(self) -> dict[str, float]:
+        """For the metrics: see `gauges.FUNCTION_STATES`."""
+
     def close(self) -> None:
         """End all processes."""
 
@@ -136,6 +139,10 @@ class Functions:
             return answer.block
 
         return call
+
+    def state(self) -> dict[str, float]:
+        """What can be watched of the sandbox."""
+        return {} if self.sandbox is None else self.sandbox.state()
 
     def close(self) -> None:
         """End the sandbox's processes."""

@@ -14,6 +14,16 @@ from geoloom_engine.metrics import CACHE_COUNTS, CACHE_STATES, Metrics
 if TYPE_CHECKING:
     from geoloom_engine.pipeline import Pipeline
 
+FUNCTION_STATES = {
+    "calls": "function_calls",
+    "seconds": "function_seconds",
+    "spawned": "function_workers_spawned",
+    "killed": "function_workers_killed",
+    "quarantined": "functions_quarantined",
+    "live": "function_workers",
+}
+"""What the sandbox tells, and what it is called among all that can be watched."""
+
 PERIOD = 1.0
 """Seconds between two notes, while requests come."""
 
@@ -56,6 +66,8 @@ class Gauges:
         yield "open_sources", pipeline.pool.opened
         yield "memory_limit_bytes", pipeline.memory.limit
         yield "memory_kept_bytes", pipeline.budget.bytes
+        for what, count in pipeline.functions.state().items():
+            yield FUNCTION_STATES[what], count
         taken = resident()
         if taken is not None:
             yield "resident_bytes", taken

@@ -37,8 +37,17 @@ STATES = {
     "memory_limit_bytes": "Memory the workers may take.",
     "memory_kept_bytes": "Of it taken by all caches.",
     "resident_bytes": "Memory the workers take; pages they share count for each.",
+    "function_workers": "Processes of users' functions.",
 }
 """What a worker is like now."""
+FUNCTION_COUNTS = {
+    "function_calls": "Tiles that users' functions computed, or failed to.",
+    "function_seconds": "Time they took.",
+    "function_workers_spawned": "Processes of users' functions that were made.",
+    "function_workers_killed": "Of them ended because of what the function did.",
+    "functions_quarantined": "Functions that are not run any more.",
+}
+"""What a worker counts of users' functions since it started."""
 SUMS = {
     "refused": "Requests refused for want of room.",
     "faults": "Defects, each logged with an incident.",
@@ -48,6 +57,7 @@ SUMS = {
 
 _GAUGES = (
     *STATES,
+    *FUNCTION_COUNTS,
     *(f"{what} {cache}" for what in (*CACHE_STATES, *CACHE_COUNTS) for cache in CACHES),
 )
 _NAMES = (
@@ -185,7 +195,7 @@ class Metrics:
             for cache in CACHES:
                 gauge.add_metric([cache], self.total(f"{what} {cache}"))
             yield gauge
-        for name, meaning in SUMS.items():
+        for name, meaning in (SUMS | FUNCTION_COUNTS).items():
             yield CounterMetricFamily(f"geoloom_{name}", meaning, self.total(name))
         for name, meaning in STATES.items():
             yield GaugeMetricFamily(f"geoloom_{name}", meaning, self.total(name))
