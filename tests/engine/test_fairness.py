@@ -22,8 +22,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return made
 
 
-def turn(session: str, layer: str = "", queued: float = 0.0, tile: Tile | None = None) -> Turn:
-    return Turn(session=session, layer=layer, queued=queued, tile=tile)
+def turn(
+    session: str, layer: str = "", queued: float = 0.0, tile: Tile | None = None, outside: bool = False
+) -> Turn:
+    return Turn(session=session, layer=layer, queued=queued, tile=tile, outside=outside)
 
 
 def order(turns: Turns, seconds: float | dict[str, float] = 0.1) -> list[Turn]:
@@ -199,7 +201,7 @@ def test_layers_of_a_session_that_never_stops_asking_are_not_remembered_for_ever
         turns.charge(gone, 0.01)
     session = turns._known["a"]
     assert len(turns) == 1
-    assert len(session.layers) <= 11
+    assert len(session.lines) <= 11
     assert len(session.views) <= 11
 
 
@@ -218,3 +220,63 @@ def test_newcomers_do_not_starve_who_was_served_before() -> None:
         turns.charge(served, 0.02)
         turns.add(turn(f"newer-{number}", "layer"))
     assert served is regular
+
+
+def taken(turns: Turns) -> list[Turn]:
+    """All that may go without any of them coming to its end."""
+    return list(iter(turns.next, None))
+
+
+def test_only_so_many_are_computed_outside_and_others_pass() -> None:
+    turns = Turns(outside=3)
+    for _ in range(5):
+        for session in "abcde":
+            turns.add(turn(session, "slow", outside=True))
+            turns.add(turn(session, "slow"))
+    first = taken(turns)
+    assert [one.session for one in first if one.outside] == ["a", "b", "c"]
+    assert len([one for one in first if not one.outside]) == 25
+    assert len(turns) == 22
+    for one in first:
+        turns.charge(one, 0.1)
+    assert [one.session for one in taken(turns)] == ["d", "e", "a"]
+
+
+def test_a_session_has_one_outside_while_others_wait_for_theirs_and_two_else() -> None:
+    turns = added(*(turn("a", "slow", outside=True) for _ in range(5)))
+    assert len(taken(turns)) == 2
+    turns.add(other := turn("b", "slow", outside=True))
+    assert taken(turns) == [other]
+    turns = added(*(turn(session, "slow", outside=True) for session in "aaabbb"))
+    under_way = taken(turns)
+    assert [one.session for one in under_way] == ["a", "b"]
+    # One more when the others' wait is over, however that came.
+    waiting = list(turns._active["b"].waiting["slow", True])
+    for one in waiting:
+        turns.remove(one)
+    assert [one.session for one in taken(turns)] == ["a"]
+
+
+def test_what_is_superseded_waits_for_its_place_outside_too() -> None:
+    old = [turn("a", "layer", 10.0, Tile(6, x, 5), outside=True) for x in range(3)]
+    new = [turn("a", "layer", 10.1, Tile(7, x, 5), outside=True) for x in range(3)]
+    turns = added(*old, *new)
+    assert taken(turns) == new[:2]
+    turns.charge(new[0], 0.1)
+    assert taken(turns) == new[2:]
+    turns.charge(new[1], 0.1)
+    turns.charge(new[2], 0.1)
+    assert taken(turns) == [old[2], old[1]]
+    assert len(turns) == 1
+
+
+def test_a_quick_one_overtakes_only_if_it_may_go() -> None:
+    turns = Turns(outside=1)
+    turns.charge(turn("a", "fast"), QUICK / 5)
+    one, two = (turn(session, "fast", outside=True) for session in "ab")
+    turns.add(one)
+    turns.add(two)
+    assert turns.next(quick=True) is one
+    assert turns.next(quick=True) is None
+    turns.charge(one, QUICK / 5)
+    assert turns.next(quick=True) is two

@@ -19,6 +19,8 @@ from geoloom.errors import DemandError, EngineOverloaded, SourceChanged
 from geoloom.grid import Tile
 from geoloom_engine.cache import Budget
 from geoloom_engine.evaluate import Unwanted
+from geoloom_engine.functions import Functions
+from geoloom_engine.lanes import Wanted
 from geoloom_engine.metrics import Metrics
 from geoloom_engine.owners import Owners
 from geoloom_engine.peers import Mesh
@@ -27,7 +29,6 @@ from geoloom_engine.server import application
 from geoloom_engine.services import Services
 from geoloom_engine.settings import Settings, load
 from geoloom_engine.tile_cache import TileName
-from geoloom_engine.work import Wanted
 
 CHAIN = Chain.extend("constant", 1, {"value": 1})
 TILE = Tile(3, 4, 2)
@@ -40,6 +41,7 @@ class Pipeline:
         self.data = uuid.uuid4().hex[:16]
         self.budget = Budget(1 << 20)
         self.far = False
+        self.functions = Functions(None, (), lambda key: b"")
         self.tiles: list[Tile] = []
         self.reads = 0
         self.draw_tile: Callable[[], Drawn] = lambda: Drawn(b"png", self.data, {"compute": 0.0})
@@ -52,7 +54,10 @@ class Pipeline:
     def remote(self, chain: Chain) -> bool:
         return self.far
 
-    def tile(self, chain: Chain, tile: Tile, ratio: int, wanted: Wanted) -> Drawn:
+    def outside(self, chain: Chain) -> bool:
+        return False
+
+    def tile(self, chain: Chain, tile: Tile, ratio: int, wanted: Wanted, session: str) -> Drawn:
         self.tiles.append(tile)
         return self.draw_tile()
 
@@ -60,7 +65,7 @@ class Pipeline:
         self.reads += 1
         return None, {}, {}
 
-    def draw(self, plan: Any, blocks: Any, stages: Any, wanted: Wanted) -> Drawn:
+    def draw(self, plan: Any, blocks: Any, stages: Any, wanted: Wanted, session: str) -> Drawn:
         return self.draw_tile()
 
     def basemap(self, tile: Tile, ratio: int) -> bytes:

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from geoloom.errors import DemandError, EngineOverloaded
-from geoloom_engine import work as module
+from geoloom_engine import lanes
 from geoloom_engine.fairness import QUICK
-from geoloom_engine.work import MOST_RUNAWAYS, Wanted, WorkQueue
+from geoloom_engine.lanes import MOST_RUNAWAYS, Wanted
+from geoloom_engine.work import WorkQueue
 
 
 def with_queue(
@@ -36,7 +37,7 @@ class Gate:
     def __init__(self) -> None:
         self.entered, self._open = threading.Event(), threading.Event()
 
-    def __call__(self, wanted: Wanted = lambda: True) -> str:
+    def __call__(self, wanted: Wanted) -> str:
         self.entered.set()
         assert self._open.wait(20)
         return "through"
@@ -257,7 +258,7 @@ def test_quick_answers_overtake_a_long_computation_which_pauses_for_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # However late the quick one's thread is woken.
-    monkeypatch.setattr(module, "PAUSE", 20.0)
+    monkeypatch.setattr(lanes, "PAUSE", 20.0)
     order: list[str] = []
 
     async def use(queue: WorkQueue) -> None:
@@ -288,7 +289,7 @@ def test_quick_answers_overtake_a_long_computation_which_pauses_for_them(
 
 def test_one_computation_at_a_time_unless_it_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
     # None is long here, even if the processor is given away in the middle of it.
-    monkeypatch.setattr(module, "LONG", 60.0)
+    monkeypatch.setattr(lanes, "LONG", 60.0)
 
     async def use(queue: WorkQueue) -> int:
         running, most = 0, 0

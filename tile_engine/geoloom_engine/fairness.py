@@ -9,12 +9,16 @@ Within a layer, what was asked within half a second is one view: its tiles go in
 left. So once a newer view of a layer has a few requests, waiting tiles of another zoom or far away
 are **superseded**: they go last of all, and are refused first. Nothing is lost by that: a refused
 tile that is still in view is asked again, and asking again makes it current.
+
+Some answers are computed **outside** for the greater part, in another process. Only so many of them are
+under way at once, and few of one session; the others keep their places while what is computed here passes.
 """
 
 from __future__ import annotations
 
+import math
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 
 from geoloom.grid import Tile
@@ -28,6 +32,12 @@ MOST_UNKNOWN = 0.25
 QUICK = 0.1
 """Seconds up to which an answer may overtake a long computation."""
 
+OUTSIDE = 8
+"""Answers that may be under way outside at once."""
+
+MOST_OUTSIDE = 2
+"""Those of one session, while no other waits for one: one is computed while the next is prepared."""
+
 VIEW_SECONDS = 0.5
 """Tiles asked within this time are one view: nobody looks at two in less."""
 
@@ -39,6 +49,10 @@ VIEW_REQUESTS = 3
 
 REMEMBERED = 1000
 """Sessions, and layers, whose cost is known while they ask for nothing."""
+
+
+Line = tuple[str, bool]
+"""What waits together: the answers of one layer, and whether they are computed outside."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -54,12 +68,19 @@ class Turn:
         Where it is, if it belongs to a view.
     queued
         Monotonic seconds.
+    outside
+        Whether it is computed in another process for the greater part.
     """
 
     session: str
     layer: str = ""
     tile: Tile | None = None
     queued: float = field(default_factory=time.monotonic)
+    outside: bool = False
+    line: Line = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.line = (self.layer, self.outside)
 
 
 @dataclass(slots=True)
@@ -75,21 +96,30 @@ class _View:
 class _Session:
     spent: float = 0.0
     cost: float = GRAIN
-    layer: str = ""
-    waiting: dict[str, list[Turn]] = field(default_factory=dict)
-    layers: dict[str, float] = field(default_factory=dict)
-    views: dict[str, _View] = field(default_factory=dict)
+    line: Line = ("", False)
+    waiting: dict[Line, list[Turn]] = field(default_factory=dict)
+    lines: dict[Line, float] = field(default_factory=dict)
+    views: dict[Line, _View] = field(default_factory=dict)
     floor: float = 0.0
 
 
 class Turns:
-    """What waits, and in which order it goes. Not thread-safe."""
+    """What waits, and in which order it goes. Not thread-safe.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    outside
+        Answers that may be under way outside at once.
+    """
+
+    def __init__(self, outside: int = OUTSIDE) -> None:
         self._known: OrderedDict[str, _Session] = OrderedDict()
         self._active: dict[str, _Session] = {}
         self._superseded: dict[Turn, None] = {}
         self._costs: OrderedDict[str, float] = OrderedDict()
+        self._most_outside = outside
+        self._outside: Counter[str] = Counter()
+        self._asking: Counter[str] = Counter()
         self._floor = 0.0
         self._size = 0
         self.typical = GRAIN
@@ -104,7 +134,7 @@ class Turns:
 
     def quick(self, turn: Turn) -> bool:
         """Whether it is known to take so little that it may overtake a long computation."""
-        return self._costs.get(turn.layer, QUICK + 1) <= QUICK
+        return self._is_quick(turn.layer)
 
     def add(self, turn: Turn) -> None:
         """Let it wait."""
@@ -130,30 +160,25 @@ class Turns:
         return True
 
     def next(self, quick: bool = False) -> Turn | None:
-        """Take the one whose turn it is, if any waits; with `quick` of those that may overtake."""
-        if not self._active or (quick and not any(map(self._has_quick, self._active.values()))):
-            if quick or not self._superseded:
-                return None
-            turn, _ = self._superseded.popitem()
-            self._size -= 1
-            return turn
-        if quick:
-            names = [name for name, session in self._active.items() if self._has_quick(session)]
-            name = min(names, key=lambda one: self._active[one].spent)
-            session = self._active[name]
-            layer = min(filter(self._is_quick, session.waiting), key=session.layers.__getitem__)
+        """Take the one whose turn it is, of those that may go; with `quick` of those that may overtake.
+
+        It is under way until it is charged.
+        """
+        choice = self._choice(quick)
+        if choice is not None:
+            turn = self._take(*choice)
+        elif quick or not self._superseded:
+            return None
         else:
-            name, session = min(self._active.items(), key=_finish)
-            layer = session.layer
-        self._floor = max(self._floor, session.spent)
-        session.floor = max(session.floor, session.layers[layer])
-        queue = session.waiting[layer]
-        turn = queue[_first_of_newest(queue)]
-        self._unqueue(turn)
-        if name in self._active:
-            # Behind those that have computed as much.
-            self._active[name] = self._active.pop(name)
+            allowed = (turn for turn in reversed(self._superseded) if self._allowed(turn.session, turn.line))
+            found = next(allowed, None)
+            if found is None:
+                return None
+            turn = found
+            del self._superseded[turn]
         self._size -= 1
+        if turn.outside:
+            self._outside[turn.session] += 1
         return turn
 
     def least_wanted(self) -> Turn:
@@ -164,12 +189,14 @@ class Turns:
         return min((queue[0] for queue in session.waiting.values()), key=lambda turn: turn.queued)
 
     def charge(self, turn: Turn, seconds: float) -> None:
-        """Note what it took.
+        """Note what it took: it is under way no longer.
 
         A session is charged what an answer of the layer usually takes. Were it what this one took,
         a single delay (code compiled, the processor given away) would make its session wait until
         all others had caught up.
         """
+        if turn.outside:
+            _count_off(self._outside, turn.session)
         took = max(seconds, GRAIN)
         known = self._costs.pop(turn.layer, None)
         counted = min(took, MOST_UNKNOWN) if known is None else known
@@ -180,8 +207,8 @@ class Turns:
                 self._costs.popitem(last=False)
         session = self._session(turn.session)
         session.spent += counted
-        session.layers[turn.layer] = session.layers.get(turn.layer, session.floor) + counted
-        for memory in (session.layers, session.views):
+        session.lines[turn.line] = session.lines.get(turn.line, session.floor) + counted
+        for memory in (session.lines, session.views):
             # Only one that never stops asking gets here: else they are forgotten when it comes back.
             if len(memory) > REMEMBERED:
                 for old in [one for one in memory if one not in session.waiting]:
@@ -207,47 +234,90 @@ class Turns:
         session = self._session(turn.session)
         if turn.session not in self._active:
             session.spent = max(session.spent, self._floor)
-            session.layers.clear()
+            session.lines.clear()
             session.views.clear()
             session.floor = 0.0
             self._active[turn.session] = session
-        if turn.layer not in session.waiting:
-            session.layers[turn.layer] = max(session.layers.get(turn.layer, 0.0), session.floor)
-            session.waiting[turn.layer] = []
-        session.waiting[turn.layer].append(turn)
+        if turn.line not in session.waiting:
+            session.lines[turn.line] = max(session.lines.get(turn.line, 0.0), session.floor)
+            session.waiting[turn.line] = []
+        session.waiting[turn.line].append(turn)
+        if turn.outside:
+            self._asking[turn.session] += 1
         self._choose(session)
 
     def _unqueue(self, turn: Turn) -> bool:
         session = self._active.get(turn.session)
-        queue = session.waiting.get(turn.layer) if session is not None else None
+        queue = session.waiting.get(turn.line) if session is not None else None
         if session is None or queue is None or turn not in queue:
             return False
         queue.remove(turn)
         if not queue:
-            del session.waiting[turn.layer]
+            del session.waiting[turn.line]
             if not session.waiting:
                 del self._active[turn.session]
+        if turn.outside:
+            _count_off(self._asking, turn.session)
         self._choose(session)
         return True
 
     def _choose(self, session: _Session) -> None:
-        """Settle which layer of a session goes next, and what that is expected to cost."""
+        """Settle which line of a session goes next, and what that is expected to cost."""
         if session.waiting:
-            session.layer = (
+            session.line = (
                 next(iter(session.waiting))
                 if len(session.waiting) == 1
-                else min(session.waiting, key=session.layers.__getitem__)
+                else min(session.waiting, key=session.lines.__getitem__)
             )
-            session.cost = self._costs.get(session.layer, GRAIN)
+            session.cost = self._costs.get(session.line[0], GRAIN)
+
+    def _choice(self, quick: bool) -> tuple[str, Line] | None:
+        """Session and line whose turn it is."""
+        if not quick and not self._asking:
+            if not self._active:
+                return None
+            name, session = min(self._active.items(), key=_finish)
+            return name, session.line
+        chosen, least = None, math.inf
+        for name, session in self._active.items():
+            lines = [
+                line
+                for line in session.waiting
+                if (not quick or self._is_quick(line[0])) and self._allowed(name, line)
+            ]
+            if lines:
+                line = min(lines, key=session.lines.__getitem__)
+                finish = session.spent + (0.0 if quick else self._costs.get(line[0], GRAIN))
+                if finish < least:
+                    chosen, least = (name, line), finish
+        return chosen
+
+    def _take(self, name: str, line: Line) -> Turn:
+        session = self._active[name]
+        self._floor = max(self._floor, session.spent)
+        session.floor = max(session.floor, session.lines[line])
+        queue = session.waiting[line]
+        turn = queue[_first_of_newest(queue)]
+        self._unqueue(turn)
+        if name in self._active:
+            # Behind those that have computed as much.
+            self._active[name] = self._active.pop(name)
+        return turn
+
+    def _allowed(self, session: str, line: Line) -> bool:
+        """Whether one more of a session's line may be under way."""
+        if not line[1]:
+            return True
+        others = len(self._asking) - (session in self._asking)
+        own = 1 if others else MOST_OUTSIDE
+        return self._outside[session] < own and self._outside.total() < self._most_outside
 
     def _is_quick(self, layer: str) -> bool:
         return self._costs.get(layer, QUICK + 1) <= QUICK
 
-    def _has_quick(self, session: _Session) -> bool:
-        return any(map(self._is_quick, session.waiting))
-
     def _weight(self, session: _Session) -> float:
-        expected = sum(len(queue) * self._costs.get(layer, GRAIN) for layer, queue in session.waiting.items())
+        waiting = session.waiting.items()
+        expected = sum(len(queue) * self._costs.get(layer, GRAIN) for (layer, _), queue in waiting)
         return session.spent + expected
 
     def _see(self, turn: Turn) -> None:
@@ -255,12 +325,12 @@ class Turns:
         session = self._active.get(turn.session)
         if session is None or turn.tile is None:
             return
-        view = session.views.get(turn.layer)
+        view = session.views.get(turn.line)
         if view is None or not _near(view.tile, turn.tile):
-            view = session.views[turn.layer] = _View(turn.tile, turn.queued)
+            view = session.views[turn.line] = _View(turn.tile, turn.queued)
         view.requests += 1
         if view.requests == VIEW_REQUESTS:
-            for old in list(session.waiting.get(turn.layer, ())):
+            for old in list(session.waiting.get(turn.line, ())):
                 if old.queued < view.since and old.tile is not None and not _near(old.tile, view.tile):
                     self._unqueue(old)
                     self._superseded[old] = None
@@ -268,6 +338,12 @@ class Turns:
 
 def _finish(item: tuple[str, _Session]) -> float:
     return item[1].spent + item[1].cost
+
+
+def _count_off(counts: Counter[str], name: str) -> None:
+    counts[name] -= 1
+    if counts[name] <= 0:
+        del counts[name]
 
 
 def _first_of_newest(queue: list[Turn]) -> int:

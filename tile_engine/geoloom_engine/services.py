@@ -15,6 +15,7 @@ from geoloom_engine.auth import Signer
 from geoloom_engine.chain_directory import ChainDirectory
 from geoloom_engine.events import EventLog
 from geoloom_engine.hosts import Hosts
+from geoloom_engine.lanes import Wanted
 from geoloom_engine.metrics import Metrics
 from geoloom_engine.peers import Mesh
 from geoloom_engine.rehearsal import first_steps, later_steps
@@ -22,7 +23,7 @@ from geoloom_engine.revocations import Revocations
 from geoloom_engine.settings import Settings
 from geoloom_engine.tiles import Tiles
 from geoloom_engine.warming import Warming
-from geoloom_engine.work import Wanted, WorkQueue
+from geoloom_engine.work import WorkQueue
 
 if TYPE_CHECKING:
     from geoloom.chain import Chain
@@ -76,6 +77,7 @@ class Services:
             lambda chain: self._threads(chain is not None and pipeline.remote(chain)),
             pipeline.check,
             pipeline.version,
+            pipeline.functions.keep,
         )
         self.events = EventLog(settings.redis_url, settings.event_ttl, STORE_TIMEOUT)
         self.revocations = Revocations(settings.redis_url, settings.capability_ttl)
@@ -99,11 +101,12 @@ class Services:
         task: Callable[[Wanted], T],
         layer: str = "",
         tile: Tile | None = None,
+        outside: bool = False,
     ) -> T:
         """Run a task in the compute thread, in its turn; see `WorkQueue.run`."""
         self._note_load()
         try:
-            return await self.queue.run(name, session, task, layer, tile)
+            return await self.queue.run(name, session, task, layer, tile, outside)
         finally:
             self.metrics.waiting(self.queue.waiting)
             self._note_load()
