@@ -104,7 +104,7 @@ def test_execute(
 test_execute.__test__ = False  # type: ignore[attr-defined]  # its name is no reason for pytest to run it
 
 
-def replay(image: Image, z: int, x: int, y: int, *, trust: bool = False) -> Report:
+def replay(image: Image, z: int, x: int, y: int) -> Report:
     """Run the functions of an image here, on the pixels of a tile; see `Image.replay`."""
     __tracebackhide__ = True
     steps = [node for node in image.chain.topological() if node.op == Execute.name]
@@ -117,7 +117,7 @@ def replay(image: Image, z: int, x: int, y: int, *, trust: bool = False) -> Repo
     client.register(image.chain)
     report: Report | None = None
     for node in steps:
-        found = Local(_step(image, node.key), trust)
+        found = Local(_step(image, node.key))
         failed: FunctionFailed | None = None
         for ratio in (1, DENSE):
             # As the whole image asks it: what lies above a function may need pixels around the tile.
@@ -138,16 +138,14 @@ class Local:
     ----------
     image
         Its root is an execute step.
-    trust
-        Whether to run a text that did not come from this notebook.
 
     Raises
     ------
     FunctionRefused
-        The text came from elsewhere, and is not trusted.
+        The text is not of this notebook, and not trusted either.
     """
 
-    def __init__(self, image: Image, trust: bool = False) -> None:
+    def __init__(self, image: Image) -> None:
         op = decode(image.chain.node)
         assert isinstance(op, Execute)
         self.image = image
@@ -156,9 +154,12 @@ class Local:
         self._client.register(image.chain)
         text = blobs.kept(op.text)
         if text is None:
-            text = self._client.blob(op.text)
-            if not trust:
-                raise _foreign(op.main, text.decode())
+            raise FunctionRefused(
+                f"{op.main} came with the image and not from this notebook. To replay it is to run it here, "
+                "with your rights and outside the engine's sandbox.",
+                hint="Read it, as by print(*gl.functions(image).values()); if you trust it, call "
+                "gl.trust(image) and replay once more.",
+            )
         source, f = text.decode(), original(op.text)
         at_hand = f if isinstance(f, FunctionType) else None
         self._function = Function(source, op.main, op.modules, _codes(op.main, at_hand))
@@ -244,17 +245,6 @@ def _names(code: CodeType) -> set[str]:
     """Names that a code object and those within it use."""
     inner = [one for one in code.co_consts if isinstance(one, CodeType)]
     return set(code.co_names).union(*map(_names, inner))
-
-
-def _foreign(name: str, source: str) -> FunctionRefused:
-    shown = "".join(one if one.isprintable() or one == "\n" else ascii(one)[1:-1] for one in source)
-    error = FunctionRefused(
-        f"{name} came with the image and not from this notebook. To replay it is to run it here, with your "
-        "rights and outside the engine's sandbox.",
-        hint="Its text is below; if you trust it, call replay(z, x, y, trust=True).",
-    )
-    error.add_note(shown)
-    return error
 
 
 def _step(image: Image, key: str) -> Image:

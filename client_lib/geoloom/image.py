@@ -202,16 +202,16 @@ class Image(Lazy):
 
         return execute(self, f, args, kwargs, margin=margin, modules=modules, dtype=dtype, bands=bands)
 
-    def replay(self, z: int, x: int, y: int, *, trust: bool = False) -> Report:
+    def replay(self, z: int, x: int, y: int) -> Report:
         """Run the image's own functions here on the pixels of a tile, to see why one fails there.
 
-        What they raise is raised here; ``%debug`` then stands at the line. `trust` lets functions run that
-        came with the image, as by `geoloom.load`: no sandbox holds them here.
+        What they raise is raised here; ``%debug`` then stands at the line. Those that came with the image, as
+        by `geoloom.load`, run after `geoloom.trust`: no sandbox holds them here.
         """
         from geoloom.function import replay
 
         __tracebackhide__ = True  # IPython leaves such frames out
-        return replay(self, z, x, y, trust=trust)
+        return replay(self, z, x, y)
 
     def __hash__(self) -> int:
         return hash(self.key)

@@ -81,13 +81,16 @@ def functions(image: Image) -> dict[str, str]:
 
 
 def trust(image: Image) -> None:
-    """Let the engine run the functions of an image as if they had been written in this notebook.
+    """Let the functions of an image run as if they had been written in this notebook.
 
-    Only an engine that cannot lock functions in asks for it. Read them first: `functions`.
+    `Image.replay` asks for it, which runs them here, and an engine that cannot lock functions in. Read them
+    first: `functions`.
     """
     client = connected()
     for key in blobs.needed(image.chain):
-        client.put_blob(blobs.kept(key) or client.blob(key))
+        content = blobs.kept(key) or client.blob(key)
+        blobs.keep(content)
+        client.put_blob(content)
 
 
 def diff(a: Image, b: Image) -> str:

@@ -11,7 +11,7 @@ import pytest
 import scipy.ndimage
 
 import geoloom as gl
-from geoloom import blobs, execution, function
+from geoloom import blobs, execution, function, opening
 from geoloom.block import Block
 from geoloom.errors import EngineOverloaded, FunctionFailed, FunctionRefused, GeoloomError, ParameterError
 from geoloom.function import replay
@@ -45,6 +45,9 @@ class PaperEngine:
 
     def blob(self, key: str) -> bytes:
         return self.blobs[key]
+
+    def put_blob(self, content: bytes) -> None:
+        self.blobs[blobs.key_of(content)] = content
 
     def explain(self, key: str) -> dict[str, Any]:
         assert key in self.chains
@@ -88,7 +91,8 @@ class PaperEngine:
 @pytest.fixture(autouse=True)
 def engine(monkeypatch: pytest.MonkeyPatch) -> PaperEngine:
     made = PaperEngine()
-    monkeypatch.setattr(function, "connected", lambda: made)
+    for module in (function, opening):
+        monkeypatch.setattr(module, "connected", lambda: made)
     return made
 
 
@@ -329,34 +333,20 @@ class TestReplay:
         assert wrong.name == "text"
         assert "What it uses has changed" in wrong.message
 
-    def test_a_text_from_elsewhere_is_shown_and_not_run(self, image: Image, fresh_kernel: Any) -> None:
+    def test_a_text_from_elsewhere_runs_once_it_is_trusted(self, image: Image, fresh_kernel: Any) -> None:
         failing = image.execute(fails_on_tiles)
         function.connected().register(failing.chain)
         fresh_kernel()
         with pytest.raises(FunctionRefused, match="came with the image and not from this notebook") as caught:
             failing.replay(*HERE)
-        assert "return seventh(img)" in caught.value.__notes__[0]
-        assert "trust=True" in str(caught.value)
-
-    def test_a_text_from_elsewhere_that_is_trusted_shows_its_lines(
-        self, image: Image, fresh_kernel: Any
-    ) -> None:
-        failing = image.execute(fails_on_tiles)
-        function.connected().register(failing.chain)
-        fresh_kernel()
-        with pytest.raises(IndexError) as caught:
-            failing.replay(*HERE, trust=True)
-        lines = [frame.line for frame in traceback.extract_tb(caught.value.__traceback__)]
-        assert lines[-2:] == ["return seventh(img)", "return values[7]"]
-
-    def test_a_hostile_text_from_elsewhere_moves_no_cursor(self, image: Image, fresh_kernel: Any) -> None:
-        text = "def f(img):\n    return img[0]  # \x1b[2J\u202e\r"
-        failing = image.apply(Execute(text=blobs.keep(text.encode()), main="f", bands=("f",)))
-        function.connected().register(failing.chain)
-        fresh_kernel()
-        with pytest.raises(FunctionRefused) as caught:
+        assert "gl.functions(image)" in str(caught.value)
+        assert "gl.trust(image)" in str(caught.value)
+        assert "return seventh(img)" in gl.functions(failing)["fails_on_tiles"]
+        gl.trust(failing)
+        with pytest.raises(IndexError) as raised:
             failing.replay(*HERE)
-        assert caught.value.__notes__ == ["def f(img):\n    return img[0]  # \\x1b[2J\\u202e\\r"]
+        lines = [frame.line for frame in traceback.extract_tb(raised.value.__traceback__)]
+        assert lines[-2:] == ["return seventh(img)", "return values[7]"]
 
     def test_a_busy_engine_is_said_as_such(self, image: Image, engine: PaperEngine) -> None:
         failing = image.execute(fails_on_tiles)
