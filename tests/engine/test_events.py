@@ -76,6 +76,17 @@ def test_a_poll_answers_as_soon_as_something_comes(valkey: str) -> None:
     assert waited < 2
 
 
+def test_what_is_printed_again_and_again_is_counted(valkey: str) -> None:
+    async def use(log: EventLog, session: str) -> Any:
+        for text in ("one", "two", "one", "one"):
+            log.tell(session, Event("print", KEY, {"message": text}))
+        log.tell(session, Event("print", "1" * 32, {"message": "one"}))
+        return await log.follow(session, "0-0", 0)
+
+    events = with_log(valkey, use)["events"]
+    assert [(event["message"], event["count"]) for event in events] == [("one", 3), ("two", 1), ("one", 1)]
+
+
 def test_a_layer_is_seen_once(valkey: str) -> None:
     async def use(log: EventLog, session: str) -> Any:
         for _ in range(3):

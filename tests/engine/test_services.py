@@ -301,6 +301,36 @@ def test_equal_tiles_are_computed_once_and_then_cached(valkey: str, far: bool) -
     with_services(valkey, use, "--tile-redis-url", "")
 
 
+def test_what_a_function_printed_is_told_once_and_counted(valkey: str) -> None:
+    async def use(services: Services, pipeline: Pipeline) -> None:
+        me, printed = uuid.uuid4().hex, [("start", "same"), ("same",), (), ("same",)]
+        for x in range(4):
+            pipeline.draw_tile = lambda x=x: Drawn(b"png", pipeline.data, {}, printed[x])
+            for _ in range(2):
+                # The second is not computed.
+                await services.tiles.get(CHAIN, name(services, pipeline, x), Tile(TILE.z, x, TILE.y), me)
+        found = (await services.events.follow(me, "0-0", 5))["events"]
+        told = [(event["type"], event["message"], event["tile"]) for event in found]
+        assert told == [("print", text, [TILE.z, 0, TILE.y]) for text in ("start", "same")]
+        assert [event["count"] for event in found] == [1, 3]
+        assert {event["key"] for event in found} == {CHAIN.root}
+
+    with_services(valkey, use)
+
+
+def test_the_worker_that_computes_tells_what_was_printed(valkey: str) -> None:
+    async def use(first: Services, second: Services, pipeline: Pipeline, tile: Tile) -> None:
+        me = uuid.uuid4().hex
+        pipeline.draw_tile = lambda: Drawn(b"png", pipeline.data, {}, ("hello",))
+        answer = await first.tiles.get(CHAIN, named(pipeline, tile), tile, me)
+        assert "hop" in answer.stages
+        (told,) = (await second.events.follow(me, "0-0", 5))["events"]
+        assert (told["message"], told["count"]) == ("hello", 1)
+        assert first.tiles.remembered(named(pipeline, tile))
+
+    with_two_workers(valkey, use)
+
+
 def test_a_tile_of_another_data_version_is_not_kept_under_this_one(valkey: str) -> None:
     async def use(services: Services, pipeline: Pipeline) -> None:
         wanted = name(services, pipeline)
