@@ -45,7 +45,6 @@ STOREYS: tuple[frozenset[str], ...] = (
             "blobs",
             "trial",
             "capture",
-            "history",
         }
     ),
     frozenset(
