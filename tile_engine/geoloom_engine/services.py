@@ -69,7 +69,11 @@ class Services:
         self.stopping = asyncio.Event()
         # The supervisor puts a new worker in the place of one that stops by itself.
         self.queue = WorkQueue(
-            settings.queue_length, settings.queue_timeout, settings.tile_timeout, self.stopping.set
+            settings.queue_length,
+            settings.queue_timeout,
+            settings.tile_timeout,
+            self.stopping.set,
+            settings.function_workers,
         )
         self.chains = ChainDirectory(
             RedisStore(settings.redis_url, ttl=settings.chain_ttl, timeout=STORE_TIMEOUT),
