@@ -203,10 +203,11 @@ class Local:
 
     def report(self, tile: Tile, given: Given) -> Report:
         """What there is to say of it on a tile."""
-        result, checks = examine(self._subject, given, tile, self.given, lambda: self._engines(tile))
+        result, checks = examine(self._subject, given, tile, self.given, lambda: self.engines(tile))
         return Report(self.op.main, tile, checks, given, result, self.op.bands)
 
-    def _engines(self, tile: Tile) -> Given:
+    def engines(self, tile: Tile) -> Given:
+        """What the engine makes of a tile."""
         # A step above: at the step of a function itself a window is the function's input.
         above = self.image.bands(*self.op.bands)
         self._client.register(above.chain)

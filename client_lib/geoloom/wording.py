@@ -12,7 +12,7 @@ import re
 import sys
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from html import escape
 from itertools import groupby
 from typing import Any
@@ -29,9 +29,6 @@ LONGEST = 1000
 """Letters of one text that are shown."""
 
 MOST_LINES = 12
-
-MOST_TILES = 1000
-"""Failed tiles of one problem that are told apart."""
 
 CODE = "    "
 
@@ -107,14 +104,13 @@ class Trouble:
         The same for all events of this reason.
     event
         The first of them, as the engine told it.
-    tiles
-        (z, x, y) of those that were told, `event`'s own among them.
+    times
+        How often it happened.
     """
 
     about: tuple[Any, ...]
     event: Mapping[str, Any]
-    tiles: set[tuple[int, int, int]] = field(default_factory=set)
-    _more: int = 0
+    times: int = 0
 
     @staticmethod
     def of(event: Mapping[str, Any]) -> Trouble:
@@ -124,19 +120,15 @@ class Trouble:
         return Trouble((*(_plain(event.get(name)) for name in what), kind[:LONGEST]), event)
 
     def count(self, event: Mapping[str, Any]) -> None:
-        """Another tile failed so; `event` itself may stand for several."""
-        tile = tile_of(event)
-        if tile is not None and len(self.tiles) < MOST_TILES:
-            self.tiles.add(tile)
-        several = event.get("count")
-        self._more += several - 1 if isinstance(several, int) else 0
+        """It happened again; one event may stand for several."""
+        times = event.get("count")
+        self.times += times if isinstance(times, int) else 1
 
     def told(self, replay: str | None = None) -> str:
         """In words; `replay` is the beginning of the call that runs a tile here."""
         if not is_functions(self.event):
             return in_words(self.event)
-        tile = tile_of(self.event)
-        return _function_failed(self.event, tile, len(self.tiles) + self._more, replay)
+        return _function_failed(self.event, self.times, replay)
 
 
 def is_functions(event: Mapping[str, Any]) -> bool:
@@ -161,19 +153,15 @@ def called_here(thing: object) -> str | None:
     return next((name for name, value in names if value is thing and not name.startswith("_")), None)
 
 
-def _function_failed(
-    event: Mapping[str, Any], tile: tuple[int, int, int] | None, count: int, replay: str | None
-) -> str:
-    line, text = event.get("line"), one_line(event.get("text") or "", 200)
-    where = "" if tile is None else f"tile {'/'.join(map(str, tile))}"
-    if where and count > 1:
-        where = f"{count} tiles, the first is {where[len('tile ') :]}"
-    told = [in_words(event) if not where else f"{in_words(event)} ({where})"]
+def _function_failed(event: Mapping[str, Any], times: int, replay: str | None) -> str:
+    tile, line, text = tile_of(event), event.get("line"), one_line(event.get("text") or "", 200)
+    again = f"; {times:,} times so far" if times > 1 else ""
+    told = [in_words(event) + ("" if tile is None else f" (tile {'/'.join(map(str, tile))}{again})")]
     if text:
         told.append(_as_code(text if not isinstance(line, int) else f"{line}: {text}"))
     if tile is not None and replay is not None and event.get("error") != FunctionRefused.__name__:
-        again = "" if event.get("error") == FunctionFailed.__name__ else ", where it can be interrupted"
-        told.append(f"To run it here, on the pixels of this tile{again}:")
+        stop = "" if event.get("error") == FunctionFailed.__name__ else ", where it can be interrupted"
+        told.append(f"To run it here, on the pixels of this tile{stop}:")
         told.append(_as_code(f"{replay}.replay({', '.join(map(str, tile))})"))
     return "\n".join(told)
 

@@ -87,7 +87,7 @@ class TestTurns:
         watch.turn(0.01)
         (message,) = shown.messages
         assert message.splitlines() == [
-            "f, line 2: ValueError: value 0 (3 tiles, the first is 5/0/2)",
+            "f, line 2: ValueError: value 0 (tile 5/0/2; 3 times so far)",
             "    2: raise ValueError",
             "To run it here, on the pixels of this tile:",
             "    my_map.layer('N\"DVI').image.replay(5, 0, 2)",

@@ -61,10 +61,10 @@ def test_a_failed_function_is_told_with_its_line_its_tile_and_the_call_that_runs
     )
 
 
-def test_other_tiles_are_counted_each_once() -> None:
+def test_other_tiles_are_counted() -> None:
     again = event(tile=[12, 2356, 1478], message="stubble, line 3: IndexError: index 9 is out of bounds")
-    assert "(2 tiles, the first is 12/2356/1477)" in told(event(), again, again)
-    assert "(5 tiles, the first is 12/2356/1477)" in told(event(count=5))
+    assert "index 7 is out of bounds (tile 12/2356/1477; 2 times so far)" in told(event(), again)
+    assert "(tile 12/2356/1477; 6 times so far)" in told(event(count=5), again)
 
 
 def test_another_line_or_another_exception_is_another_trouble() -> None:
