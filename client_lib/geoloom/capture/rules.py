@@ -20,7 +20,6 @@ GIVEN_TO_OLDER = re.compile(r"img|band\d+")
 _NOT_THERE = {
     "open": "There are no files in the engine: read it in the notebook, and use what was read.",
     "input": "Nobody can answer in the engine: pass the value as an argument, image.execute(f, value).",
-    "breakpoint": "To look into it, run it here: gl.test_execute(f, image=…); breakpoints work there.",
     "display": "There is nothing to show it on. What print(…) writes reaches the notebook, "
     "and gl.test_execute(f, image=…) shows the result.",
     "get_ipython": "There is no notebook in the engine: leave lines with % and ! out of the function.",
