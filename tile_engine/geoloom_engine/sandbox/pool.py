@@ -1,0 +1,357 @@
+"""The sandbox as the evaluator sees it: call a user's function on a tile, in a process locked down for it.
+
+A sandbox worker belongs to one function of one session and is never handed to another. It stays warm for
+the next tile; one that idles is ended, and so is the one that was not used longest when another is
+needed.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+from geoloom.block import Block
+from geoloom.errors import (
+    DemandError,
+    EngineFault,
+    EngineOverloaded,
+    FunctionFailed,
+    FunctionRefused,
+    FunctionStopped,
+)
+from geoloom.grid import Grid
+from geoloom_engine.evaluate import Unwanted
+from geoloom_engine.sandbox.arena import Layout
+from geoloom_engine.sandbox.channel import SLICE, Channel, NewZygote
+from geoloom_engine.sandbox.messages import Notice
+from geoloom_engine.sandbox.remote import Answer, Call, End, NoReply, Remote, Task
+from geoloom_engine.sandbox.strikes import Strikes, key_of
+
+__all__ = ["Answer", "Call", "Limits", "Pool"]
+
+log = logging.getLogger("geoloom_engine")
+
+TRIES = 4
+"""Workers that are tried for a tile when one is gone before it began, or their zygote is."""
+
+PATIENCE = 60.0
+"""Seconds to wait until a worker is free."""
+
+OWN_DOING = 0.5
+"""Share of the time limit that must have been the function's own doing, else the machine was too busy."""
+
+_ENDS: dict[int, str] = {
+    signal.SIGSEGV: "it crashed (segmentation fault)",
+    signal.SIGBUS: "it crashed (bus error)",
+    signal.SIGFPE: "it crashed (arithmetic error)",
+    signal.SIGILL: "it crashed (illegal instruction)",
+    signal.SIGABRT: "it crashed (abort)",
+    signal.SIGSYS: "it asked the system for what a function may not have",
+    signal.SIGKILL: "it was killed, perhaps because the machine ran out of memory",
+}
+
+_OUT_OF_MEMORY = ("MemoryError", "_ArrayMemoryError")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a function may take.
+
+    Parameters
+    ----------
+    seconds
+        For one tile.
+    memory
+        Bytes of one worker, beyond modules, input and output.
+    output, input
+        Bytes of a tile's result, and of its pixels, at most.
+    workers
+        Workers of this process.
+    idle
+        Seconds after which a worker without a tile is ended.
+    """
+
+    seconds: float = 5.0
+    memory: int = 512 << 20
+    output: int = 256 << 20
+    input: int = 256 << 20
+    workers: int = 8
+    idle: float = 60.0
+
+
+Owner = tuple[str, bytes, str, tuple[str, ...]]
+"""Session, source, function and modules: whose a worker is."""
+
+
+class Pool:
+    """The sandbox workers of one engine worker; thread-safe.
+
+    Parameters
+    ----------
+    channel
+        To the zygote; see `Launcher.channel`.
+    limits
+        What functions may take.
+    strikes
+        Who is in quarantine.
+    """
+
+    def __init__(self, channel: socket.socket, limits: Limits, strikes: Strikes | None = None) -> None:
+        self._channel = Channel(channel)
+        self._limits = limits
+        self._strikes = strikes or Strikes()
+        self._changed = threading.Condition()
+        self._owners: dict[Remote, Owner] = {}
+        self._idle: list[Remote] = []
+        """The longest unused first."""
+        self._taken = 0
+        """Workers that have a tile, or are being made for one."""
+        self._retired: deque[Remote] = deque()
+        self._keeper: threading.Thread | None = None
+        self._closed = False
+        self._counts = {"calls": 0.0, "seconds": 0.0, "spawned": 0.0, "killed": 0.0}
+
+    def call(self, call: Call, block: Block, grid: Grid, wanted: Callable[[], bool]) -> Answer:
+        """Call a function on a tile; this thread waits.
+
+        Parameters
+        ----------
+        call
+            The function and how to call it.
+        block
+            (bands, rows, cols) on ``grid.expand(call.margin)``.
+        grid
+            Where the result is wanted.
+        wanted
+            Asked again and again while waiting.
+
+        Raises
+        ------
+        FunctionFailed
+            It raised an exception, or gave what cannot be used.
+        FunctionStopped
+            It took too long, or its process ended.
+        FunctionRefused
+            It was stopped too often.
+        DemandError
+            The tile does not fit into the memory for it.
+        EngineOverloaded
+            The machine was too busy to run it.
+        Unwanted
+            `wanted` said no.
+        """
+        key = _key(call.source, call.function, call.arguments)
+        self._strikes.check(key, call.function)
+        task = Task.of(call, block, grid)
+        self._check_room(task.layout)
+
+        def still_wanted() -> bool:
+            return not self._closed and wanted()
+
+        for _ in range(TRIES):
+            try:
+                remote = self._lease(call, key, task.layout, still_wanted)
+            except NewZygote:
+                continue
+            start = time.monotonic()
+            try:
+                return remote.run(task, self._limits.seconds, still_wanted)
+            except FunctionFailed as error:
+                raise self._explained(error) from None
+            except FunctionRefused:
+                raise
+            except NoReply as lost:
+                notice = self._dropped(remote)
+                # Its zygote has ended, and it with it, or it ended between two tiles.
+                if lost.end is End.GONE or (lost.end in (End.DIED, End.UNLOCKED) and notice is None):
+                    continue
+                raise self._stopped(call, key, lost, notice) from None
+            except BaseException:
+                # Whoever was asked whether the tile is wanted; the worker may still compute it.
+                self._dropped(remote)
+                raise
+            finally:
+                self._given_back(remote, time.monotonic() - start)
+        raise EngineOverloaded("The workers of the engine's sandbox do not stay.", hint="Try again.")
+
+    def state(self) -> dict[str, float]:
+        """For the metrics.
+
+        Calls, the seconds they took, workers that were spawned, that were killed during a tile, and that
+        are live; functions put into quarantine.
+        """
+        with self._changed:
+            live = len(self._idle) + self._taken
+            return {**self._counts, "live": live, "quarantined": self._strikes.quarantined}
+
+    def close(self) -> None:
+        """End all workers. Calls that wait end with `Unwanted`."""
+        with self._changed:
+            self._closed = True
+            keeper = self._keeper
+            self._changed.notify_all()
+        if keeper is not None:
+            keeper.join()
+
+    def _lease(self, call: Call, key: str, layout: Layout, wanted: Callable[[], bool]) -> Remote:
+        """A worker for a tile, an idle one or a new one; counted as taken."""
+
+        def ask() -> None:
+            if not wanted():
+                raise Unwanted
+
+        owner = call.session, call.source, call.function, call.modules
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            ask()
+            with self._changed:
+                remote = self._idle_of(owner, layout)
+                if remote is not None or self._has_room():
+                    self._taken += 1
+                    break
+                self._changed.wait(SLICE)
+            if time.monotonic() > deadline:
+                raise EngineOverloaded("All workers for functions are busy.", hint="Try again.")
+        if remote is not None:
+            return remote
+        try:
+            self._strikes.check(key, call.function, shared=True)
+            remote = Remote(self._channel, self._limits.memory, layout, ask)
+        except BaseException:
+            with self._changed:
+                self._taken -= 1
+                self._changed.notify_all()
+            raise
+        with self._changed:
+            self._counts["spawned"] += 1
+            self._owners[remote] = owner
+        return remote
+
+    def _idle_of(self, owner: Owner, layout: Layout) -> Remote | None:
+        """Take the owner's worker that was used last; those too small for the tile are ended."""
+        for remote in [one for one in self._idle if self._owners[one] == owner][::-1]:
+            self._idle.remove(remote)
+            if remote.fits(layout):
+                return remote
+            self._retire(remote)
+        return None
+
+    def _has_room(self) -> bool:
+        """Whether there may be another worker; if need be, the longest unused one makes room."""
+        if len(self._idle) + self._taken < self._limits.workers:
+            return True
+        if not self._idle:
+            return False
+        self._retire(self._idle.pop(0))
+        return True
+
+    def _retire(self, remote: Remote) -> None:
+        """Kill a worker that no tile uses; the keeper buries it."""
+        remote.kill()
+        del self._owners[remote]
+        self._retired.append(remote)
+        self._changed.notify_all()
+
+    def _dropped(self, remote: Remote) -> Notice | None:
+        """End a worker that gave no reply; how it ended, if that is known."""
+        with self._changed:
+            del self._owners[remote]
+            self._counts["killed"] += 1
+        return remote.bury()
+
+    def _given_back(self, remote: Remote, seconds: float) -> None:
+        with self._changed:
+            self._counts["calls"] += 1
+            self._counts["seconds"] += seconds
+            self._taken -= 1
+            if remote in self._owners:
+                remote.used = time.monotonic()
+                self._idle.append(remote)
+                if self._keeper is None and not self._closed:
+                    self._keeper = threading.Thread(target=self._keep, name="sandbox", daemon=True)
+                    self._keeper.start()
+            self._changed.notify_all()
+
+    def _keep(self) -> None:
+        """End workers that idle too long, and bury those that were ended, until the pool is closed."""
+        while True:
+            with self._changed:
+                while self._idle and (self._closed or self._left(self._idle[0]) <= 0):
+                    self._retire(self._idle.pop(0))
+                if not self._retired:
+                    if self._closed and not self._taken:
+                        return
+                    self._changed.wait(self._left(self._idle[0]) if self._idle else None)
+                    continue
+                remote = self._retired.popleft()
+            remote.bury()
+
+    def _left(self, remote: Remote) -> float:
+        """Seconds until an idle worker is ended."""
+        return remote.used + self._limits.idle - time.monotonic()
+
+    def _check_room(self, layout: Layout) -> None:
+        for what, size, most in (
+            ("pixels", layout.inside, self._limits.input),
+            ("result", layout.outside, self._limits.output),
+        ):
+            if size > most:
+                raise DemandError(
+                    f"The {what} of this tile would take {_megabytes(size)} in the function's memory; "
+                    f"{_megabytes(most)} are allowed.",
+                    hint="Give it fewer bands, a smaller margin, or a smaller result.",
+                )
+
+    def _explained(self, error: FunctionFailed) -> FunctionFailed:
+        if (error.exception or "").partition(":")[0] in _OUT_OF_MEMORY:
+            error.hint = (
+                f"A function may take {_megabytes(self._limits.memory)} here (the engine's setting "
+                "function_memory). Use fewer or smaller arrays."
+            )
+        return error
+
+    def _stopped(self, call: Call, key: str, lost: NoReply, notice: Notice | None) -> Exception:
+        """The error for a tile without a reply; strikes the function if that was its doing."""
+        hint = "test_execute runs it locally, on the same pixels."
+        weight = 1.0
+        if lost.end is End.UNWANTED:
+            return Unwanted()
+        if lost.end is End.UNLOCKED:
+            log.error("a process for functions could not be locked down: %s", lost.reason)
+            return EngineFault(
+                "The process for this function could not be locked down.", hint="The engine's log says why."
+            )
+        if lost.end is End.LATE:
+            limit = self._limits.seconds
+            if lost.own < OWN_DOING * limit:
+                return EngineOverloaded(
+                    "The engine was too busy to run a function in time.", hint="Try again."
+                )
+            weight = min(1.0, lost.own / limit)
+            reason = f"it took longer than {limit:g} s for a tile"
+            hint = f"The limit is the engine's setting function_timeout. {hint}"
+        elif lost.end is End.WRONG:
+            reason = "its process answered what makes no sense"
+        else:
+            status = 0 if notice is None else notice.status
+            reason = _ENDS.get(-status) or f"it ended its process ({_ended(status)})"
+        self._strikes.add(key, weight, f"{reason}.")
+        return FunctionStopped(f"{call.function} was stopped: {reason}.", hint=hint)
+
+
+_key = lru_cache(maxsize=256)(key_of)
+
+
+def _ended(status: int) -> str:
+    return f"signal {-status}" if status < 0 else f"status {status}"
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / (1 << 20):,.0f} MB"

@@ -1,0 +1,361 @@
+"""One sandbox worker, as the engine sees it: what is written to it, read from it, and how it is ended."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import astuple, dataclass
+from enum import Enum
+from typing import Any
+
+import numpy as np
+
+from geoloom.block import Array, Block, everywhere
+from geoloom.errors import FunctionFailed, FunctionRefused
+from geoloom.grid import Grid
+from geoloom.harness import widened
+from geoloom_engine.sandbox import arena, wire
+from geoloom_engine.sandbox.arena import Layout
+from geoloom_engine.sandbox.channel import SLICE, Channel
+from geoloom_engine.sandbox.clock import Spent, spent
+from geoloom_engine.sandbox.messages import (
+    REPLY_SIZE,
+    TEXTS,
+    Job,
+    Malformed,
+    Notice,
+    Order,
+    Outcome,
+    Reply,
+    What,
+    plain,
+)
+
+LOCK_SECONDS = 10.0
+"""Seconds that a new worker has to lock itself down (it takes 1 ms)."""
+
+GRACE = 0.2
+"""Seconds that a worker has to end a tile that nobody wants any more, and stay."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Everything of one use of a function but the pixels.
+
+    Parameters
+    ----------
+    session
+        Whose it is.
+    source, function
+        Its text, and its name there.
+    arguments
+        JSON of its own arguments: ``[[…], {…}]``.
+    names
+        Of the bands.
+    modules
+        What it may import.
+    dtype, bands
+        Of the result.
+    margin
+        Pixels around the grid.
+    """
+
+    session: str
+    source: bytes
+    function: str
+    arguments: str
+    names: tuple[str, ...]
+    modules: tuple[str, ...]
+    dtype: str
+    bands: int
+    margin: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a function made of a tile, and what it printed."""
+
+    block: Block
+    printed: str
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A call for one tile, ready to be written to a worker.
+
+    Parameters
+    ----------
+    call, block, grid
+        What to call, on what (pixels of ``grid.expand(call.margin)``), for where.
+    program, words
+        Texts: of the function; of what goes with the pixels.
+    layout
+        Where things lie.
+    """
+
+    call: Call
+    block: Block
+    grid: Grid
+    program: bytes
+    words: bytes
+    layout: Layout
+
+    @staticmethod
+    def of(call: Call, block: Block, grid: Grid) -> Task:
+        """Prepare a call."""
+        program = json.dumps((call.source.decode("utf-8", "replace"), call.function, call.modules)).encode()
+        place = grid.col, grid.row, grid.cols, grid.rows
+        words = json.dumps((call.names, astuple(grid.lattice), place, call.arguments)).encode()
+        around = grid.expand(call.margin)
+        layout = Layout.of(
+            len(program),
+            len(words),
+            (block.bands, *around.shape),
+            widened(block.data.dtype),
+            (call.bands, *grid.shape),
+            np.dtype(call.dtype),
+        )
+        return Task(call, block, grid, program, words, layout)
+
+
+class End(Enum):
+    """Why there is no reply."""
+
+    GONE = "it was gone before it got the tile"
+    DIED = "it died"
+    LATE = "it took too long"
+    UNWANTED = "nobody waits any more"
+    WRONG = "it answered what is no reply"
+    UNLOCKED = "it could not be locked down"
+
+
+class NoReply(Exception):
+    """A worker gave no reply, and is of no further use.
+
+    Parameters
+    ----------
+    end
+        Why.
+    own
+        Seconds that were the function's own doing, if it took too long.
+    reason
+        More of why.
+    """
+
+    def __init__(self, end: End, own: float = 0.0, reason: str = "") -> None:
+        super().__init__(end.value)
+        self.end = end
+        self.own = own
+        self.reason = reason
+
+
+class Remote:
+    """A worker of one function; used by one thread at a time.
+
+    Parameters
+    ----------
+    channel
+        To the zygote.
+    memory
+        Bytes the function may take.
+    layout
+        Of the first tile: input and output are made so large that it fits.
+    ask
+        Called again and again while waiting for the zygote.
+
+    Raises
+    ------
+    EngineOverloaded, NewZygote
+        See `Channel.spawn`.
+    """
+
+    def __init__(self, channel: Channel, memory: int, layout: Layout, ask: Callable[[], None]) -> None:
+        self._channel = channel
+        self.inside, self.outside = arena.fitting(layout.inside), arena.fitting(layout.outside)
+        self.number = secrets.randbits(64)
+        self.used = time.monotonic()
+        """When it was last given back."""
+        self._knows_program = False
+        self._is_ready = False
+        self._job, theirs = wire.pair(channel.packets)
+        descriptors: list[int] = []
+        try:
+            descriptors.append(arena.reserve(self.inside, channel.packets))
+            descriptors.append(arena.reserve(self.outside, channel.packets))
+            order = Order(What.SPAWN, self.number, memory, self.inside, self.outside)
+            self.pid, self._handle = channel.spawn(order, (theirs.fileno(), *descriptors), ask)
+            self._given = arena.shared(descriptors[0], self.inside)
+            self._result = arena.shared(descriptors[1], self.outside)
+        except BaseException:
+            self._job.close()
+            raise
+        finally:
+            theirs.close()
+            wire.close(descriptors)
+
+    def fits(self, layout: Layout) -> bool:
+        """Whether there is room for a tile."""
+        return layout.inside <= self.inside and layout.outside <= self.outside
+
+    def run(self, task: Task, seconds: float, wanted: Callable[[], bool]) -> Answer:
+        """Have a tile computed.
+
+        Raises
+        ------
+        NoReply
+            There is none. The worker has to be ended, unless nobody waited any more and it replied.
+        FunctionFailed, FunctionRefused
+            What the function's failure was.
+        """
+        job = self._write(task)
+        try:
+            if self._is_ready and (early := wire.receive(self._job, REPLY_SIZE)) is not None:
+                raise NoReply(End.WRONG if early[0] else End.GONE)
+            wire.send(self._job, job.pack())
+        except Malformed:
+            raise NoReply(End.WRONG) from None
+        except OSError:
+            if self._is_ready:
+                raise NoReply(End.GONE) from None
+        if not self._is_ready:
+            self._await_lock(wanted)
+        reply = self._reply(job.number, seconds, wanted)
+        self._knows_program = True
+        return self._read(task, reply)
+
+    def _await_lock(self, wanted: Callable[[], bool]) -> None:
+        """Have it say that it is locked down; nothing of the user has run before."""
+        try:
+            reply = self._reply(self.number, LOCK_SECONDS, wanted)
+        except NoReply as lost:
+            if lost.end is End.LATE:
+                raise NoReply(End.LATE) from None
+            if lost.end is not End.DIED:
+                raise
+            reason = plain(self._result[: TEXTS["message"]]).rstrip("\0\ufffd")
+            raise NoReply(End.UNLOCKED, reason=reason) from None
+        if reply.outcome is not Outcome.READY:
+            raise NoReply(End.WRONG)
+        self._is_ready = True
+
+    def _write(self, task: Task) -> Job:
+        """Put a tile into the input."""
+        call, layout, block = task.call, task.layout, task.block
+        program = b"" if self._knows_program else task.program
+        self._given[: len(program)] = program
+        self._given[layout.words_at : layout.words_at + len(task.words)] = task.words
+        rows, cols = task.grid.expand(call.margin).shape
+        dtype = widened(block.data.dtype)
+        data = arena.view(self._given, layout.data_at, (block.bands, rows, cols), dtype)
+        np.copyto(data, block.data, casting="safe")
+        valid_bands = 0 if everywhere(block.valid) else block.valid.shape[0]
+        if valid_bands:
+            valid = arena.view(self._given, layout.valid_at, (valid_bands, rows, cols), np.bool_)
+            np.copyto(valid, block.valid)
+        return Job(
+            number=secrets.randbits(64),
+            given=dtype.str,
+            result=np.dtype(call.dtype).str,
+            program=len(program),
+            words_at=layout.words_at,
+            words=len(task.words),
+            data_at=layout.data_at,
+            bands=block.bands,
+            rows=rows,
+            cols=cols,
+            valid_at=layout.valid_at,
+            valid_bands=valid_bands,
+            margin=call.margin,
+            result_at=layout.result_at,
+            result_bands=call.bands,
+            result_valid_at=layout.result_valid_at,
+        )
+
+    def _reply(self, number: int, seconds: float, wanted: Callable[[], bool]) -> Reply:
+        start = time.monotonic()
+        deadline = start + seconds
+        before: Spent | None = None
+        unwanted = False
+        while not wire.wait(self._job, min(SLICE, seconds)):
+            now = time.monotonic()
+            # Tiles that take no longer than one look are not charged for the reading.
+            before = before or spent(self.pid)
+            if now >= deadline:
+                if unwanted:
+                    raise NoReply(End.UNWANTED)
+                raise NoReply(End.LATE, before.wall - start + spent(self.pid).own_since(before))
+            if not unwanted and not wanted():
+                unwanted = True
+                deadline = min(deadline, now + GRACE)
+        try:
+            found = wire.receive(self._job, REPLY_SIZE)
+            content = b"" if found is None else found[0]
+            if not content:
+                raise NoReply(End.DIED)
+            reply = Reply.unpack(content)
+            if reply.number != number:
+                raise Malformed("it is the reply to another job")
+        except Malformed:
+            raise NoReply(End.WRONG) from None
+        return reply
+
+    def _read(self, task: Task, reply: Reply) -> Answer:
+        """What the output holds."""
+        texts = self._texts(reply)
+        if reply.outcome is Outcome.READY:
+            raise NoReply(End.WRONG)
+        if reply.outcome is Outcome.REFUSED:
+            raise FunctionRefused(texts["message"], hint=texts["hint"] or None)
+        if reply.outcome is Outcome.FAILED:
+            raise FunctionFailed(
+                texts["message"] or f"{task.call.function} failed.",
+                hint=texts["hint"] or None,
+                function=texts["function"] or None,
+                line=reply.line or None,
+                text=texts["text"] or None,
+                exception=texts["exception"] or None,
+            )
+        shape = task.call.bands, *task.grid.shape
+        data = self._copied(task.layout.result_at, shape, np.dtype(task.call.dtype))
+        if reply.valid_bands == 0:
+            valid: Array = np.broadcast_to(np.True_, (1, *task.grid.shape))
+        elif reply.valid_bands in (1, task.call.bands):
+            at = task.layout.result_valid_at
+            valid = self._copied(at, (reply.valid_bands, *task.grid.shape), np.dtype(np.bool_))
+        else:
+            raise NoReply(End.WRONG)
+        return Answer(Block.of(data, valid), texts["printed"])
+
+    def _texts(self, reply: Reply) -> dict[str, str]:
+        content = self._result[: sum(reply.lengths)]
+        texts: dict[str, str] = {}
+        for name, length in zip(TEXTS, reply.lengths, strict=True):
+            texts[name] = plain(content[:length])
+            content = content[length:]
+        return texts
+
+    def _copied(self, at: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        """A copy of an array of the output. Bools have bytes of 0 and 1 only, whatever stands there."""
+        if dtype.kind == "b":
+            flags: Array = arena.view(self._result, at, shape, np.uint8) != 0
+            return flags
+        return arena.view(self._result, at, shape, dtype).copy()
+
+    def kill(self) -> None:
+        """Kill it, and close what leads to it."""
+        self._job.close()
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(handle, signal.SIGKILL)
+            os.close(handle)
+
+    def bury(self) -> Notice | None:
+        """End it, if it has not ended by itself; how it did, if the zygote knows."""
+        self.kill()
+        return self._channel.end(self.number)
