@@ -221,6 +221,18 @@ def test_modules_are_allowed_or_told() -> None:
     assert (Function(text, "f", ["json"]).call(given()).data == given().data * 2).all()
 
 
+@pytest.mark.filterwarnings("ignore::numpy.exceptions.ComplexWarning")
+def test_what_numpy_imports_late_needs_no_leave() -> None:
+    text = """
+def f(img):
+    print(img[0, :1, :1], img.max())
+    return img.astype(complex).astype(float)
+"""
+    found = Function(text, "f", ()).call(given())
+    assert "[[" in found.printed
+    assert (found.data == given().data).all()
+
+
 def test_prints_are_caught_and_cut() -> None:
     found = run("def f(img):\n    print('mean', img.shape)\n    print('more')\n    return img")
     assert found.printed == "mean (4, 256, 256)\nmore"
