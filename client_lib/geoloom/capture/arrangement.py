@@ -57,13 +57,11 @@ class Arrangement:
             self._block(["", *(f"{name} = {constants[name]}" for name in order)])
         self._state: dict[int | str, bool] = dict.fromkeys(constants, True)
         self._later = {name: found for name, found in later.items() if name not in constants}
-        parts = sorted(gathered.parts.values(), key=lambda part: self._names[id(part.function)])
         for name in sorted(self._later):
             self._place_value(name)
-        for part in parts:
-            if part is not gathered.main:
-                self._place(part)
-        self._place(gathered.main)
+        # What is called stands above; the function that is sent was the first to be gathered.
+        for part in reversed(gathered.parts.values()):
+            self._place(part)
         self.source = "\n".join(self._lines) + "\n"
 
     def _function_name(self, part: Part) -> str:

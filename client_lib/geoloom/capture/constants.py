@@ -119,7 +119,7 @@ class _Writer:
                 return f"{numpy}.bool_({bool(value)})"
             if value.dtype.kind in "iu":
                 return f"{numpy}.{value.dtype.name}({int(value)})"
-            if value.dtype.kind == "f" and value.dtype.itemsize <= 8:
+            if value.dtype.kind == "f" and not _is_long(value.dtype):
                 return f"{numpy}.{value.dtype.name}({_float(float(value))})"
             return f"{self._array(np.asarray(value), numpy)}[()]"
         if type(value) is not np.ndarray:
@@ -132,6 +132,8 @@ class _Writer:
                 f"{self.name} is an array of dtype {value.dtype}, not of plain numbers",
                 "Make it an array of numbers, or a list or dict.",
             )
+        if _is_long(value.dtype):
+            raise Unsendable(f"{self.name} is of dtype {value.dtype}", "Make it float64 or complex128.")
         if value.nbytes > MOST_ARRAY:
             raise Unsendable(
                 f"{self.name} is an array of shape {value.shape} and {_size(value.nbytes)}, "
@@ -144,8 +146,7 @@ class _Writer:
             return f"{numpy}.zeros({value.shape}, {dtype})"
         if value.flags.f_contiguous and not value.flags.c_contiguous:
             return f"{self._array(value.T, numpy)}.T"
-        simple = value.dtype.kind in "biu" or (value.dtype.kind == "f" and value.dtype.itemsize <= 8)
-        if simple and value.size <= READABLE and np.isfinite(value).all():
+        if value.dtype.kind in "biuf" and value.size <= READABLE and np.isfinite(value).all():
             return f"{numpy}.array({value.tolist()!r}, {dtype})"
         content = f"bytes.fromhex({value.tobytes().hex()!r})"
         return f"{numpy}.frombuffer({content}, {value.dtype.str!r}).reshape({value.shape}).copy()"
@@ -165,6 +166,11 @@ def is_builtin(value: object) -> str | None:
 
 def _float(value: float) -> str:
     return repr(value) if math.isfinite(value) else f'float("{value!r}")'
+
+
+def _is_long(dtype: np.dtype[Any]) -> bool:
+    """Whether a dtype differs from machine to machine; some of its bytes mean nothing."""
+    return dtype.kind in "fc" and dtype.itemsize > (8 if dtype.kind == "f" else 16)
 
 
 def _dtype(dtype: np.dtype[Any]) -> str:

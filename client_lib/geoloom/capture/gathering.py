@@ -20,6 +20,7 @@ from geoloom.capture.imports import (
     is_foreign,
     is_installed,
     is_library,
+    is_notebooks,
     name_of,
     of_module,
     submodules,
@@ -159,7 +160,7 @@ class Gathering:
         if self.older_style and GIVEN_TO_OLDER.fullmatch(use.name):
             return
         try:
-            if use.name in space:
+            if use.name in space and not is_notebooks(space[use.name]):
                 value = space[use.name]
             elif use.name in ("numpy", "np"):
                 value = np

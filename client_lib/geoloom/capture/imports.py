@@ -112,6 +112,12 @@ def is_library(module: str) -> bool:
     return module.partition(".")[0] in OWN_PACKAGES or is_installed(_content(found).get("__file__"))
 
 
+def is_notebooks(value: object) -> bool:
+    """Whether IPython put something among the names of a notebook, such as its own `open`."""
+    owner = value.__self__ if is_a(value, MethodType) else value  # type: ignore[attr-defined]
+    return "IPython" in (type_name(owner)[0].partition(".")[0], named(owner)[0].partition(".")[0])
+
+
 def of_module(module: str, modules: Collection[str], what: str = "") -> Unsendable:
     """Why something of a module cannot be used."""
     top = module.partition(".")[0]
