@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import linecache
 import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import CodeType, FunctionType
@@ -191,7 +192,9 @@ class Local:
         __tracebackhide__ = True
         raised: BaseException | None
         try:
-            return self._function.call(fresh(given), self._subject.args, self._subject.kwargs, prints=False)
+            return self._function.call(
+                fresh(given), self._subject.args, self._subject.kwargs, stop=_stopping()
+            )
         except FunctionFailed as error:
             if error.__cause__ is None:
                 return error
@@ -221,12 +224,28 @@ class _AtHand(Function):
         self._f = f
         super().__init__(*text)
 
-    def _fresh(self, debugged: bool = False) -> dict[str, Any]:
-        namespace = {**super()._fresh(debugged), **self._f.__globals__}
+    def _fresh(self, stop: Callable[..., Any] | None = None) -> dict[str, Any]:
+        namespace = {**super()._fresh(stop), **self._f.__globals__}
         own = FunctionType(self._f.__code__, namespace, self.name, self._f.__defaults__, self._f.__closure__)
         own.__kwdefaults__ = self._f.__kwdefaults__
         namespace[self.name] = own
         return namespace
+
+
+def _stopping() -> Callable[..., Any]:
+    """What ``breakpoint()`` does: as ever, but in a kernel to whose debugger nobody is attached, IPython's.
+
+    There it would pass without a word: JupyterLab's is attached once its button is pressed.
+    """
+    debugpy, ipython = sys.modules.get("debugpy"), sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    if debugpy is None or shell is None or debugpy.is_client_connected():
+        return breakpoint
+
+    def stop(*_: Any, **__: Any) -> None:
+        shell.debugger_cls().set_trace(sys._getframe(1))
+
+    return stop
 
 
 def _codes(name: str, f: FunctionType | None) -> dict[str, CodeType]:

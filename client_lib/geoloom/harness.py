@@ -20,7 +20,7 @@ import builtins
 import inspect
 import linecache
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import CellType, CodeType, FunctionType, TracebackType
 from typing import Any, NoReturn
@@ -114,7 +114,7 @@ class Function:
         *,
         dtype: str | None = None,
         bands: int | None = None,
-        prints: bool = True,
+        stop: Callable[..., Any] | None = None,
     ) -> Result:
         """Run the function on a window.
 
@@ -126,18 +126,19 @@ class Function:
             The function's own arguments, behind the image.
         dtype, bands
             What the result has to be; None to take it as it is.
-        prints
-            Whether to catch what is printed; without, it goes where it always goes, and ``breakpoint()``
-            stops.
+        stop
+            What ``breakpoint()`` calls; it is passed over otherwise. With it, prints go where they always go,
+            as debuggers need it, and so does a KeyboardInterrupt.
 
         Raises
         ------
         FunctionFailed
             It raised an exception, which is the error's cause, or gave what is no image.
         """
-        printed = Prints() if prints else None
+        __tracebackhide__ = True  # IPython and its debugger leave such frames out
+        printed = Prints() if stop is None else None
         with afresh(printed, self._alone):
-            namespace = self._fresh(not prints)
+            namespace = self._fresh(stop)
             image = given.data
             try:
                 if self.older_style:
@@ -155,21 +156,18 @@ class Function:
             except FunctionFailed:
                 raise
             except BaseException as error:
-                if isinstance(error, KeyboardInterrupt) and not prints:
+                if isinstance(error, KeyboardInterrupt) and stop is not None:
                     raise
                 self._failed(error)
         return Result(*result, "" if printed is None else printed.text())
 
-    def _fresh(self, debugged: bool = False) -> dict[str, Any]:
+    def _fresh(self, stop: Callable[..., Any] | None = None) -> dict[str, Any]:
         """A new namespace in which the text was executed."""
-        imports = self._import
-        if debugged:
+        builtin = {**vars(builtins), "__import__": self._import, "breakpoint": stop or _go_on}
+        if stop is not None:
             # What `breakpoint` calls is imported from where it stands.
             debugger = os.environ.get("PYTHONBREAKPOINT", "pdb").partition(".")[0]
-            imports = partial(self._import, also=debugger)
-        builtin = {**vars(builtins), "__import__": imports}
-        if not debugged:
-            builtin["breakpoint"] = _go_on
+            builtin["__import__"] = partial(self._import, also=debugger)
         namespace: dict[str, Any] = {
             "__name__": "geoloom_function",
             "__builtins__": builtin,
@@ -214,6 +212,7 @@ class Function:
         kwargs: Mapping[str, Any],
     ) -> Any:
         """Call with the image, the arguments, and what it asks for by name."""
+        __tracebackhide__ = True
         filled: dict[str, Any] = {}
         for one in self._parameters:
             if one.name in RESERVED and one.name not in kwargs:
@@ -297,7 +296,12 @@ class Function:
         if isinstance(error, MemoryError):
             hint = "Use fewer or smaller arrays: a function's memory is limited."
         raise FunctionFailed(
-            f"{self.name}{place}: {shown}", hint=hint, function=name, line=line, text=text, exception=shown
+            f"{self.name}{place}: {shown}{'' if shown[-1] in '.!?…' else '.'}",
+            hint=hint,
+            function=name,
+            line=line,
+            text=text,
+            exception=shown,
         ) from error
 
     def _where(self, frames: TracebackType | None) -> tuple[str, int | None, str | None]:

@@ -245,7 +245,7 @@ def test_prints_are_caught_and_cut() -> None:
 
 
 def test_prints_go_where_they_always_go_if_asked(capsys: pytest.CaptureFixture[str]) -> None:
-    found = run("def f(img):\n    print('here')\n    return img", prints=False)
+    found = run("def f(img):\n    print('here')\n    return img", stop=breakpoint)
     assert found.printed == ""
     assert capsys.readouterr().out == "here\n"
     assert sys.stdout is not None
