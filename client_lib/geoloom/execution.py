@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from geoloom import blobs
@@ -13,7 +15,6 @@ from geoloom.errors import FunctionNotSent, ParameterError
 from geoloom.harness import DEFAULT_MODULES, Function
 from geoloom.op import Profile
 from geoloom.ops.execute import Execute
-from geoloom.param import plain
 from geoloom.trial import try_out
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ MODULES_VARIABLE = "GEOLOOM_FUNCTION_MODULES"
 
 KEPT_ORIGINALS = 500
 """Functions of the notebook remembered by the key of their text, so that a replay can debug them."""
+
+_AROUND = next(one for one in Execute.parameters if one.name == "around")
 
 _originals: dict[str, Callable[..., Any]] = {}
 
@@ -54,7 +57,9 @@ def execute(
     function = Function(captured.source, captured.name, captured.modules)
     names = None if bands is None else (bands,) if isinstance(bands, str) else tuple(bands)
     key = blobs.keep(captured.source.encode())
-    draft = Execute(text=key, main=captured.name, arguments=arguments, around=margin)
+    # In the node it is called otherwise: an op's margin is what its parameters make of a grid.
+    around = replace(_AROUND, name="margin").normalise(margin, "execute")
+    draft = Execute(text=key, main=captured.name, arguments=arguments, around=around)
     if dtype is None or names is None:
         positional, named = draft.call()
         found = try_out(function, image.profile, draft.around, positional, named)
@@ -89,25 +94,31 @@ def original(text: str) -> Callable[..., Any] | None:
 
 def _json(captured: Captured, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
     captured.check_arguments(args, kwargs)
-    try:
-        return canonical([[plain_value(one) for one in args], plain_value(dict(kwargs))]).decode()
-    except ParameterError as error:
-        raise FunctionNotSent(
-            f"The arguments of {captured.name} cannot travel to the engine: {error.message}",
-            hint="They are numbers, text, True, False, None, and lists and dicts of these. Arrays and other "
-            "objects come along as constants of the notebook that the function uses.",
-        ) from None
+    given = [_plain(value, f"argument {i + 1} of {captured.name}") for i, value in enumerate(args)]
+    named = {name: _plain(value, f"{name} of {captured.name}") for name, value in kwargs.items()}
+    return canonical([given, named]).decode()
 
 
-def plain_value(value: Any) -> Any:
+def _plain(value: Any, path: str) -> Any:
     """An argument as JSON holds it: tuples and ranges as lists, numpy's numbers as Python's."""
     if hasattr(value, "item") and getattr(value, "shape", None) == ():
-        return value.item()
+        value = value.item()
     if isinstance(value, tuple | list | range):
-        return [plain_value(one) for one in value]
-    if isinstance(value, dict):
-        return {name: plain_value(one) for name, one in value.items()}
-    return plain(value)
+        return [_plain(one, path) for one in value]
+    if isinstance(value, dict) and all(isinstance(name, str) for name in value):
+        return {name: _plain(one, path) for name, one in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        raise FunctionNotSent(
+            f"{path} is {value}, which does not travel to the engine.",
+            hint=f"Let the function use a constant of the notebook instead, such as X = numpy.{value}.",
+        )
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise FunctionNotSent(
+        f"{path} is of type {type(value).__name__}, which does not travel to the engine.",
+        hint="Arguments are numbers, text, True, False, None, and lists and dicts of these. A small array "
+        "comes along if the function uses it as a constant of the notebook, instead of an argument.",
+    )
 
 
 def _names(function: str, image: Profile, count: int) -> tuple[str, ...]:
