@@ -1,12 +1,14 @@
-"""The filter of system calls: run in a small interpreter for both machines, and by the kernel for this one."""
+"""The filter of system calls: in a small interpreter for both machines, and by the kernel for this one."""
 
 from __future__ import annotations
 
 import json
+import re
 import struct
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -104,7 +106,8 @@ WISHED = {
     "prlimit64": (302, 261), "setrlimit": (160, 164), "sched_setaffinity": (203, 122),
     "keyctl": (250, 219), "add_key": (248, 217), "shmget": (29, 194), "shmat": (30, 196), "msgget": (68, 186),
     "semget": (64, 190), "mq_open": (240, 180), "rt_sigaction": (13, 134), "sigaltstack": (131, 132),
-    "timer_create": (222, 107), "pkey_mprotect": (329, 288), "mlock": (149, 228), "remap_file_pages": (216, 234),
+    "timer_create": (222, 107), "pkey_mprotect": (329, 288), "mlock": (149, 228),
+    "remap_file_pages": (216, 234),
     "modify_ldt": (154, None), "ioctl": (16, 29), "fcntl": (72, 25), "dup": (32, 23), "getppid": (110, 173),
     "landlock_restrict_self": (446, 446), "init_module": (175, 105), "kexec_load": (246, 104),
     "vmsplice": (278, 75), "splice": (275, 76), "tee": (276, 77), "chroot": (161, 51), "rseq": (334, 293),
@@ -153,6 +156,21 @@ def test_arguments_decide(known: Machine, name: str, arguments: tuple[int, ...],
 def test_tries_name_every_call_that_has_a_check() -> None:
     checked = {name for name, checks in ALLOWED.items() if checks}
     assert {name for name, _, goes in TRIED if not goes} == checked - {"clock_getres"}
+
+
+@pytest.mark.parametrize(
+    ("place", "header"),
+    [(0, "x86_64-linux-gnu/asm/unistd_64.h"), (1, "asm-generic/unistd.h")],
+    ids=list(MACHINES),
+)
+def test_wishes_have_the_numbers_of_the_headers(place: int, header: str) -> None:
+    path = Path("/usr/include") / header
+    if not path.exists():
+        pytest.skip("the kernel's headers are not installed")
+    found = re.findall(r"^#define __NR(?:3264)?_(\w+)\s+(\d+)$", path.read_text(), re.MULTILINE)
+    defined = {call: int(number) for call, number in found} | ({} if place == 0 else {"newfstatat": 79})
+    wished = {name: numbers[place] for name, numbers in WISHED.items()}
+    assert wished == {name: defined.get(name) for name in WISHED}
 
 
 @pytest.mark.parametrize("name", WISHED)
