@@ -17,10 +17,13 @@ from urllib.parse import parse_qs, urlsplit
 import nbclient
 import nbformat
 import pytest
+from osgeo import gdal
+
+gdal.UseExceptions()
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-PAGES = [ROOT / "docs" / "maps.md"]
+PAGES = [ROOT / "docs" / name for name in ("maps.md", "user-functions.md")]
 PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SECONDS = 120
 
@@ -168,4 +171,37 @@ class TestFirstMap:
         (key,) = first.outputs("relief.save()")
         assert re.fullmatch(r"'[0-9a-f]{32}'", key.data["text/plain"])
         (same,) = first.outputs("again.equals")
+        assert same.data["text/plain"] == "True"
+
+
+@pytest.mark.parametrize("executed", NOTEBOOKS[1:2], indirect=True, ids=lambda path: path.stem)
+class TestYourOwnFunction:
+    """What `02_your_own_function` promises."""
+
+    @pytest.fixture
+    def own(self, executed: Executed) -> Executed:
+        assert "Your own function" in executed.notebook.cells[0].source
+        return executed
+
+    def test_the_share_of_burnt_land_is_that_of_the_file(self, own: Executed) -> None:
+        b4, b6, b8, b11 = gdal.Open(str(ROOT / "notebooks" / "data" / "fields.tif")).ReadAsArray()
+        burnt = (b4 < 1000) & (b6 < 1200) & (b8 < 1200) & (b11 > 500) & (b11 < 1600)
+        (output,) = own.outputs("burnt.statistics()")
+        share = float(output.data["text/plain"])
+        assert share == pytest.approx(burnt[b4 > 0].mean(), rel=0.1)
+
+    def test_the_function_is_tried_on_a_place(self, own: Executed) -> None:
+        outputs = own.outputs("gl.test_execute(")
+        text = "".join(output.get("text", "") for output in outputs)
+        assert "stubble on tile 13/4622/2973: all is well" in text
+        assert any(
+            "data:image/png;base64" in output.get("data", {}).get("text/html", "") for output in outputs
+        )
+
+    def test_the_failure_is_repeated_in_the_notebook(self, own: Executed) -> None:
+        text = "".join(output.get("text", "") for output in own.outputs(".replay("))
+        assert "ValueError: zero-size array" in text
+
+    def test_a_chain_with_a_function_comes_back(self, own: Executed) -> None:
+        (same,) = own.outputs("gl.load(key).equals")
         assert same.data["text/plain"] == "True"
