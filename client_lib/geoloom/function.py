@@ -201,7 +201,8 @@ class Local:
             raised = error.__cause__
         except KeyboardInterrupt as error:
             raised = error
-        raised.add_note(f"This was {self.op.main} on tile {tile.z}/{tile.x}/{tile.y}.")
+        look = " %debug takes you to the line." if "IPython" in sys.modules else ""
+        raised.add_note(f"{self.op.main} ran on tile {tile.z}/{tile.x}/{tile.y}.{look}")
         raise raised.with_traceback(callers(raised.__traceback__))
 
     def report(self, tile: Tile, given: Given) -> Report:

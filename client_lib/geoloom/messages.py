@@ -11,15 +11,12 @@ import ipywidgets
 from geoloom.wording import as_html
 
 MOST = 8
-"""How many problems, and how many prints, are shown at once; the newest stay."""
+"""How many problems are shown at once, and how many prints; the newest stay."""
 
 KEPT = 100
 """How many of each are kept: a function may print something else for every tile."""
 
-STYLE = (
-    "background:rgba(255,255,255,.95);color:#7a0010;padding:4px 8px;"
-    "font-size:12px;line-height:1.4;overflow-wrap:anywhere"
-)
+STYLE = "background:#fff;color:#7a0010;padding:4px 8px;font-size:12px;line-height:1.4;overflow-wrap:anywhere"
 HEIGHT = "220px"
 """Beyond it the messages scroll; they shall not hide the map."""
 
@@ -45,21 +42,18 @@ class Messages(ipywidgets.HBox):
 
     def __init__(self) -> None:
         self._said: dict[tuple[str, Hashable], _Message] = {}
-        self.board = ipywidgets.HTML(layout=ipywidgets.Layout(flex="1 1 auto", margin="0"))
+        # The messages scroll, and the button stays.
+        self.board = ipywidgets.HTML(
+            layout=ipywidgets.Layout(flex="1 1 auto", margin="0", max_height=HEIGHT, overflow="hidden auto")
+        )
         self.dismiss = ipywidgets.Button(
             icon="times",
             tooltip="Take these messages away",
-            style={"button_color": "rgba(255,255,255,.95)", "text_color": "#7a0010"},
+            style={"button_color": "#fff", "text_color": "#7a0010"},
             layout=ipywidgets.Layout(width="24px", height="auto", padding="0", margin="0"),
         )
         self.dismiss.on_click(lambda _: self.unsay())
-        layout = ipywidgets.Layout(
-            display="none",
-            max_width="480px",
-            max_height=HEIGHT,
-            overflow="hidden auto",
-            border_left="4px solid #b00020",
-        )
+        layout = ipywidgets.Layout(display="none", max_width="480px", border_left="4px solid #b00020")
         super().__init__([self.board, self.dismiss], layout=layout)
         self.add_class("geoloom-messages")
 

@@ -155,15 +155,18 @@ def called_here(thing: object) -> str | None:
 
 def _function_failed(event: Mapping[str, Any], times: int, replay: str | None) -> str:
     tile, line, text = tile_of(event), event.get("line"), one_line(event.get("text") or "", 200)
-    again = f"; {times:,} times so far" if times > 1 else ""
-    told = [in_words(event) + ("" if tile is None else f" (tile {'/'.join(map(str, tile))}{again})")]
+    told = [in_words(event)]
     if text:
         told.append(_as_code(text if not isinstance(line, int) else f"{line}: {text}"))
-    if tile is not None and replay is not None and event.get("error") != FunctionRefused.__name__:
+    where = "" if tile is None else f"tile {'/'.join(map(str, tile))}"
+    again = f"It happened {times:,} times so far. " if times > 1 else ""
+    if not where or replay is None or event.get("error") == FunctionRefused.__name__:
+        told.append(again + (f"It was on {where}." if where else ""))
+    else:
         stop = "" if event.get("error") == FunctionFailed.__name__ else ", where it can be interrupted"
-        told.append(f"To run it here, on the pixels of this tile{stop}:")
-        told.append(_as_code(f"{replay}.replay({', '.join(map(str, tile))})"))
-    return "\n".join(told)
+        told.append(f"{again}To run it here{stop}, on the pixels of {where}:")
+        told.append(_as_code(f"{replay}.replay({', '.join(map(str, tile or ()))})"))
+    return "\n".join(line for line in told if line)
 
 
 def _as_code(text: str) -> str:

@@ -243,7 +243,7 @@ class TestExecute:
         frames = frames_of(caught.value)
         assert frames[-2:] == [(__file__, "fails_on_tiles"), (__file__, "seventh")]
         assert {file for file, _ in frames[:-2]} == {function.__file__}
-        assert "fails_on_tiles on tile 5/16/11" in caught.value.__notes__[0]
+        assert "fails_on_tiles ran on tile 5/16/11." in caught.value.__notes__[0]
         locals_of = caught.traceback[-2].frame.f_locals
         assert locals_of["img"].shape == (2, 256, 256)
 

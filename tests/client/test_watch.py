@@ -87,9 +87,9 @@ class TestTurns:
         watch.turn(0.01)
         (message,) = shown.messages
         assert message.splitlines() == [
-            "f, line 2: ValueError: value 0 (tile 5/0/2; 3 times so far)",
+            "f, line 2: ValueError: value 0",
             "    2: raise ValueError",
-            "To run it here, on the pixels of this tile:",
+            "It happened 3 times so far. To run it here, on the pixels of tile 5/0/2:",
             "    my_map.layer('N\"DVI').image.replay(5, 0, 2)",
         ]
         assert layer.messages[0].splitlines()[0] == message.splitlines()[0]

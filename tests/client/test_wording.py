@@ -54,17 +54,19 @@ def test_events_and_errors_become_sentences() -> None:
 
 def test_a_failed_function_is_told_with_its_line_its_tile_and_the_call_that_runs_it_here() -> None:
     assert told(event()) == (
-        "stubble, line 3: IndexError: index 7 is out of bounds (tile 12/2356/1477)\n"
+        "stubble, line 3: IndexError: index 7 is out of bounds\n"
         "    3: b11 = img[7]\n"
-        "To run it here, on the pixels of this tile:\n"
+        "To run it here, on the pixels of tile 12/2356/1477:\n"
         "    m.layer('a').image.replay(12, 2356, 1477)"
     )
 
 
 def test_other_tiles_are_counted() -> None:
     again = event(tile=[12, 2356, 1478], message="stubble, line 3: IndexError: index 9 is out of bounds")
-    assert "index 7 is out of bounds (tile 12/2356/1477; 2 times so far)" in told(event(), again)
-    assert "(tile 12/2356/1477; 6 times so far)" in told(event(count=5), again)
+    shown = told(event(), again)
+    assert shown.startswith("stubble, line 3: IndexError: index 7 is out of bounds\n")
+    assert "\nIt happened 2 times so far. To run it here, on the pixels of tile 12/2356/1477:\n" in shown
+    assert "It happened 6 times so far." in told(event(count=5), again)
 
 
 def test_another_line_or_another_exception_is_another_trouble() -> None:
@@ -79,12 +81,12 @@ def test_a_function_that_was_stopped_can_be_run_here_and_one_that_is_refused_can
     stopped = FunctionStopped("stubble took longer than 5 s.", hint="Make it quicker.").to_json()
     shown = told({**stopped, "tile": [3, 4, 2]})
     assert shown.splitlines() == [
-        "stubble took longer than 5 s. Make it quicker. (tile 3/4/2)",
-        "To run it here, on the pixels of this tile, where it can be interrupted:",
+        "stubble took longer than 5 s. Make it quicker.",
+        "To run it here, where it can be interrupted, on the pixels of tile 3/4/2:",
         "    m.layer('a').image.replay(3, 4, 2)",
     ]
     refused = {"error": "FunctionRefused", "message": "It is not run any more.", "tile": [3, 4, 2]}
-    assert told(refused) == "It is not run any more. (tile 3/4/2)"
+    assert told(refused) == "It is not run any more.\nIt was on tile 3/4/2."
 
 
 @pytest.mark.parametrize(
