@@ -80,6 +80,8 @@ TRIED: list[tuple[str, tuple[int, ...], bool]] = [
     ("futex", (1 << 40, 0x8B), False),  # FUTEX_WAIT_REQUEUE_PI
     ("sched_getaffinity", (0, 128, 1), True),
     ("sched_getaffinity", (1, 128, 1), False),
+    ("getrusage", (0, 1), True),
+    ("getrusage", (-1, 1), False),  # RUSAGE_CHILDREN
     ("brk", (0,), True),
     ("munmap", (1 << 40, 4096), True),
     ("getrandom", (1, 8, 0), True),

@@ -103,10 +103,11 @@ ALLOWED: Mapping[str, tuple[Check, ...]] = {
     # not, on either clock. Requeueing and priority inheritance have been ways into the kernel.
     "futex": (Check(1, (0, 1, 9, 10), mask=~(0x80 | 0x100) & 0xFFFFFFFF),),
     "sched_yield": (),
-    # What it is and where it runs. Affinity of itself only: of others it would tell which there are.
+    # What it is, where it runs and what it took. Of itself only: of others it would tell which there are.
     "getpid": (),
     "gettid": (),
     "getrandom": (),
+    "getrusage": (Check(0, (0,)),),
     "sched_getaffinity": (Check(0, (0,)),),
     # Returning from a handler installed before the lock, and masks around it. Not rt_sigaction: a handler
     # of SIGSEGV would make a crash an endless loop.
@@ -123,8 +124,8 @@ _X86_64 = Machine(
     numbers={
         "read": 0, "write": 1, "mmap": 9, "mprotect": 10, "munmap": 11, "brk": 12, "rt_sigprocmask": 14,
         "rt_sigreturn": 15, "sched_yield": 24, "mremap": 25, "madvise": 28, "nanosleep": 35, "getpid": 39,
-        "sendto": 44, "recvfrom": 45, "exit": 60, "gettimeofday": 96, "gettid": 186, "time": 201,
-        "futex": 202, "sched_getaffinity": 204, "restart_syscall": 219, "clock_gettime": 228,
+        "sendto": 44, "recvfrom": 45, "exit": 60, "gettimeofday": 96, "getrusage": 98, "gettid": 186,
+        "time": 201, "futex": 202, "sched_getaffinity": 204, "restart_syscall": 219, "clock_gettime": 228,
         "clock_getres": 229, "clock_nanosleep": 230, "exit_group": 231, "getrandom": 318,
     },
 )  # fmt: skip
@@ -136,8 +137,9 @@ _AARCH64 = Machine(
         "read": 63, "write": 64, "exit": 93, "exit_group": 94, "futex": 98, "nanosleep": 101,
         "clock_gettime": 113, "clock_getres": 114, "clock_nanosleep": 115, "sched_getaffinity": 123,
         "sched_yield": 124, "restart_syscall": 128, "rt_sigprocmask": 135, "rt_sigreturn": 139,
-        "gettimeofday": 169, "getpid": 172, "gettid": 178, "sendto": 206, "recvfrom": 207, "brk": 214,
-        "munmap": 215, "mremap": 216, "mmap": 222, "mprotect": 226, "madvise": 233, "getrandom": 278,
+        "getrusage": 165, "gettimeofday": 169, "getpid": 172, "gettid": 178, "sendto": 206,
+        "recvfrom": 207, "brk": 214, "munmap": 215, "mremap": 216, "mmap": 222, "mprotect": 226,
+        "madvise": 233, "getrandom": 278,
     },
 )  # fmt: skip
 

@@ -236,6 +236,10 @@ def main(arguments: Sequence[str]) -> NoReturn:
         del worker  # loaded for those that are forked
         warmup.warm_up(modules.split(","))
         chosen = lock.LockLevel(*(one.name in level.split(",") for one in fields(lock.LockLevel)))
+        # Job sockets will have the number that is free now.
+        free = os.dup(control.fileno())
+        os.close(free)
+        lock.prepare(chosen, (free,))
         gc.collect()
         # What was loaded stays as it is in the workers' memory, and their collections pass it over.
         gc.freeze()
