@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 from geoloom import blobs
@@ -54,7 +55,8 @@ def execute(
     """
     captured = capture(f, allowed(modules))
     arguments = _json(captured, args, kwargs)
-    function = Function(captured.source, captured.name, captured.modules)
+    at_hand = f if isinstance(f, FunctionType) else None
+    function = Function(captured.source, captured.name, captured.modules, codes(captured.name, at_hand))
     names = None if bands is None else (bands,) if isinstance(bands, str) else tuple(bands)
     key = blobs.keep(captured.source.encode())
     # In the node it is called otherwise: an op's margin is what its parameters make of a grid.
@@ -90,6 +92,25 @@ def allowed(modules: Iterable[str] | str | None = None) -> tuple[str, ...]:
 def original(text: str) -> Callable[..., Any] | None:
     """The function of this notebook whose text has a key, if it is one of the last."""
     return _originals.get(text)
+
+
+def codes(name: str, f: FunctionType | None) -> dict[str, CodeType]:
+    """The code objects of a function and of all that it may call, by their names in the notebook."""
+    found: dict[str, CodeType] = {}
+    left = [] if f is None else [(name, f)]
+    while left:
+        name, one = left.pop()
+        if name not in found:
+            found[name] = one.__code__
+            known = {called: one.__globals__.get(called) for called in _used(one.__code__)}
+            left += [(called, other) for called, other in known.items() if isinstance(other, FunctionType)]
+    return found
+
+
+def _used(code: CodeType) -> set[str]:
+    """Names that a code object and those within it use."""
+    inner = [one for one in code.co_consts if isinstance(one, CodeType)]
+    return set(code.co_names).union(*map(_used, inner))
 
 
 def _json(captured: Captured, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:

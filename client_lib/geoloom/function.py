@@ -13,16 +13,16 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from types import CodeType, FunctionType
+from types import FunctionType, TracebackType
 from typing import Any
 
 from geoloom import blobs
 from geoloom.errors import FunctionFailed, FunctionRefused, ParameterError, callers
 from geoloom.examination import Subject, examine, fresh
-from geoloom.execution import execute, original
+from geoloom.execution import codes, execute, original
 from geoloom.given import Given, Result
 from geoloom.grid import MAX_ZOOM, Tile
-from geoloom.harness import Function
+from geoloom.harness import NAMESPACE, Function
 from geoloom.image import Image, connected
 from geoloom.op import Profile, decode
 from geoloom.ops.execute import Execute
@@ -163,7 +163,7 @@ class Local:
             )
         source, f = text.decode(), original(op.text)
         at_hand = f if isinstance(f, FunctionType) else None
-        self._function = Function(source, op.main, op.modules, _codes(op.main, at_hand))
+        self._function = Function(source, op.main, op.modules, codes(op.main, at_hand))
         # For tracebacks and debuggers, where the text itself runs.
         name = self._function.filename
         linecache.cache[name] = len(source), None, source.splitlines(keepends=True), name
@@ -203,7 +203,7 @@ class Local:
             raised = error
         look = " %debug takes you to the line." if "IPython" in sys.modules else ""
         raised.add_note(f"{self.op.main} ran on tile {tile.z}/{tile.x}/{tile.y}.{look}")
-        raise raised.with_traceback(callers(raised.__traceback__))
+        raise raised.with_traceback(_own(callers(raised.__traceback__)))
 
     def report(self, tile: Tile, given: Given) -> Report:
         """What there is to say of it on a tile."""
@@ -249,23 +249,22 @@ def _stopping() -> Callable[..., Any]:
     return stop
 
 
-def _codes(name: str, f: FunctionType | None) -> dict[str, CodeType]:
-    """The code objects of a function and of all that it may call, by their names in the notebook."""
-    found: dict[str, CodeType] = {}
-    left = [] if f is None else [(name, f)]
-    while left:
-        name, one = left.pop()
-        if name not in found:
-            found[name] = one.__code__
-            known = {called: one.__globals__.get(called) for called in _names(one.__code__)}
-            left += [(called, other) for called, other in known.items() if isinstance(other, FunctionType)]
-    return found
+def _own(frames: TracebackType | None) -> TracebackType | None:
+    """A traceback that ends at the last line of the person's own, not in what that calls.
+
+    There ``%debug`` is to stand, and what a module of numpy has to say is in the exception.
+    """
+    found = _until_own(frames)
+    return frames if found is None else found
 
 
-def _names(code: CodeType) -> set[str]:
-    """Names that a code object and those within it use."""
-    inner = [one for one in code.co_consts if isinstance(one, CodeType)]
-    return set(code.co_names).union(*map(_names, inner))
+def _until_own(frames: TracebackType | None) -> TracebackType | None:
+    if frames is None:
+        return None
+    rest = _until_own(frames.tb_next)
+    if rest is None and frames.tb_frame.f_globals.get("__name__") != NAMESPACE:
+        return None
+    return TracebackType(rest, frames.tb_frame, frames.tb_lasti, frames.tb_lineno)
 
 
 def _step(image: Image, key: str) -> Image:

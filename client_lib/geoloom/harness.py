@@ -52,6 +52,9 @@ MESSAGE_LIMIT = 500
 
 LINE_LIMIT = 200
 
+NAMESPACE = "geoloom_function"
+"""``__name__`` of the namespace in which a function runs."""
+
 
 class Function:
     """A user's function, from its text.
@@ -91,6 +94,7 @@ class Function:
         self._codes = codes or {}
         self._own = {self.filename, *(code.co_filename for code in self._codes.values())}
         self._alone = alone
+        self._qualname = name
         try:
             self._code = compile(source, self.filename, "exec", dont_inherit=True)
         except (SyntaxError, ValueError, MemoryError, RecursionError, OverflowError) as error:
@@ -103,6 +107,7 @@ class Function:
             ) from None
         with afresh(None, self._alone):
             function = self._fresh()[name]
+        self._qualname = function.__code__.co_qualname
         self.older_style = is_older_style(function.__code__)
         self._parameters = tuple(inspect.signature(function).parameters.values())
 
@@ -169,7 +174,7 @@ class Function:
             debugger = os.environ.get("PYTHONBREAKPOINT", "pdb").partition(".")[0]
             builtin["__import__"] = partial(self._import, also=debugger)
         namespace: dict[str, Any] = {
-            "__name__": "geoloom_function",
+            "__name__": NAMESPACE,
             "__builtins__": builtin,
             "numpy": np,
             "np": np,
@@ -312,7 +317,9 @@ class Function:
             if code.co_filename in self._own:
                 top = code.co_name == "<module>"
                 line = frames.tb_lineno - (0 if top else code.co_firstlineno - 1)
-                found = (self.name if top else code.co_name, line, self._line(code, frames.tb_lineno))
+                # A lambda is called by the name that it was given.
+                name = self.name if top or code.co_qualname == self._qualname else code.co_name
+                found = (name, line, self._line(code, frames.tb_lineno))
             frames = frames.tb_next
         return found
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
 
@@ -16,6 +15,10 @@ from geoloom.thumbnail import thumbnail
 
 MOST_PICTURES = 4
 """Bands of the input, and of the output, of which a picture is shown."""
+
+FEW_PICTURES = 5
+WIDE, NARROW = 160, 120
+"""Pixels of a picture's width, of few and of more: eight stand side by side in a notebook of usual size."""
 
 SIGNS = {True: "✓", False: "✗", None: "–"}
 COLOURS = {True: "#1a7f37", False: "#b00020", None: "#777777"}
@@ -91,10 +94,13 @@ class Report:
 
     def _repr_html_(self) -> str:
         given, made = self.input, self.output
+        shown = min(len(given.names), MOST_PICTURES) + min(len(self.bands), MOST_PICTURES)
+        width = WIDE if shown <= FEW_PICTURES else NARROW
         inner = without_margin(given.data, given), without_margin(given.valid, given)
-        left = "".join(_pictures(*inner, given.names))
-        right = "" if made is None else "".join(_pictures(made.data, made.valid, self.bands))
-        arrow = '<div style="font-size:24px;padding:0 4px">→</div>'
+        left = _pictures(*inner, given.names, width)
+        right = "nothing that could be used"
+        if made is not None:
+            right = _pictures(made.data, made.valid, self.bands, width)
         lines = "".join(
             f'<div><span style="color:{COLOURS[check.ok]}">{SIGNS[check.ok]}</span> '
             f"<b>{escape(check.name)}</b>: {escape(check.message)}</div>"
@@ -103,24 +109,27 @@ class Report:
         return (
             '<div class="geoloom-report" style="line-height:1.4">'
             '<div style="display:flex;flex-wrap:wrap;align-items:center;gap:8px">'
-            f"{left}{arrow}{right or 'nothing that could be used'}</div>"
+            f'{left}<div style="font-size:24px">→</div>{right}</div>'
             f"<details><summary>{escape(self.verdict)}</summary>{lines}</details></div>"
         )
 
 
-def _pictures(data: Array, valid: Mask, names: tuple[str, ...]) -> Iterator[str]:
-    """A figure of each band, with its name."""
+def _pictures(data: Array, valid: Mask, names: tuple[str, ...], width: int) -> str:
+    """A figure of each band, with its name; side by side."""
     masks = np.broadcast_to(valid, data.shape)
+    figures = []
     for name, band, mask in list(zip(names, data, masks, strict=True))[:MOST_PICTURES]:
         picture, limits = thumbnail(band, mask)
-        yield _figure(name, picture, "no valid pixel" if limits is None else _limits(limits, band.dtype))
+        words = "no valid pixel" if limits is None else _limits(limits, band.dtype)
+        figures.append(_figure(name, picture, words, width))
     if len(names) > MOST_PICTURES:
-        yield f"<div>and {len(names) - MOST_PICTURES} more</div>"
+        figures.append(f"<div>and {len(names) - MOST_PICTURES} more</div>")
+    return f'<div style="display:flex;align-items:center;gap:8px">{"".join(figures)}</div>'
 
 
-def _figure(title: str, picture: bytes, words: str) -> str:
+def _figure(title: str, picture: bytes, words: str, width: int) -> str:
     ground = "background:repeating-conic-gradient(#eee 0 25%,#fff 0 50%) 0 0/12px 12px"
-    style = f"width:160px;image-rendering:pixelated;border:1px solid #ccc;display:block;{ground}"
+    style = f"width:{width}px;max-width:none;border:1px solid #ccc;display:block;{ground}"
     return (
         '<figure style="margin:0;font-size:12px;text-align:center">'
         f'<img alt="" style="{style}" src="data:image/png;base64,{b64encode(picture).decode()}">'

@@ -153,6 +153,10 @@ def fails_everywhere(img):  # type: ignore[no-untyped-def]
     return img[img.shape[1]]
 
 
+def needs_clouds(img):  # type: ignore[no-untyped-def]
+    return img[0] / img[0][img[0] > 9000].max()
+
+
 def gives_a_part(img):  # type: ignore[no-untyped-def]
     return img[0] if img.shape[1] < 200 else img[0, :9]
 
@@ -253,6 +257,12 @@ class TestExecute:
         frames = [frame for frame, _ in traceback.walk_tb(caught.value.__traceback__)]
         assert all("__tracebackhide__" in frame.f_locals for frame in frames[1:-2])
 
+    def test_a_traceback_ends_in_the_persons_own_lines(self, image: Image) -> None:
+        """What numpy's own lines would show is in the message, and a debugger is to stand in the cell."""
+        with pytest.raises(ValueError, match="zero-size array") as caught:
+            gl.test_execute(needs_clouds, image=image)
+        assert frames_of(caught.value)[-1] == (__file__, "needs_clouds")
+
     def test_where_made_up_pixels_fail_real_ones_are_tried(self, image: Image) -> None:
         report = gl.test_execute(fails_on_ramps, image=image)
         wrong = {check.name: check.message for check in report.checks if check.ok is False}
@@ -262,6 +272,12 @@ class TestExecute:
         assert report.output.data.dtype == np.float64
         assert report.bands == ("fails_on_ramps_1", "fails_on_ramps_2", "fails_on_ramps_3")
         assert gl.test_execute(fails_on_ramps, image=image, dtype="float32", bands=["a", "b", "c"]).passed
+
+    def test_a_failed_trial_shows_the_line_as_well(self, image: Image) -> None:
+        with pytest.raises(FunctionFailed, match="fails_everywhere, line 2: IndexError") as caught:
+            image.execute(fails_everywhere)
+        assert caught.value.__cause__ is not None
+        assert frames_of(caught.value.__cause__)[-1] == (__file__, "fails_everywhere")
 
     def test_what_fails_everywhere_is_looked_at_on_real_pixels(self, image: Image) -> None:
         with pytest.raises(IndexError, match="index 256"):

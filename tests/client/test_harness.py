@@ -306,6 +306,14 @@ def test_helpers_run_in_place_of_their_text_too_and_see_constants_of_functions_a
     assert (Function(without, "f", codes=codes).call(given()).data == 5).all()
 
 
+def test_a_lambda_is_called_by_its_name_and_those_within_are_not() -> None:
+    with pytest.raises(FunctionFailed, match=r"^f, line 1: IndexError"):
+        Function("f = lambda img: img[9]", "f").call(given())
+    within = "def f(img):\n    return list(map(lambda i: img[i], [9]))[0]"
+    with pytest.raises(FunctionFailed, match=r"^f, line 1 of <lambda>: IndexError"):
+        Function(within, "f").call(given())
+
+
 def test_a_breakpoint_stops_where_somebody_can_look(monkeypatch: pytest.MonkeyPatch) -> None:
     stopped = []
     monkeypatch.setattr("pdb.set_trace", lambda: stopped.append(sys._getframe(1).f_code.co_name))
