@@ -64,7 +64,7 @@ def test_functions_of_cells_with_a_magic(run: Run, magic: str) -> None:
 
 
 def test_line_magics_before_a_function(run: Run) -> None:
-    space = run("%%time\n%alias_magic t time\n!true\nfiles = !echo\ndef f(img):\n    return img[0]\n")
+    space = run("%%time\n%alias_magic t time\n%alias_magic tt timeit\ndef f(img):\n    return img[0]\n")
     assert last_line(space["f"]) == "return img[0]"
 
 

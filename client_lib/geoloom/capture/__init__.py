@@ -18,9 +18,9 @@ from types import FunctionType, MappingProxyType
 from typing import Any
 
 from geoloom.capture.arrangement import Arrangement
-from geoloom.capture.definition import FunctionNode
+from geoloom.capture.compiling import FunctionNode
 from geoloom.capture.gathering import Gathering
-from geoloom.capture.imports import is_foreign
+from geoloom.capture.imports import importable, is_foreign
 from geoloom.capture.refusal import library_function, named, not_a_function
 from geoloom.capture.textual import from_text
 from geoloom.errors import FunctionNotSent
@@ -119,7 +119,8 @@ def capture(f: Callable[..., Any] | str, modules: Sequence[str] = DEFAULT_MODULE
         node, older = found.node, found.older_style
     elif type(f) is FunctionType:
         if is_foreign(f):
-            raise library_function(".".join(named(f)))
+            place = importable(f, (named(f)[0].partition(".")[0],))
+            raise library_function(".".join((place.module, place.name) if place else named(f)))
         gathered = Gathering(f, modules)
         arranged = Arrangement(gathered)
         name, source, used, lines = gathered.name, arranged.source, frozenset(gathered.tops), arranged.lines

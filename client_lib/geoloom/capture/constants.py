@@ -5,12 +5,13 @@ from __future__ import annotations
 import builtins
 import math
 from collections.abc import Callable
+from types import BuiltinFunctionType
 from typing import Any
 
 import numpy as np
 
 from geoloom.block import Array
-from geoloom.capture.refusal import Unsendable, is_a, of_object, type_name
+from geoloom.capture.refusal import Unsendable, is_a, named, of_object, type_name
 
 MOST_ARRAY = 64 << 10
 """Bytes of an array that comes along."""
@@ -154,14 +155,8 @@ class _Writer:
 
 def is_builtin(value: object) -> str | None:
     """The name of one of Python's own functions or types."""
-    kind = type(value)
-    if kind is type or issubclass(kind, type):
-        name, module = (type.__dict__[one].__get__(value) for one in ("__name__", "__module__"))
-    elif kind is type(len) and type(value.__self__) is type(builtins):  # type: ignore[attr-defined]
-        name, module = value.__name__, value.__self__.__name__  # type: ignore[attr-defined]
-    else:
-        return None
-    return name if module == "builtins" and vars(builtins).get(name) is value else None
+    name = named(value)[1] if is_a(value, type, BuiltinFunctionType) else ""
+    return name if name and vars(builtins).get(name) is value else None
 
 
 def _float(value: float) -> str:

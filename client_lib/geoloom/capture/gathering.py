@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 from collections.abc import Sequence
 from difflib import get_close_matches
 from itertools import count
@@ -11,8 +13,9 @@ from typing import Any, NoReturn
 import numpy as np
 
 from geoloom.calling import is_older_style
+from geoloom.capture.compiling import compiled
 from geoloom.capture.constants import is_builtin, written
-from geoloom.capture.definition import HEADER, compiled, gives
+from geoloom.capture.definition import HEADER, find, gives
 from geoloom.capture.imports import (
     OWN_PACKAGES,
     Import,
@@ -26,9 +29,11 @@ from geoloom.capture.imports import (
     submodules,
 )
 from geoloom.capture.part import Part
-from geoloom.capture.refusal import Unsendable, is_a, named, not_sent
+from geoloom.capture.refusal import TAKE_OUT, Unsendable, is_a, named, not_sent
 from geoloom.capture.rules import GIVEN_TO_OLDER, check_kind, imported_by, is_there, not_defined
-from geoloom.capture.uses import Use, attributes_of, globals_set, globals_used, set_before_use
+from geoloom.capture.uses import Use, attributes_of, globals_named, globals_set, globals_used, set_before_use
+
+_NOTHING = object()
 
 
 class Gathering:
@@ -133,12 +138,9 @@ class Gathering:
 
     def _examine(self, part: Part) -> None:
         definition, code = part.definition, part.function.__code__
-        check_kind(definition, code.co_flags, part is self.main)
         if "__wrapped__" in part.function.__dict__:
-            hint = (
-                f"Take the decorator off and run the cell again, or send {_called(code.co_name)}.__wrapped__."
-            )
-            raise Unsendable("a decorator has wrapped it, and decorators cannot come along", hint, 1)
+            self._refuse_wrapped(part.function)
+        check_kind(definition, code.co_flags, part is self.main)
         for name, value, line in part.look_around():
             self._take(name, value, line)
         lines, offset = part.statement(definition.name or "function", "around")
@@ -160,20 +162,22 @@ class Gathering:
         if self.older_style and GIVEN_TO_OLDER.fullmatch(use.name):
             return
         try:
-            if use.name in space and not is_notebooks(space[use.name]):
-                value = space[use.name]
-            elif use.name in ("numpy", "np"):
+            value = space.get(use.name, _NOTHING)
+            if value is _NOTHING or is_notebooks(value) or is_builtin(value) == use.name:
+                if use.name not in ("numpy", "np"):
+                    if not is_there(use.name):
+                        self._missing.append((part, use))
+                    return
                 value = np
-            else:
-                if not is_there(use.name):
-                    self._missing.append((part, use))
-                return
             if is_a(value, ModuleType):
                 self._take_module(part, use.name, value)
             else:
                 self._take(use.name, value, use.line)
         except Unsendable as error:
-            raise Unsendable(error.reason, error.hint, error.line or use.line) from None
+            hint = error.hint
+            if hint is not None and not is_a(value, ModuleType):
+                hint = hint.replace(TAKE_OUT, self._taking_out(part, use.name))
+            raise Unsendable(error.reason, hint, error.line or use.line) from None
         self._need(part, use.name, value, use.line)
 
     def _take(self, name: str, value: Any, line: int) -> None:
@@ -217,19 +221,26 @@ class Gathering:
 
     def _need(self, part: Part, name: str, value: Any, line: int) -> None:
         """A global name has one value in the text, whichever function asks."""
-        here = part.definition.place
-        if name in self.needed and not self._same(self.needed[name], value):
-            before = self._places[name]
-            if type(value) is FunctionType and name == self.name:
-                reason = f"{name} stands for another function by now"
-                hint = "Run the cell with its def again, or give the two different names."
-            else:
-                where = f"in {before} and in {here}" if before != here else "in two of its functions"
-                reason = f"{name} is not the same {where}"
-                hint = "All functions that are sent share their global names: rename one of the two."
+        if name not in self.needed:
+            self.needed[name] = value
+            self._places[name] = part.definition.place
+        elif self._same(self.needed[name], value):
+            return
+        elif name == part.definition.name and value is not part.function:
+            reason = f"{name} stands for something else by now"
+            hint = "Run the cell with its def again, or give the two different names."
             raise Unsendable(reason, hint, line)
-        self.needed.setdefault(name, value)
-        self._places.setdefault(name, here)
+        elif name in globals_named(part.definition.node):
+            before, here = self._places[name], part.definition.place
+            where = f"in {before} and in {here}" if before != here else "in two of its functions"
+            hint = "All functions that are sent share the global names they set: rename one of the two."
+            raise Unsendable(f"{name} is not the same {where}", hint, line)
+        elif value is part.function:
+            part.own_names.append(name)
+        else:
+            # Two modules call two things by one name: this function gets its own as an inner function would.
+            part.values[name] = value
+            part.early.append(value)
 
     def _same(self, one: Any, other: Any) -> bool:
         if one is other:
@@ -248,6 +259,27 @@ class Gathering:
                 known = (*part.function.__code__.co_varnames, *part.function.__globals__)
                 error = not_defined(use.name, self.name, known, self.modules)
                 self._refuse(part, Unsendable(error.reason, error.hint, use.line))
+
+    def _taking_out(self, part: Part, name: str) -> str:
+        """How to take out of an object what is used of it."""
+        nodes = list(ast.walk(part.definition.node))
+        called = {ast.unparse(one.func) for one in nodes if isinstance(one, ast.Call)}
+        for chain, _ in attributes_of(part.definition.node, name):
+            taken = ".".join((name, *chain))
+            if chain and taken not in called:
+                return f"Take the value out of it in the notebook, {'_'.join((name, *chain))} = {taken}"
+        return TAKE_OUT
+
+    def _refuse_wrapped(self, function: FunctionType) -> NoReturn:
+        """Refuse what a decorator made, by the name of what stands below the decorator."""
+        inner = function.__dict__["__wrapped__"]
+        name, above = _called(function.__code__.co_name), "a decorator"
+        if type(inner) is FunctionType:
+            name = inner.__code__.co_name
+            with contextlib.suppress(Unsendable):
+                above = (*find(inner).decorators, above)[0]
+        hint = "Take the decorator off and run the cell again."
+        raise not_sent(name, f"{above} stands above its def, and decorators cannot come along", hint)
 
     def _refuse(self, part: Part, error: Unsendable) -> NoReturn:
         lines, line = part.definition.lines, error.line

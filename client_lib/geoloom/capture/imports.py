@@ -16,6 +16,27 @@ from geoloom.capture.refusal import Unsendable, is_a, named, type_name
 
 OWN_PACKAGES = frozenset({"geoloom", "geoloom_engine"})
 
+_FILES = "There are no files in the engine: read them in the notebook, and use what was read."
+
+_INSTEAD = {
+    "time": "How long it takes, gl.test_execute(f, image=…) tells.",
+    "logging": "What print(…) writes reaches the notebook.",
+    "warnings": "What print(…) writes reaches the notebook.",
+    "random": "numpy.random has random numbers.",
+    "statistics": "numpy has mean, median, std and more.",
+    "itertools": "Loops and numpy do the same.",
+    "pandas": "What it gets are numpy arrays already.",
+    "xarray": "What it gets are numpy arrays already.",
+    "rasterio": "What it gets are the image's pixels already.",
+    "cv2": "scipy.ndimage and skimage have such filters.",
+    "os": _FILES,
+    "pathlib": _FILES,
+    "requests": "There is no network in the engine: fetch it in the notebook, and use what came.",
+    "urllib": "There is no network in the engine: fetch it in the notebook, and use what came.",
+    "matplotlib": "Colours come afterwards: image.execute(f).scale(0, 1).colormap('viridis').",
+}
+"""What to do instead of using a module."""
+
 
 @dataclass(frozen=True, order=True, slots=True)
 class Import:
@@ -114,24 +135,52 @@ def is_library(module: str) -> bool:
 
 def is_notebooks(value: object) -> bool:
     """Whether IPython put something among the names of a notebook, such as its own `open`."""
+    if type(value) is FunctionType:
+        return str(value.__globals__.get("__name__")).startswith("IPython.")
     owner = value.__self__ if is_a(value, MethodType) else value  # type: ignore[attr-defined]
-    return "IPython" in (type_name(owner)[0].partition(".")[0], named(owner)[0].partition(".")[0])
+    return type_name(owner)[0].partition(".")[0] in ("IPython", "ipykernel")
 
 
 def of_module(module: str, modules: Collection[str], what: str = "") -> Unsendable:
-    """Why something of a module cannot be used."""
+    """Why a module, or something of it, cannot be used.
+
+    Parameters
+    ----------
+    module
+        Its full name.
+    modules
+        Those that can be used.
+    what
+        What is used of it; empty for the module itself.
+    """
     top = module.partition(".")[0]
+    used = f"{what}, which is of {module}" if what else module
     if top in OWN_PACKAGES:
         return Unsendable(
-            f"{what or module} is {'of ' if what else ''}geoloom, which works on images",
+            f"it uses {used}, and geoloom works on images",
             "A function gets plain numpy arrays and uses numpy on them.",
         )
-    allowed = ", ".join(modules)
-    return Unsendable(
-        f"{f'{what} is of ' if what else ''}{module}, {'which' if what else 'a module that'} "
-        "functions may not use in the engine",
-        f"The engine has {allowed} for functions; its operator sets them by GEOLOOM_FUNCTION_MODULES.",
-    )
+    if is_own(top):
+        return Unsendable(
+            f"it imports {module} by itself, and that is a file of yours",
+            "Import it in the notebook, outside the function: what is used of it then comes along.",
+        )
+    hint = f"{_INSTEAD[top]} " if top in _INSTEAD else ""
+    hint += f"Functions may use {', '.join(modules)}. If the engine's operator allows it more "
+    hint += f'(GEOLOOM_FUNCTION_MODULES), say so: image.execute(f, modules="{top}").'
+    return Unsendable(f"it uses {used}, and functions may not use that in the engine", hint)
+
+
+def is_own(module: str) -> bool:
+    """Whether a module is a file of the person's own."""
+    if module in sys.builtin_module_names or module in sys.stdlib_module_names:
+        return False
+    found = sys.modules.get(module)
+    if is_a(found, ModuleType):
+        file = _content(found).get("__file__")  # type: ignore[arg-type]
+        return module != "__main__" and file is not None and not is_installed(file)
+    spec = PathFinder.find_spec(module)
+    return spec is not None and spec.origin is not None and not is_installed(spec.origin)
 
 
 def _content(module: ModuleType) -> dict[str, Any]:

@@ -16,6 +16,10 @@ LINE_LIMIT = 100
 """Characters of a line that a message quotes."""
 
 
+TAKE_OUT = "Take the values you need out of it in the notebook"
+"""What to do with an object of which attributes are used."""
+
+
 class Unsendable(Exception):
     """Something cannot be sent; whoever knows which function it is makes it a `FunctionNotSent`.
 
@@ -87,7 +91,9 @@ def of_object(name: str, value: object) -> Unsendable:
     top = module.partition(".")[0]
     if is_a(value, type):
         return Unsendable(
-            f"{name} is a class", "Only functions and constants come along: use a function or a dict instead."
+            f"{name} is a class",
+            "Functions and constants come along, classes do not: put its numbers into a dict, or pass them "
+            "as arguments, image.execute(f, value).",
         )
     if (top, kind) == ("geoloom", "Image"):
         return Unsendable(
@@ -118,6 +124,10 @@ def of_object(name: str, value: object) -> Unsendable:
             f"{name} is a functools.partial",
             f"Write it as a function: def {_word(name)}(x): return …",
         )
+    if top in ("numba", "cython"):
+        return Unsendable(
+            f"{name} is compiled by {top}", "Use the plain Python function, without the decorator."
+        )
     if is_a(value, MethodType):
         return Unsendable(
             f"{name} is a method of an object",
@@ -146,11 +156,13 @@ def of_object(name: str, value: object) -> Unsendable:
             f"{name} is {article(kind)} object",
             "Make it text or a number in the notebook, where you make it.",
         )
+    if top in ("numpy", "scipy", "skimage"):
+        return Unsendable(f"{name} is {article(kind)} object of {top}", "Make it inside the function.")
     where = "" if module in ("__main__", "builtins") else f" of {module}"
     return Unsendable(
         f"{name} is an object of class {kind}{where}",
-        "Numbers, text, lists, dicts, sets, small arrays and functions come along. Take the values you need "
-        "out of the object in the notebook, or pass them as arguments: image.execute(f, value).",
+        f"Numbers, text, lists, dicts, sets, small arrays and functions come along. {TAKE_OUT}, "
+        "or pass it as an argument: image.execute(f, value).",
     )
 
 
@@ -184,9 +196,14 @@ def not_a_function(f: object) -> FunctionNotSent:
             f"A compiled function ({module.partition('.')[0]}) cannot be sent to the engine.",
             hint="Send the plain Python function, without the decorator.",
         )
-    if module == "functools" or kind == "vectorize":
+    if kind == "vectorize":
         return FunctionNotSent(
-            f"The function is wrapped by {kind.strip('_')} and cannot be sent to the engine so.",
+            "A function wrapped by numpy.vectorize cannot be sent to the engine.",
+            hint="Write it for whole arrays: def f(img): return img[0] > 5 works on all pixels at once.",
+        )
+    if module == "functools":
+        return FunctionNotSent(
+            f"A function wrapped by {kind.strip('_').removesuffix('_wrapper')} cannot be sent to the engine.",
             hint="Take the decorator off and run the cell again.",
         )
     if callable(f):
@@ -195,7 +212,7 @@ def not_a_function(f: object) -> FunctionNotSent:
             hint="Write a function def f(img, …) that does it, with what it needs as arguments.",
         )
     return FunctionNotSent(
-        f"A function is wanted, not {article(kind)}.",
+        f"A function is wanted, not {'None' if f is None else article(kind)}.",
         hint="Give the function itself, without calling it, and its arguments behind it: "
         "image.execute(f, 1000), not image.execute(f(1000)).",
     )

@@ -52,7 +52,7 @@ def check_kind(definition: Definition, flags: int, sent: bool) -> None:
     if definition.decorators:
         raise Unsendable(
             f"{definition.decorators[0]} stands above its def, and decorators cannot come along",
-            "Take the decorator off, run the cell again and send the plain function.",
+            "Take the decorator off and run the cell again.",
             1,
         )
     if definition.owner:
@@ -76,6 +76,8 @@ def imported_by(node: ast.AST, modules: Sequence[str]) -> set[str]:
     """
     found = set()
     for one in imports_in(node):
+        if one.caught and (one.level or one.module.partition(".")[0] not in modules):
+            continue
         if one.level:
             hint = "Import it in the notebook by its full name: the functions that are used then come along."
             raise Unsendable("relative imports lead nowhere in the engine", hint, one.line)
@@ -126,10 +128,13 @@ def not_defined(name: str, function: str, known: Iterable[str], modules: Sequenc
     if GIVEN_TO_OLDER.fullmatch(name):
         return Unsendable(
             reason,
-            "band0, band1, … are there if the function itself uses them; here the image is its argument.",
+            "Only a function that uses band0, band1, … itself finds them: pass the band on as an argument.",
         )
     if name in modules:
         return Unsendable(f"{name} is not imported", f"Run `import {name}` in the notebook first.")
+    if name in ("nd", "ndi", "ndimage"):
+        alias = "" if name == "ndimage" else f" as {name}"
+        return Unsendable(f"{name} is not imported", f"Run `from scipy import ndimage{alias}` first.")
     near = get_close_matches(name, [one for one in (*known, *vars(builtins)) if not one.startswith("_")], n=1)
     hint = (
         f"Did you mean {near[0]}?" if near else "Define it in the notebook first, or pass it as an argument."

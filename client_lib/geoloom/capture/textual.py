@@ -11,7 +11,8 @@ from types import CodeType
 
 from geoloom.calling import is_older_style
 from geoloom.capture import history
-from geoloom.capture.definition import HEADER, FunctionNode, compiled, cut, lines_of, parse
+from geoloom.capture.compiling import FunctionNode, compiled, lines_of, parse
+from geoloom.capture.definition import HEADER, cut
 from geoloom.capture.refusal import Unsendable, not_sent, slip
 from geoloom.capture.rules import GIVEN_TO_OLDER, check_kind, imported_by, is_there, not_defined
 from geoloom.capture.uses import codes, globals_set, globals_used
@@ -123,7 +124,7 @@ def _check_statement(statement: ast.stmt) -> None:
         raise Unsendable(f"{statement.name} is a class", hint, statement.lineno)
     if not isinstance(statement, (*_PLAIN, ast.AsyncFunctionDef)):
         hint = "A text may have imports, constants and functions."
-        raise Unsendable("it does more than to define a function", hint, statement.lineno)
+        raise Unsendable("it does more than define a function", hint, statement.lineno)
 
 
 def _check_names(code: CodeType, name: str, older: bool, modules: Sequence[str]) -> None:

@@ -28,12 +28,17 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class InnerImport:
-    """A module that a function imports by itself; `level` counts the dots of a relative import."""
+    """A module that a function imports by itself.
+
+    `level` counts the dots of a relative import, `star` is for ``import *``, and `caught` for an import whose
+    failure is provided for.
+    """
 
     module: str
     level: int
     line: int
     star: bool = False
+    caught: bool = False
 
 
 def codes(code: CodeType) -> Iterator[CodeType]:
@@ -63,6 +68,11 @@ def globals_set(code: CodeType) -> set[str]:
         for found in dis.get_instructions(one)
         if found.opname == "STORE_GLOBAL" or (found.opname == "STORE_NAME" and one.co_name == "<module>")
     }
+
+
+def globals_named(tree: ast.AST) -> set[str]:
+    """Names in ``global`` statements."""
+    return {name for one in ast.walk(tree) if isinstance(one, ast.Global) for name in one.names}
 
 
 def set_before_use(function: _Function, name: str) -> bool:
@@ -109,21 +119,22 @@ def evaluated(tree: ast.AST) -> Iterator[ast.AST]:
                     yield from evaluated(node)
 
 
-def imports_in(tree: ast.AST) -> Iterator[InnerImport]:
-    """Import statements, but those that only type checkers see and those whose failure is caught."""
+def imports_in(tree: ast.AST, caught: bool = False) -> Iterator[InnerImport]:
+    """Import statements, but those that only type checkers see."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.Import):
-            yield from (InnerImport(one.name, 0, node.lineno) for one in node.names)
+            yield from (InnerImport(one.name, 0, node.lineno, False, caught) for one in node.names)
         elif isinstance(node, ast.ImportFrom):
             star = any(one.name == "*" for one in node.names)
-            yield InnerImport(node.module or "", node.level, node.lineno, star)
+            yield InnerImport(node.module or "", node.level, node.lineno, star, caught)
         elif isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
-            yield from imports_in(ast.Module(node.orelse, []))
+            yield from imports_in(ast.Module(node.orelse, []), caught)
         elif isinstance(node, ast.Try) and any(_catches(one) for one in node.handlers):
+            yield from imports_in(ast.Module(node.body, []), True)
             handled = [statement for handler in node.handlers for statement in handler.body]
-            yield from imports_in(ast.Module([*handled, *node.orelse, *node.finalbody], []))
+            yield from imports_in(ast.Module([*handled, *node.orelse, *node.finalbody], []), caught)
         else:
-            yield from imports_in(node)
+            yield from imports_in(node, caught)
 
 
 def _catches(handler: ast.ExceptHandler) -> bool:
