@@ -18,6 +18,7 @@ from bench import servers
 from bench.cases import CASES, NDVI, Case
 from bench.contest import ONLY_REQUESTS, Contender, Effort, contest
 from bench.measure import Failed, Sample, measure, paths
+from bench.overhead import overheads
 from bench.report import Finding
 from bench.scenes import Scenes
 from bench.servers import Server
@@ -222,8 +223,21 @@ def starting(arena: Arena) -> Iterator[Finding]:
     yield Finding("`import geoloom`", seconds("import geoloom"), " s", most=0.5, note=note)
 
 
+def sandbox(arena: Arena) -> Iterator[Finding]:
+    """What it costs to lock a user's function in."""
+    targets = {"light": 0.15}
+    for one in overheads(arena.effort.tiles * arena.effort.repeats):
+        yield Finding(
+            f"a user's function ({one.function}) in the sandbox, warm: what that adds to a tile",
+            one.added,
+            " ms",
+            most=targets.get(one.function),
+            note=f"{one.inside:.2f} ms, {one.here:.2f} in the same process",
+        )
+
+
 MEASURES: dict[str, Callable[[Arena], Iterator[Finding]]] = {
-    one.__name__: one for one in (latency, two_workers, last_step, panning, starting)
+    one.__name__: one for one in (latency, two_workers, last_step, panning, sandbox, starting)
 }
 
 

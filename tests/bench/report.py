@@ -139,8 +139,9 @@ _CASES_NOTE = """Milliseconds of processor time per tile (256 px, zoom 13, unles
 of the rounds: the whole process tree of each server, for the engine with its supervisor and its Valkey.
 × is TiTiler's divided by the engine's. **Warm**: decoded blocks are in memory; **cold**: they are not. No
 tiles and no results of steps are kept in either, except in *e*, which runs with all caches. *.pngraw* is
-TiTiler's fastest PNG. TiTiler reads a mosaic from files of four bands, its best case; the engine reads it
-from one file per band."""
+TiTiler's fastest PNG. In *u* both run the same numpy function: TiTiler in its own process, the engine in its
+sandbox. TiTiler reads *u* and a mosaic from files of four bands, its best case; the engine reads them from
+one file per band."""
 
 _SEEN_NOTE = """Eight connections, each of which asks for the next tile when it has the last. *Stacked* is
 TiTiler's way from one file with all bands. *Read* is what the server reads per tile, from files and

@@ -15,6 +15,7 @@ from bench.cases import CASES, NDVI, Case
 from bench.contest import Effort, fetched, run
 from bench.further import counter
 from bench.measure import Failed, Sample, measure, paths
+from bench.overhead import overheads
 from bench.pixels import Agreement, compare
 from bench.profile_case import pipeline, prepared, stages
 from bench.report import Finding, Report, Row, about
@@ -71,7 +72,7 @@ def effort(data: Path) -> Effort:
     return Effort(data, rounds=1, tiles=4, repeats=2)
 
 
-@pytest.mark.parametrize("name", ["a_bil", "b", "c", "d_seam", "a_512", "b_z10", "b_z16"])
+@pytest.mark.parametrize("name", ["a_bil", "b", "c", "d_seam", "u", "a_512", "b_z10", "b_z16"])
 def test_engine_alone_is_exact_and_is_measured(name: str, warm: Server, effort: Effort) -> None:
     row = run(BY_NAME[name], None, {"warm": warm}, effort)
     assert row.agreement is not None
@@ -122,6 +123,12 @@ def test_errors_and_wrong_origins_are_noticed(warm: Server, data: Path) -> None:
     assert counter(warm, "geoloom_tiles_total", 'origin="computed"') >= 2
     with pytest.raises(Failed, match="no geoloom_nothing"):
         counter(warm, "geoloom_nothing", 'origin="computed"')
+
+
+def test_sandbox_gives_the_same_and_is_measured() -> None:
+    found = overheads(3)
+    assert [one.function for one in found] == ["light", "classify"]
+    assert all(one.added == one.inside - one.here and one.here > 0 for one in found)
 
 
 def test_profile_knows_the_stages(data: Path) -> None:

@@ -1,0 +1,98 @@
+"""What the sandbox adds to a call of a user's function: by the clock, and in processor time."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench import classify
+from geoloom.block import Array, Block
+from geoloom.given import Given
+from geoloom.grid import Tile
+from geoloom.harness import Function
+from geoloom_engine.sandbox.launch import Launcher
+from geoloom_engine.sandbox.lock import LockLevel, available
+from geoloom_engine.sandbox.pool import Call, Limits, Pool
+
+LIGHT = "def light(img):\n    return img[0] < 1000\n"
+CLASSIFY = f"import numpy as np\n\n\n{inspect.getsource(classify.classify)}"
+NAMES = ("B02", "B03", "B04", "B08")
+MODULES = ("numpy",)
+
+
+@dataclass(frozen=True, slots=True)
+class Overhead:
+    """Medians in milliseconds of a warm tile of 4 bands × 256 × 256.
+
+    Parameters
+    ----------
+    function
+        Its name.
+    inside
+        In the sandbox.
+    here
+        In this process, by the same harness on the same pixels.
+    """
+
+    function: str
+    inside: float
+    here: float
+
+    @property
+    def added(self) -> float:
+        """What the sandbox adds."""
+        return self.inside - self.here
+
+
+@contextlib.contextmanager
+def pool() -> Iterator[Pool]:
+    """A sandbox with all locks that this system has."""
+    found = available()
+    launcher = Launcher(1, LockLevel(seccomp=found.seccomp, landlock=found.landlock_abi > 0))
+    launcher.start()
+    made = Pool(launcher.channel(0), Limits())
+    try:
+        yield made
+    finally:
+        made.close()
+        launcher.stop()
+
+
+def overheads(repeats: int) -> list[Overhead]:
+    """Of a function that does next to nothing, and of the benchmark's own."""
+    with pool() as made:
+        return [
+            overhead(made, "light", LIGHT, "bool", repeats),
+            overhead(made, "classify", CLASSIFY, "uint8", repeats),
+        ]
+
+
+def overhead(made: Pool, name: str, source: str, dtype: str, repeats: int) -> Overhead:
+    """Of one function; both sides take turns."""
+    grid = Tile(13, 4400, 2700).grid()
+    pixels = np.random.default_rng(0).integers(200, 4000, (4, *grid.shape)).astype(np.uint16)
+    block = Block.of(pixels, np.ones((1, *grid.shape), np.bool_))
+    call = Call("bench", source.encode(), name, "[[],{}]", NAMES, MODULES, dtype, 1, 0)
+    function = Function(source, name, MODULES, alone=True)
+
+    def inside() -> Array:
+        return made.call(call, block, grid, lambda: True).block.data
+
+    def here() -> Array:
+        return function.call(Given.of(block, NAMES, grid), dtype=dtype, bands=1).data
+
+    if not np.array_equal(inside(), here()):
+        raise AssertionError(f"{name} gives something else in the sandbox")
+    times: dict[Callable[[], Array], list[float]] = {inside: [], here: []}
+    for _ in range(repeats):
+        for one, taken in times.items():
+            begun = time.perf_counter()
+            one()
+            taken.append((time.perf_counter() - begun) * 1000)
+    return Overhead(name, *(statistics.median(taken) for taken in times.values()))
