@@ -229,7 +229,7 @@ def _invalid(subject: Subject, given: Given) -> Finding:
 
 def _text(subject: Subject, given: Given, first: Result) -> Finding:
     if subject.at_hand is None:
-        return None, "there is no function here to compare its text with"
+        return None, "there is no function here to compare its text with, or a debugger follows it"
     count = int(different(first, subject.run(given, subject.at_hand)).sum())
     if count:
         return False, (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from geoloom import blobs
 from geoloom.capture import Captured, capture
 from geoloom.chain import canonical
-from geoloom.errors import FunctionNotSent, ParameterError
+from geoloom.errors import FunctionFailed, FunctionNotSent, ParameterError
+from geoloom.given import Result
 from geoloom.harness import DEFAULT_MODULES, Function
 from geoloom.op import Profile
 from geoloom.ops.execute import Execute
@@ -55,16 +57,13 @@ def execute(
     """
     captured = capture(f, allowed(modules))
     arguments = _json(captured, args, kwargs)
-    at_hand = f if isinstance(f, FunctionType) else None
-    function = Function(captured.source, captured.name, captured.modules, codes(captured.name, at_hand))
     names = None if bands is None else (bands,) if isinstance(bands, str) else tuple(bands)
     key = blobs.keep(captured.source.encode())
     # In the node it is called otherwise: an op's margin is what its parameters make of a grid.
     around = replace(_AROUND, name="margin").normalise(margin, "execute")
     draft = Execute(text=key, main=captured.name, arguments=arguments, around=around)
     if dtype is None or names is None:
-        positional, named = draft.call()
-        found = try_out(function, image.profile, draft.around, positional, named)
+        found = _tried(f, captured, image.profile, draft)
         dtype = str(found.data.dtype) if dtype is None else dtype
         names = _names(captured.name, image.profile, found.data.shape[0]) if names is None else names
     if callable(f):
@@ -80,6 +79,20 @@ def execute(
         }
     )
     return image.apply(op)
+
+
+def _tried(f: Any, captured: Captured, image: Profile, op: Execute) -> Result:
+    """The result of a trial; raises FunctionFailed."""
+    args, kwargs = op.call()
+
+    def tried(own: dict[str, CodeType]) -> Result:
+        function = Function(captured.source, captured.name, captured.modules, own)
+        return try_out(function, image, op.around, args, kwargs)
+
+    # A debugger is not to stop in it; but what fails is to be seen in the cell.
+    with suppress(FunctionFailed):
+        return tried({})
+    return tried(codes(captured.name, f if isinstance(f, FunctionType) else None))
 
 
 def allowed(modules: Iterable[str] | str | None = None) -> tuple[str, ...]:
@@ -154,6 +167,6 @@ def _dtype_name(dtype: Any) -> str:
     import numpy as np
 
     try:
-        return np.dtype(dtype).name
+        return str(np.dtype(dtype).name)
     except TypeError:
         raise ParameterError(f"execute(dtype=…): {str(dtype)[:60]!r} is no dtype of numpy.") from None

@@ -170,7 +170,8 @@ class Local:
         args, kwargs = op.call()
         self._subject = Subject(
             captured=Function(source, op.main, op.modules),
-            at_hand=None if at_hand is None else _AtHand(at_hand, source, op.main, op.modules),
+            # It would stop at each breakpoint once more.
+            at_hand=None if at_hand is None or _attached() else _AtHand(at_hand, source, op.main, op.modules),
             args=args,
             kwargs=kwargs,
             dtype=op.dtype,
@@ -238,15 +239,21 @@ def _stopping() -> Callable[..., Any]:
 
     There it would pass without a word: JupyterLab's is attached once its button is pressed.
     """
-    debugpy, ipython = sys.modules.get("debugpy"), sys.modules.get("IPython")
+    ipython = sys.modules.get("IPython")
     shell = None if ipython is None else ipython.get_ipython()
-    if debugpy is None or shell is None or debugpy.is_client_connected():
+    if "debugpy" not in sys.modules or shell is None or _attached():
         return breakpoint
 
     def stop(*_: Any, **__: Any) -> None:
         shell.debugger_cls().set_trace(sys._getframe(1))
 
     return stop
+
+
+def _attached() -> bool:
+    """Whether a debugger as JupyterLab's follows this process."""
+    debugpy = sys.modules.get("debugpy")
+    return debugpy is not None and bool(debugpy.is_client_connected())
 
 
 def _own(frames: TracebackType | None) -> TracebackType | None:
