@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 from collections.abc import Iterator
 from itertools import count
-from types import FunctionType, ModuleType
+from types import ModuleType
 from typing import Any
 
 from geoloom.capture.constants import is_builtin, written
@@ -13,7 +14,8 @@ from geoloom.capture.definition import HEADER
 from geoloom.capture.gathering import Gathering
 from geoloom.capture.imports import name_of
 from geoloom.capture.part import Part
-from geoloom.capture.refusal import is_a, not_sent
+from geoloom.capture.refusal import Unsendable, is_a, not_sent
+from geoloom.capture.uses import globals_set
 
 _BUILTINS = frozenset(vars(builtins))
 
@@ -34,6 +36,8 @@ class Arrangement:
     def __init__(self, gathered: Gathering) -> None:
         self._gathered = gathered
         self._taken = {*gathered.needed, *_BUILTINS, "img", gathered.name}
+        for part in gathered.parts.values():
+            self._taken |= globals_set(part.function.__code__)
         self._names: dict[int, str] = {}
         self._bound: dict[int, list[str]] = {}
         for name in sorted(gathered.needed):
@@ -115,7 +119,7 @@ class Arrangement:
     def _reference(self, value: object) -> str | None:
         if (own := is_builtin(value)) is not None:
             return own
-        return self._names[id(value)]
+        return self._names.get(id(value))
 
     def _imports(self) -> set[str]:
         """Import statements."""
@@ -164,9 +168,7 @@ class Arrangement:
         for name in self._bound.get(id(value), []):
             if name in self._later:
                 self._place_value(name)
-        if type(value) is FunctionType and id(value) in self._gathered.parts:
-            self._place(self._gathered.parts[id(value)])
-        elif not is_a(value, ModuleType):
+        with contextlib.suppress(Unsendable):  # what a default only mentions need not come along
             for one in self._written("a value", value)[1]:
                 self._place(self._gathered.parts[one])
 
@@ -174,7 +176,7 @@ class Arrangement:
         if key in self._state:
             raise not_sent(
                 self._gathered.name,
-                "some of its functions need each other to be defined before",
+                "two of the functions it uses need each other to be defined",
                 "Define them at the top of the notebook, outside other functions.",
             )
         self._state[key] = False

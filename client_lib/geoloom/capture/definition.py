@@ -7,7 +7,6 @@ So a cell that was run again, a file that was edited since, or a line with two l
 from __future__ import annotations
 
 import ast
-import inspect
 import linecache
 import re
 from collections.abc import Iterator
@@ -138,11 +137,6 @@ def _texts(function: FunctionType) -> Iterator[tuple[str, str]]:
     now = linecache.getlines(file, function.__globals__)
     if now != before:
         yield name, "".join(now)
-    if file.startswith("<"):
-        try:
-            yield "what was typed", "".join(inspect.findsource(code)[0])
-        except (OSError, TypeError, IndexError):
-            pass
     yield from history.cells()
 
 

@@ -138,8 +138,11 @@ class Gathering:
 
     def _examine(self, part: Part) -> None:
         definition, code = part.definition, part.function.__code__
+        wraps = part is not self.main and any(one is part.function for one in self.main.values.values())
         if "__wrapped__" in part.function.__dict__:
-            self._refuse_wrapped(part.function)
+            self._refuse_decorated(part.function, part.function.__dict__["__wrapped__"])
+        if wraps and definition.decorators:
+            self._refuse_decorated(self.main.function, part.function)
         check_kind(definition, code.co_flags, part is self.main)
         for name, value, line in part.look_around():
             self._take(name, value, line)
@@ -162,7 +165,7 @@ class Gathering:
         if self.older_style and GIVEN_TO_OLDER.fullmatch(use.name):
             return
         try:
-            value = space.get(use.name, _NOTHING)
+            value = dict.get(space, use.name, _NOTHING)
             if value is _NOTHING or is_notebooks(value) or is_builtin(value) == use.name:
                 if use.name not in ("numpy", "np"):
                     if not is_there(use.name):
@@ -270,9 +273,8 @@ class Gathering:
                 return f"Take the value out of it in the notebook, {'_'.join((name, *chain))} = {taken}"
         return TAKE_OUT
 
-    def _refuse_wrapped(self, function: FunctionType) -> NoReturn:
+    def _refuse_decorated(self, function: FunctionType, inner: object) -> NoReturn:
         """Refuse what a decorator made, by the name of what stands below the decorator."""
-        inner = function.__dict__["__wrapped__"]
         name, above = _called(function.__code__.co_name), "a decorator"
         if type(inner) is FunctionType:
             name = inner.__code__.co_name
@@ -287,7 +289,8 @@ class Gathering:
         of = ""
         if part is not self.main:
             place = part.definition.place
-            of = _called(part.function.__code__.co_name) + (f" in {place}" if place.endswith(".py") else "")
+            elsewhere = place.endswith(".py") and place != self.main.definition.place
+            of = _called(part.function.__code__.co_name) + (f" in {place}" if elsewhere else "")
         raise not_sent(_called(self.name), error.reason, error.hint, line, text, of) from None
 
 
