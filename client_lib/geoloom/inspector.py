@@ -16,7 +16,7 @@ from geoloom.errors import GeoloomError
 from geoloom.layers import INK, WRONG, ImageLayer
 from geoloom.legend import number, unit_text
 from geoloom.op import Profile, profiles
-from geoloom.wording import in_words
+from geoloom.wording import in_words, one_line
 
 HINT = "Click on the map to read values."
 CELL = "padding:0 6px 0 0;text-align:right;white-space:nowrap"
@@ -111,13 +111,13 @@ class Inspector:
         for layer in layers:
             if turn != self._turn:
                 return
-            self._show(_text("".join([*parts, f"<div>reading {escape(layer.name)}…</div>"])))
+            self._show(_text("".join([*parts, f"<div>reading {escape(one_line(layer.name, 200))}…</div>"])))
             parts.append(self._section(layer, lon, lat, zoom))
         if turn == self._turn:
             self._show(_text("".join(parts)))
 
     def _section(self, layer: ImageLayer, lon: float, lat: float, zoom: int) -> str:
-        name = f'<div class="geoloom-inspected"><b>{escape(layer.name)}</b></div>'
+        name = f'<div class="geoloom-inspected"><b>{escape(one_line(layer.name, 200))}</b></div>'
         try:
             at_zoom, native = read(layer, lon, lat, zoom), read(layer, lon, lat, None)
         except GeoloomError as error:

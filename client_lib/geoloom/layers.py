@@ -14,7 +14,7 @@ import traitlets
 
 from geoloom.legend import legend_html
 from geoloom.stretch import styled
-from geoloom.wording import as_html
+from geoloom.wording import as_html, one_line
 
 MAX_ZOOM = 24
 INK = "color:var(--jp-ui-font-color1,#222)"
@@ -199,7 +199,7 @@ class ImageLayer(ipyleaflet.TileLayer):
         return f"ImageLayer({self.name!r}, key={self.key!r})"
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        title = f"<b>{escape(self.name)}</b> <code>{escape(self.key[:12])}</code>"
+        title = f"<b>{escape(one_line(self.name, 200))}</b> <code>{escape(self.key[:12])}</code>"
         note = f"<div>{escape(self.note)}</div>" if self.note else ""
         said = "".join(f"<div>⚠ {as_html(message)}</div>" for message in self.messages)
         legend = legend_html(self.legend, named=False)

@@ -8,7 +8,7 @@ from html import escape
 
 import ipywidgets
 
-from geoloom.wording import as_html
+from geoloom.wording import as_html, one_line
 
 MOST = 8
 """How many problems are shown at once, and how many prints; the newest stay."""
@@ -31,7 +31,7 @@ class _Message:
     quiet: bool
 
     def html(self) -> str:
-        name = f"<b>{escape(self.source)}</b>" if self.titled else ""
+        name = f"<b>{escape(one_line(self.source, 100))}</b>" if self.titled else ""
         if self.quiet:
             return f'<div class="geoloom-message" style="color:#222">{name} {as_html(self.text)}</div>'
         return f'<div class="geoloom-message">⚠ {name}{": " if name else ""}{as_html(self.text)}</div>'
@@ -44,13 +44,15 @@ class Messages(ipywidgets.HBox):
         self._said: dict[tuple[str, Hashable], _Message] = {}
         # The messages scroll, and the button stays.
         self.board = ipywidgets.HTML(
-            layout=ipywidgets.Layout(flex="1 1 auto", margin="0", max_height=HEIGHT, overflow="hidden auto")
+            layout=ipywidgets.Layout(
+                flex="1 1 auto", min_width="0", margin="0", max_height=HEIGHT, overflow="hidden auto"
+            )
         )
         self.dismiss = ipywidgets.Button(
             icon="times",
             tooltip="Take these messages away",
             style={"button_color": "#fff", "text_color": "#7a0010"},
-            layout=ipywidgets.Layout(width="24px", height="auto", padding="0", margin="0"),
+            layout=ipywidgets.Layout(flex="0 0 24px", width="24px", height="auto", padding="0", margin="0"),
         )
         self.dismiss.on_click(lambda _: self.unsay())
         layout = ipywidgets.Layout(display="none", max_width="480px", border_left="4px solid #b00020")

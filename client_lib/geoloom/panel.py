@@ -11,7 +11,7 @@ import ipywidgets
 from geoloom.basemaps import LABELS
 from geoloom.layers import INK, WRONG, ImageLayer
 from geoloom.legend import legend_html
-from geoloom.wording import as_html
+from geoloom.wording import as_html, one_line
 
 SPINNER = (
     '<svg width="12" height="12" viewBox="0 0 24 24" style="vertical-align:-2px" aria-label="loading">'
@@ -169,7 +169,9 @@ class LayerRow(ipywidgets.VBox):
     def _write(self) -> None:
         layer = self.layer
         busy = f" {SPINNER}" if getattr(layer, "loading", False) else ""
-        self.title.value = f'<div style="{TEXT};font-weight:600">{escape(layer.name)}{busy}</div>'
+        self.title.value = (
+            f'<div style="{TEXT};font-weight:600">{escape(one_line(layer.name, 200))}{busy}</div>'
+        )
         if not isinstance(layer, ImageLayer):
             self.details.value = ""
             return

@@ -302,6 +302,9 @@ class Watch:
                 one.say(layer.name, message)
 
     def _check_reach(self) -> None:
+        if self._seen:
+            # Browsers do reach the engine; they may wait for other tiles, as they ask for six at once.
+            return
         now = time.monotonic()
         for one, layer in self._layers():
             if layer.asked_at is None or not layer.visible or layer.key in self._seen:

@@ -28,6 +28,9 @@ from geoloom.errors import (
 LONGEST = 1000
 """Letters of one text that are shown."""
 
+SHORT = 300
+"""Letters of an exception's text, so that what to do about it is seen below."""
+
 MOST_LINES = 12
 
 CODE = "    "
@@ -65,7 +68,7 @@ def one_line(text: object, longest: int = LONGEST) -> str:
     return " ".join(harmless(text, longest, longest).split())
 
 
-def in_words(error: GeoloomError | Mapping[str, Any]) -> str:
+def in_words(error: GeoloomError | Mapping[str, Any], longest: int = LONGEST) -> str:
     """An error or an event of the engine as one or two sentences."""
     told = error.to_json() if isinstance(error, GeoloomError) else error
     parts = [str(told.get("message") or "The engine gave no reason."), str(told.get("hint") or "")]
@@ -73,7 +76,7 @@ def in_words(error: GeoloomError | Mapping[str, Any]) -> str:
         parts[0] = f"In {told['op']}: {parts[0]}"
     if told.get("incident"):
         parts.append(f"(incident {told['incident']})")
-    return " ".join(one_line(part) for part in parts if part)
+    return " ".join(one_line(part, longest) for part in parts if part)
 
 
 def printed(text: object) -> str:
@@ -155,7 +158,7 @@ def called_here(thing: object) -> str | None:
 
 def _function_failed(event: Mapping[str, Any], times: int, replay: str | None) -> str:
     tile, line, text = tile_of(event), event.get("line"), one_line(event.get("text") or "", 200)
-    told = [in_words(event)]
+    told = [in_words(event, SHORT)]
     if text:
         told.append(_as_code(text if not isinstance(line, int) else f"{line}: {text}"))
     where = "" if tile is None else f"tile {'/'.join(map(str, tile))}"

@@ -21,6 +21,12 @@ def test_they_are_escaped() -> None:
     assert "<script>" not in messages.board.value
 
 
+def test_a_name_turns_no_letters_round() -> None:
+    messages = Messages()
+    messages.say("a\u202eb\n\x1b[2J", "gone")
+    assert "<b>ab</b>: gone" in messages.board.value
+
+
 def test_one_source_or_all_can_be_silenced() -> None:
     messages = Messages()
     messages.say("a", "1")

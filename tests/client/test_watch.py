@@ -261,6 +261,17 @@ class TestTurns:
         watch.turn(0.01)
         assert listener.said == []
 
+    def test_a_browser_that_asked_for_another_layer_is_only_slow(
+        self, watch: Watch, layer: ImageLayer, listener: Listener, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        watch.engine.happened.put({"type": "seen", "key": "0" * 32})
+        layer.set_trait("loading", True)
+        watch.turn(0.01)
+        later = time.monotonic() + 6
+        monkeypatch.setattr("geoloom.watch.time.monotonic", lambda: later)
+        watch.turn(0.01)
+        assert listener.said == []
+
     @pytest.mark.parametrize("why", ["seen", "hidden", "not shown"])
     def test_only_shown_layers_are_expected_to_ask(
         self, watch: Watch, layer: ImageLayer, listener: Listener, monkeypatch: pytest.MonkeyPatch, why: str

@@ -7,7 +7,17 @@ from typing import Any
 import pytest
 
 from geoloom.errors import FunctionFailed, FunctionStopped, NotFound
-from geoloom.wording import LONGEST, MOST_LINES, Trouble, as_html, called_here, harmless, in_words, printed
+from geoloom.wording import (
+    LONGEST,
+    MOST_LINES,
+    SHORT,
+    Trouble,
+    as_html,
+    called_here,
+    harmless,
+    in_words,
+    printed,
+)
 
 HOSTILE = {
     "html": "<img src=x onerror=alert(1)><script>alert(2)</script>",
@@ -59,6 +69,12 @@ def test_a_failed_function_is_told_with_its_line_its_tile_and_the_call_that_runs
         "To run it here, on the pixels of tile 12/2356/1477:\n"
         "    m.layer('a').image.replay(12, 2356, 1477)"
     )
+
+
+def test_a_long_exception_leaves_room_for_what_to_do() -> None:
+    shown = told(event(message="stubble, line 3: ValueError: " + "A" * 5000))
+    assert len(shown.splitlines()[0]) == SHORT
+    assert shown.endswith(".replay(12, 2356, 1477)")
 
 
 def test_other_tiles_are_counted() -> None:
