@@ -112,7 +112,8 @@ def _imported(tree: ast.AST) -> Iterator[str]:
     """Names that imports outside functions and classes bind."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
-            yield from (one.asname or one.name.partition(".")[0] for one in node.names)
+            names = (one.asname or one.name.partition(".")[0] for one in node.names)
+            yield from (name for name in names if name != "*")
         elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.expr):
             yield from _imported(node)
 

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from geoloom.capture.compiling import compiled
 from geoloom.capture.definition import INDENT, Definition, find
 from geoloom.capture.imports import importable
 from geoloom.capture.refusal import Unsendable, is_a
-from geoloom.capture.uses import evaluated
+from geoloom.capture.uses import globals_used
 
 
 @dataclass(eq=False)
@@ -133,7 +134,7 @@ class Part:
     def _is_steady(self, argument: ast.arg, default: ast.expr, value: Any) -> bool:
         """Whether the text of a default gives the value that the function has."""
         space: dict[str, Any] = {**vars(builtins), "numpy": np, "np": np, **self.function.__globals__}
-        names = {one.id for one in evaluated(default) if isinstance(one, ast.Name)}
+        names = {use.name for use in globals_used(compiled(ast.unparse(default)))}
         for name in sorted(names.difference(self.values, vars(builtins), ("numpy", "np"))):
             if name in space:
                 self.early.append(space[name])
