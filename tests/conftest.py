@@ -108,7 +108,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-picture",
         action="store_true",
-        help="write the browser test's screenshot to docs/images/first_map.png",
+        help="write the browser tests' screenshots to docs/images",
     )
 
 

@@ -23,7 +23,7 @@ gdal.UseExceptions()
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-PAGES = [ROOT / "docs" / name for name in ("maps.md", "user-functions.md")]
+PAGES = [ROOT / name for name in ("README.md", "docs/maps.md", "docs/user-functions.md")]
 PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SECONDS = 120
 
