@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import linecache
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
 from geoloom.capture import capture, history
+from geoloom.capture.slips import explain_slips
 from geoloom.errors import FunctionNotSent
 
 Run = Callable[[str], Any]
@@ -150,7 +152,29 @@ def test_the_slip_in_a_cell_that_did_not_run_is_told_by_name(run: Run) -> None:
     with pytest.raises(FunctionNotSent) as caught:
         capture("stubble")
     assert "an assignment has no value to return" in caught.value.message
-    assert caught.value.hint == "Write img[img<=n] = 0 in a line of its own, and then return img."
+    assert caught.value.hint == "Write img[img <= n] = 0 in a line of its own, and then return img."
+
+
+@pytest.mark.parametrize("magic", ["", "%%time\n"])
+def test_the_slip_is_explained_below_the_cell(
+    run: Run, magic: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    explain_slips()
+    explain_slips()
+    with contextlib.suppress(SyntaxError):
+        run(f"{magic}def stubble(img, n):\n    return img[img<=n] = 0  # so\n")
+    told = (
+        "Line 2: an assignment has no value to return. Write img[img <= n] = 0 in a line of its own, and then"
+    )
+    assert capsys.readouterr().out.count(told) == 1
+    with contextlib.suppress(SyntaxError):
+        run(f"{magic}def stubble(img, n)\n    return img\n")
+    run("1 + 1")
+    assert "value to return" not in capsys.readouterr().out
+
+
+def test_outside_ipython_nothing_is_explained() -> None:
+    explain_slips()
 
 
 def test_what_only_notebooks_have_is_refused(run: Run) -> None:

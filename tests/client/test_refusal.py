@@ -204,6 +204,16 @@ CASES: dict[str, tuple[str, str, str]] = {
         "the default of by is computed from n, which is not there any more (line 1: def f(img, by=n * 2):)",
         "Write the value itself.",
     ),
+    "a default that cannot be sent": (
+        "class A:\n    pass\ndef f(img, by=A()):\n    return img",
+        "the default of by is an object of class A (line 1: def f(img, by=A()):)",
+        "pass it as an argument",
+    ),
+    "a default that was an object": (
+        "def make():\n    return object()\ndef f(img, *, by=make()):\n    return img",
+        "the default of by is an object of class object (line 1",
+        "pass it as an argument",
+    ),
     "a value that is not set": (
         "def around():\n    def f(img):\n        return late\n    if 0:\n        late = 1\n    return f\n"
         "f = around()",
@@ -279,7 +289,7 @@ def test_what_is_no_function_of_ones_own_is_refused(given: Any, message: str) ->
 
 
 def test_an_image_where_a_function_is_wanted() -> None:
-    with pytest.raises(FunctionNotSent, match=r"An image of geoloom.*the function first"):
+    with pytest.raises(FunctionNotSent, match=r"An image of geoloom.*without calling it"):
         capture(object.__new__(Image))  # type: ignore[arg-type]
 
 
@@ -292,7 +302,7 @@ TEXTS = [
     (
         "def f(img, n):\n    return img[img<=n] = 0",
         "an assignment has no value to return (line 2: return img[img<=n] = 0)",
-        "Write img[img<=n] = 0 in a line of its own, and then return img.",
+        "Write img[img <= n] = 0 in a line of its own, and then return img.",
     ),
     ("def f(img):\n    return img += 1  # so", "no value to return", "Write img += 1 in a line of its own"),
     ("def f(img)\n    return img", "Python cannot read it, expected ':' (line 1: def f(img))", ""),

@@ -291,7 +291,8 @@ class Gathering:
             place = part.definition.place
             elsewhere = place.endswith(".py") and place != self.main.definition.place
             of = _called(part.function.__code__.co_name) + (f" in {place}" if elsewhere else "")
-        raise not_sent(_called(self.name), error.reason, error.hint, line, text, of) from None
+        called = _called(self.main.definition.name or "<lambda>")
+        raise not_sent(called, error.reason, error.hint, line, text, of) from None
 
 
 def _called(name: str) -> str:

@@ -14,7 +14,7 @@ def cells() -> Iterator[tuple[str, str]]:
     Where a cell begins with a magic such as ``%%time``, its text is what follows. Nothing is run.
     Empty outside IPython.
     """
-    shell = _shell()
+    shell = running_shell()
     if shell is None:
         return
     transform = shell.input_transformer_manager.transform_cell
@@ -44,7 +44,7 @@ def _python(cell: str, transform: Any) -> str:
         return body
 
 
-def _shell() -> Any:
+def running_shell() -> Any:
     """The running IPython, if there is one; it is not imported for this."""
     ipython = sys.modules.get("IPython")
     return None if ipython is None else ipython.get_ipython()

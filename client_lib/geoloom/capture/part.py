@@ -92,8 +92,12 @@ class Part:
         self._look_at_defaults()
         for name, value in self.values.items():
             yield name, value, self._line_of(name)
-        for value in (*(self.defaults or ()), *(self.named_defaults or {}).values()):
-            yield "a default", value, 1
+        arguments = self.definition.node.args
+        positional = [one.arg for one in (*arguments.posonlyargs, *arguments.args)]
+        given = self.defaults or ()
+        defaults = dict(zip(positional[len(positional) - len(given) :], given, strict=True))
+        for name, value in {**defaults, **(self.named_defaults or {})}.items():
+            yield f"the default of {name}", value, 1
             self.early.append(value)
 
     def _look_at_closure(self) -> None:

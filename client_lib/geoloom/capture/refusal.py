@@ -189,7 +189,8 @@ def not_a_function(f: object) -> FunctionNotSent:
     if module.partition(".")[0] == "geoloom":
         return FunctionNotSent(
             f"{article(kind).capitalize()} of geoloom was given where a function is wanted.",
-            hint="image.execute(f, 1000) takes the function first, then its arguments.",
+            hint="Give the function itself, without calling it, and its arguments behind it: "
+            "image.execute(f, 1000), not image.execute(f(image), 1000).",
         )
     if module.partition(".")[0] in ("numba", "cython"):
         return FunctionNotSent(
@@ -227,34 +228,33 @@ def library_function(name: str) -> FunctionNotSent:
     return FunctionNotSent(f"{name} is not a function of your own, and only these are sent.", hint=hint)
 
 
-def slip(text: str, error: SyntaxError) -> tuple[str, str | None]:
-    """What a text that Python cannot read may have meant: the reason, and what to do.
+def slip(line: str, error: SyntaxError) -> tuple[str, str | None]:
+    """What a line that Python cannot read may have meant: the reason, and what to do.
 
     Parameters
     ----------
-    text
-        All of it.
+    line
+        The one that the error names.
     error
         Of its compilation.
     """
-    lines = text.split("\n")
-    number = error.lineno or 0
-    line = lines[number - 1] if 0 < number <= len(lines) else ""
-    if found := re.match(r"\s*return\s+(.+)", line):
-        try:
-            (statement,) = ast.parse(found[1].strip().rstrip(";")).body
-        except (SyntaxError, ValueError):
-            statement = None
-        if isinstance(statement, ast.Assign | ast.AugAssign):
-            target = statement.targets[0] if isinstance(statement, ast.Assign) else statement.target
-            while isinstance(target, ast.Subscript | ast.Attribute):
-                target = target.value
-            written = found[1].split("#")[0].strip().rstrip(";")
-            return (
-                "an assignment has no value to return",
-                f"Write {written} in a line of its own, and then return {ast.unparse(target)}.",
-            )
-    return f"Python cannot read it, {error.msg}", None
+    found = re.match(r"\s*return\s+([^#]+)", line)
+    statements = found and _statements(found[1].strip().rstrip(";"))
+    if not (found and statements and isinstance(statements[0], ast.Assign | ast.AugAssign)):
+        return f"Python cannot read it, {error.msg}", None
+    assignment = statements[0]
+    target = assignment.targets[0] if isinstance(assignment, ast.Assign) else assignment.target
+    while isinstance(target, ast.Subscript | ast.Attribute):
+        target = target.value
+    hint = f"Write {ast.unparse(assignment)} in a line of its own, and then return {ast.unparse(target)}."
+    return "an assignment has no value to return", hint
+
+
+def _statements(text: str) -> list[ast.stmt]:
+    try:
+        return ast.parse(text).body
+    except (SyntaxError, ValueError):
+        return []
 
 
 def article(kind: str) -> str:

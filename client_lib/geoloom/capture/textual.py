@@ -95,9 +95,9 @@ def unreadable(what: str, text: str, error: Exception) -> FunctionNotSent:
     """That Python cannot read a text, with what may have been meant."""
     if not isinstance(error, SyntaxError):
         return FunctionNotSent(f"{what} cannot be read: {error}.")
-    reason, hint = slip(text, error)
     lines = lines_of(text)
     line = lines[error.lineno - 1].strip() if error.lineno and error.lineno <= len(lines) else ""
+    reason, hint = slip(line, error)
     return FunctionNotSent(
         f"{what} cannot be sent to the engine: {reason} (line {error.lineno}: {line}).", hint=hint
     )
