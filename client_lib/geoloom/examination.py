@@ -17,6 +17,9 @@ from geoloom.grid import Grid, Tile
 from geoloom.harness import Function
 from geoloom.report import Check
 
+RUNS = 10
+"""How often the function runs for all checks."""
+
 ROUNDING = 1e-5
 """Part of a float's size by which two computations of it may differ: another order rounds otherwise."""
 
@@ -96,7 +99,7 @@ def examine(
         "pixels": lambda: _pixels(given),
         "result": lambda: _result(subject, first, seconds),
         "repeated": lambda: _repeated(subject, given, first),
-        "seams": lambda: _seams(subject, given, tile, ask),
+        "seams": lambda: _seams(subject, given, first, tile, ask),
         "zeros": lambda: _zeros(subject, given),
         "invalid": lambda: _invalid(subject, given),
         "text": lambda: _text(subject, given, first),
@@ -168,7 +171,7 @@ def _repeated(subject: Subject, given: Given, first: Result) -> Finding:
     return True, f"the same twice; at its peak it took {peak / 1e6:.3g} MB"
 
 
-def _seams(subject: Subject, given: Given, tile: Tile, ask: Ask) -> Finding:
+def _seams(subject: Subject, given: Given, first: Result, tile: Tile, ask: Ask) -> Finding:
     last = (1 << tile.z) - 1
     if not last:
         return None, "there is one tile only at zoom 0"
@@ -179,11 +182,13 @@ def _seams(subject: Subject, given: Given, tile: Tile, ask: Ask) -> Finding:
         onwards = (edge[1] >= edge[0] and place < last) or place == 0
         beside = _moved(tile, axis, 1 if onwards else -1)
         try:
-            pair = (given, ask(beside)) if onwards else (ask(beside), given)
-            apart = _joined_results([subject.run(one) for one in pair], axis)
+            other = ask(beside)
+            both = ((given, first), (other, subject.run(other)))
         except FunctionFailed as error:
             return False, f"it fails in the next tile, {beside.z}/{beside.x}/{beside.y}. {error}"
-        together = subject.run(joined(*pair, axis))
+        (left, its), (right, others) = both if onwards else both[::-1]
+        apart = _joined_results((its, others), axis)
+        together = subject.run(joined(left, right, axis))
         rounded = rounded or bool(different(apart, together).any())
         found = np.flatnonzero(different(apart, together, ROUNDING).any(axis=2 - axis))
         count += int(different(apart, together, ROUNDING).sum())
@@ -241,6 +246,8 @@ def _text(subject: Subject, given: Given, first: Result) -> Finding:
 
 def _engine(first: Result, engines: Given) -> Finding:
     mine = Result(first.data.astype(widened(first.data.dtype)), first.valid)
+    if engines.data.shape != mine.data.shape:
+        return False, f"its tile has the shape {engines.data.shape}, not {mine.data.shape}"
     count = int(different(mine, Result(engines.data, engines.valid)).sum())
     if count:
         rounded = not different(mine, Result(engines.data, engines.valid), ROUNDING).any()

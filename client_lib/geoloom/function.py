@@ -11,6 +11,7 @@ from __future__ import annotations
 import linecache
 import math
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import FunctionType, TracebackType
@@ -18,7 +19,7 @@ from typing import Any
 
 from geoloom import blobs
 from geoloom.errors import FunctionFailed, FunctionRefused, ParameterError, callers
-from geoloom.examination import Subject, examine, fresh
+from geoloom.examination import RUNS, Subject, examine, fresh
 from geoloom.execution import codes, execute, original
 from geoloom.given import Given, Result
 from geoloom.grid import MAX_ZOOM, Tile
@@ -27,6 +28,9 @@ from geoloom.image import Image, connected
 from geoloom.op import Profile, decode
 from geoloom.ops.execute import Execute
 from geoloom.report import Check, Report
+
+PATIENCE = 2.0
+"""Seconds for a tile beyond which it is said that the checks take their time."""
 
 DENSE = 2
 """Pixel ratio of the tiles that screens of high density are sent."""
@@ -90,7 +94,11 @@ def test_execute(
         trial = error
         found = Local(executed(dtype=dtype or "float32", bands=bands or ("result",)))
     given = found.given(place)
+    begun = time.perf_counter()
     result = found.run(given, place)
+    seconds = time.perf_counter() - begun
+    if seconds > PATIENCE:
+        print(f"{found.op.main} takes {seconds:.1f} s for a tile; the checks run it some {RUNS} times more.")
     if trial is not None and not isinstance(result, FunctionFailed):
         count = result.data.shape[0]
         names = [found.op.main] if count == 1 else [f"{found.op.main}_{i + 1}" for i in range(count)]

@@ -11,7 +11,7 @@ import ipywidgets
 
 from geoloom.errors import GeoloomError, ParameterError
 from geoloom.map import Map
-from geoloom.wording import in_words
+from geoloom.wording import in_words, one_line
 
 QUIET_SECONDS = 0.15
 """How long the sliders must rest before the layer is rebuilt."""
@@ -91,7 +91,7 @@ class Interaction(ipywidgets.VBox):
         except GeoloomError as error:
             self._tell(in_words(error))
         except Exception as error:  # noqa: BLE001 - whatever the user's function raises is shown beside its sliders
-            self._tell(f"{type(error).__name__}: {error}")
+            self._tell(one_line(f"{type(error).__name__}: {error}"))
         else:
             self._told.value = ""
 

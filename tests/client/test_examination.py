@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ import pytest
 
 from geoloom.block import Block
 from geoloom.errors import EngineOverloaded, FunctionStopped
-from geoloom.examination import Subject, examine
+from geoloom.examination import RUNS, Subject, examine
 from geoloom.given import Given
 from geoloom.grid import Tile
 from geoloom.harness import Function
@@ -85,6 +85,16 @@ def test_of_a_good_function_all_is_well() -> None:
     assert "2 × 256 × 256 of int32, all valid" in checks["pixels"].message
     assert "1 × 256 × 256 of int32" in checks["result"].message
     assert "MB" in checks["repeated"].message
+
+
+def test_slow_functions_do_not_run_more_often_than_is_said() -> None:
+    text = "def f(img):\n    numpy.geoloom_runs = getattr(numpy, 'geoloom_runs', 0) + 1\n    return img[0]\n"
+    np.geoloom_runs = 0  # type: ignore[attr-defined]
+    try:
+        checks_of(text, at_hand=text, engines=lambda subject, given: replace(given, data=given.data[:1]))
+        assert np.geoloom_runs == RUNS  # type: ignore[attr-defined]
+    finally:
+        del np.geoloom_runs  # type: ignore[attr-defined]
 
 
 def test_what_is_no_image_is_said_and_nothing_else_is_looked_at() -> None:
@@ -247,6 +257,11 @@ class TestEngine:
         ]
         assert check.ok
         assert "only by rounding" in check.message
+
+    def test_other_bands_are_said(self) -> None:
+        check = checks_of(WELL, engines=lambda subject, given: given)["engine"]
+        assert check.ok is False
+        assert "(2, 256, 256), not (1, 256, 256)" in check.message
 
     def test_a_small_dtype_comes_back_wider(self) -> None:
         def widened(subject: Subject, given: Given) -> Given:

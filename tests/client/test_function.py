@@ -209,6 +209,15 @@ class TestExecute:
             "talks on tile 5/16/11: all is well",
         ]
 
+    def test_of_a_slow_function_it_is_said_how_often_it_runs(
+        self, image: Image, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(function, "PATIENCE", 0.0)
+        gl.test_execute(difference, image=image)
+        assert (
+            "s for a tile; the checks run it some 10 times more." in capsys.readouterr().out.splitlines()[0]
+        )
+
     def test_the_tile_can_be_named(self, image: Image, engine: PaperEngine) -> None:
         assert gl.test_execute(difference, image=image, tile=(5, 17, 11)).tile == Tile(5, 17, 11)
         assert engine.asked[0] == (5, 17, 11, 1)

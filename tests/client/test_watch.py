@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import sys
 import threading
 import time
@@ -131,6 +132,49 @@ class TestTurns:
         watch.turn(0.01)
         assert listener.said == [("NDVI", "printed: 42 pixels")]
         assert layer.messages == ()
+
+    def test_prints_keep_their_lines_and_equal_ones_are_shown_once(
+        self, watch: Watch, layer: ImageLayer, new_map: Any, styled_image: Any
+    ) -> None:
+        shown = new_map()
+        shown.add_layer(styled_image, name="NDVI")
+        watch._maps.add(shown)
+        for text in ("42", "[[1 2]\n [3 4]]", "42"):
+            happen(watch.engine, layer, "print", text)
+        watch.turn(0.01)
+        assert shown.messages == ("printed: 42", "printed:\n    [[1 2]\n     [3 4]]")
+        assert "problem" not in shown.panel.rows[0].details.value
+
+    @pytest.mark.parametrize("kind", ["error", "print"])
+    def test_hostile_words_make_no_tags_in_the_widgets(
+        self, watch: Watch, layer: ImageLayer, new_map: Any, styled_image: Any, kind: str
+    ) -> None:
+        hostile = (
+            "<img src=x onerror=alert(1)>\n    </code></div><script>alert(2)</script>'\"\x1b[2J\u202e"
+            + "A" * 9999
+        )
+        shown = new_map()
+        layer = shown.add_layer(styled_image, name=hostile)
+        watch._maps.add(shown)
+        event = dict.fromkeys(("message", "hint", "function", "text", "exception", "incident"), hostile)
+        more = {"type": kind, "error": "FunctionFailed", "key": layer.key, "tile": [1, 2, 3], "line": 3}
+        watch.engine.happened.put({**event, **more})
+        watch.turn(0.01)
+        row = shown.panel.rows[0]
+        for html in (
+            shown._messages.board.value,
+            row.title.value,
+            row.details.value,
+            layer._repr_mimebundle_()["text/html"],
+        ):
+            assert "AAAA" in html or html is row.details.value
+            assert len(html) < 20_000
+            assert not re.search(
+                r"<(?!/?(div|b|br|code|span|details|summary|svg|circle|animateTransform)\b)", html
+            )
+            assert "onerror" not in re.sub(r"&lt;.*?&gt;", "", html)
+            assert "\x1b" not in html
+            assert "\u202e" not in html
 
     def test_events_of_other_chains_are_left_alone(
         self, watch: Watch, layer: ImageLayer, listener: Listener
