@@ -80,9 +80,29 @@ def test_a_zygote_that_began_before_the_order_does_not_matter(
     assert order(lambda zygote, _: wire.send(zygote, Notice(What.SPAWN, 5, 77).pack())).pid == 77
 
 
-def test_a_zygote_that_begins_after_the_order_may_not_know_it(order: Callable[..., Spawned]) -> None:
+def greet(zygote: socket.socket) -> None:
+    """Begin as a new zygote, and read the greeting that follows."""
+    wire.send(zygote, Notice(What.HELLO, 0).pack())
+    assert wire.wait(zygote, 10)
+    assert Order.unpack(zygote.recv(ORDER_SIZE)) == Order(What.HELLO, 5)
+
+
+def test_a_zygote_that_begins_after_the_order_may_still_find_it(order: Callable[..., Spawned]) -> None:
+    def play(zygote: socket.socket, order: Order) -> None:
+        greet(zygote)
+        wire.send(zygote, Notice(What.SPAWN, 5, 77).pack())
+        wire.send(zygote, Notice(What.HELLO, 5).pack())
+
+    assert order(play).pid == 77
+
+
+def test_an_order_that_an_earlier_zygote_took_with_it_is_lost(order: Callable[..., Spawned]) -> None:
+    def play(zygote: socket.socket, order: Order) -> None:
+        greet(zygote)
+        wire.send(zygote, Notice(What.HELLO, 5).pack())
+
     with pytest.raises(NewZygote):
-        order(lambda zygote, _: wire.send(zygote, Notice(What.HELLO, 0).pack()))
+        order(play)
 
 
 def test_no_room_for_processes_is_said(order: Callable[..., Spawned]) -> None:
@@ -119,7 +139,7 @@ def test_patience_ends(ends: tuple[Channel, socket.socket], monkeypatch: pytest.
     [
         (Notice(What.END, 5, 77, -11, 0.5), -11),
         (Notice(What.UNKNOWN, 5), None),
-        (Notice(What.HELLO, 0), None),
+        (Notice(What.HELLO, 5), None),
     ],
 )
 def test_how_a_worker_ended_is_told_if_it_is_known(

@@ -20,7 +20,7 @@ from geoloom_engine.sandbox.messages import (
     plain,
 )
 
-JOB = Job(2**64 - 1, "<i4", "|b1", 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13)
+JOB = Job(2**64 - 1, "<i4", "|b1", 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, -7, 2**40)
 MESSAGES = [
     Order(What.SPAWN, 2**64 - 1, 512 << 20, 1 << 20, 1 << 40),
     Notice(What.END, 7, 2**22, -11, 1.25),

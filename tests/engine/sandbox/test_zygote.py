@@ -130,10 +130,16 @@ def test_descriptors_do_not_pile_up(line: Line) -> None:
     assert count() == before
 
 
+def test_a_greeting_is_answered_behind_what_was_asked_before(line: Line) -> None:
+    wire.send(line.connection, Order(What.END, 4).pack())
+    wire.send(line.connection, Order(What.HELLO, 5).pack())
+    assert line.next()[0] == Notice(What.UNKNOWN, 4)
+    assert line.next()[0] == Notice(What.HELLO, 5)
+
+
 @pytest.mark.parametrize("nonsense", [b"x", b"x" * 44, b"x" * 10_000])
 def test_nonsense_is_passed_over(line: Line, nonsense: bytes) -> None:
     wire.send(line.connection, nonsense)
-    wire.send(line.connection, Order(What.HELLO, 1).pack())
     _, handles, job = line.spawn(2)
     wire.close(handles)
     job.close()

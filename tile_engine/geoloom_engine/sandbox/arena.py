@@ -12,20 +12,22 @@ import mmap
 import os
 import tempfile
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from geoloom.block import Array
+from geoloom.block import Array, Mask
 from geoloom_engine.sandbox.messages import TEXT_ROOM
 from geoloom_engine.sandbox.wire import PACKETS
 
 SMALLEST = 1 << 20
 """Bytes of a piece at least; larger ones have powers of two, so that a worker fits most tiles."""
 
-_PAGE = 4096
+PAGE = 4096
+"""Bytes of the smallest piece of memory that is mapped."""
 
 
 def reserve(size: int, nameless: bool = PACKETS) -> int:
@@ -74,6 +76,12 @@ def renew(memory: mmap.mmap) -> None:
 def view(memory: mmap.mmap, at: int, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
     """An array that lies in the memory."""
     return np.ndarray(shape, dtype, buffer=memory, offset=at)
+
+
+@lru_cache(maxsize=64)
+def all_valid(rows: int, cols: int) -> Mask:
+    """One truth for all pixels of all bands, (1, rows, cols)."""
+    return np.broadcast_to(np.True_, (1, rows, cols))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,4 +135,4 @@ def _count(shape: tuple[int, int, int]) -> int:
 
 
 def _paged(size: int) -> int:
-    return -(-size // _PAGE) * _PAGE
+    return -(-size // PAGE) * PAGE

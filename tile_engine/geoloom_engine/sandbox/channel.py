@@ -32,7 +32,7 @@ class Spawned(NamedTuple):
 
 
 class NewZygote(Exception):
-    """A zygote has begun: what was ordered from an earlier one may be lost."""
+    """Another zygote has begun, and an earlier one took the order with it."""
 
 
 class Channel:
@@ -67,7 +67,7 @@ class Channel:
         EngineOverloaded
             None was made in time, or the system has no room for another process.
         NewZygote
-            Order again, by another number: it may be that both are carried out.
+            Order again, by another number.
         """
         with self._my_turn(ask):
             notice, handles = self._answer(order, descriptors, ask)
@@ -109,11 +109,18 @@ class Channel:
         except OSError as error:
             raise EngineFault(f"The engine's sandbox cannot be reached: {error.strerror}.") from None
         while True:
-            if wire.wait(self._connection, SLICE) and (found := self._next()) is not None:
-                notice, handles = found
-                if notice.number == order.number:
-                    return notice, handles
-                wire.close(handles)
+            if wire.wait(self._connection, SLICE):
+                try:
+                    found = self._next()
+                except NewZygote:
+                    # It answers in order: to this after the order, unless an earlier one took that.
+                    wire.send(self._connection, Order(What.HELLO, order.number).pack())
+                    continue
+                if found is not None and found[0].number == order.number:
+                    if found[0].what is What.HELLO:
+                        raise NewZygote
+                    return found
+                wire.close(found[1] if found else ())
                 continue
             ask()
             if time.monotonic() > deadline:
@@ -141,7 +148,7 @@ class Channel:
             notice = Notice.unpack(content)
         except (Malformed, OSError) as error:
             raise EngineFault(f"The engine's sandbox cannot be understood: {error}.") from None
-        if notice.what is What.HELLO:
+        if notice.what is What.HELLO and not notice.number:
             self._known = False
             raise NewZygote
         return notice, handles

@@ -19,7 +19,7 @@ from typing import Any
 
 _ORDER = struct.Struct("=4sIQQQQ")
 _NOTICE = struct.Struct("=4sIQqqd")
-_JOB = struct.Struct("=4sQ4s4s13Q")
+_JOB = struct.Struct("=4sQ4s4s13Q2q")
 _REPLY = struct.Struct("=4sIQII6I")
 _FORGET = struct.Struct("=4sI")
 
@@ -59,7 +59,8 @@ class What(IntEnum):
     END = 2
     """Order: end a worker. Notice: it ended, with this status."""
     HELLO = 3
-    """Notice: a zygote begins; it knows nothing of an earlier one's workers."""
+    """Notice without a number: a zygote begins; it knows nothing of an earlier one's workers. Order: say so
+    too, and this number."""
     REFUSED = 4
     """Notice: no worker could be made."""
     UNKNOWN = 5
@@ -118,7 +119,7 @@ class Notice:
     what
         Which answer.
     number
-        Of the sandbox worker; 0 for `What.HELLO`.
+        Of the sandbox worker.
     pid
         Of the sandbox worker; the number of the error for `What.REFUSED`.
     status
@@ -157,7 +158,7 @@ class Job:
     program
         Bytes of the function's text, at the start of the input; 0 where the worker has it.
     words_at, words
-        Place and bytes of what goes with the pixels: names, grid, arguments.
+        Place and bytes of what goes with the pixels: names, lattice, arguments.
     data_at, bands, rows, cols
         Of the pixels, margin included.
     valid_at, valid_bands
@@ -168,6 +169,8 @@ class Job:
         Of the result.
     result_valid_at
         Of its validity.
+    col, row
+        Of the grid in its lattice.
     """
 
     number: int
@@ -186,6 +189,8 @@ class Job:
     result_at: int
     result_bands: int
     result_valid_at: int
+    col: int
+    row: int
 
     def pack(self) -> bytes:
         """As bytes."""
@@ -207,6 +212,8 @@ class Job:
             self.result_at,
             self.result_bands,
             self.result_valid_at,
+            self.col,
+            self.row,
         )
 
     @staticmethod

@@ -292,6 +292,8 @@ class Pool:
                     continue
                 remote = self._retired.popleft()
             remote.bury()
+            # Its memory goes with it, not with the next one that is buried.
+            del remote
 
     def _left(self, remote: Remote) -> float:
         """Seconds until an idle worker is ended."""

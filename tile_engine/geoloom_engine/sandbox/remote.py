@@ -11,13 +11,14 @@ import time
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from geoloom.block import Array, Block, everywhere
 from geoloom.errors import FunctionFailed, FunctionRefused
-from geoloom.grid import Grid
+from geoloom.grid import Grid, Lattice
 from geoloom.harness import widened
 from geoloom_engine.sandbox import arena, wire
 from geoloom_engine.sandbox.arena import Layout
@@ -92,6 +93,8 @@ class Task:
     ----------
     call, block, grid
         What to call, on what (pixels of ``grid.expand(call.margin)``), for where.
+    given, result
+        dtypes of the pixels as the function gets them, and of the result.
     program, words
         Texts: of the function; of what goes with the pixels.
     layout
@@ -101,6 +104,8 @@ class Task:
     call: Call
     block: Block
     grid: Grid
+    given: np.dtype[Any]
+    result: np.dtype[Any]
     program: bytes
     words: bytes
     layout: Layout
@@ -108,19 +113,25 @@ class Task:
     @staticmethod
     def of(call: Call, block: Block, grid: Grid) -> Task:
         """Prepare a call."""
-        program = json.dumps((call.source.decode("utf-8", "replace"), call.function, call.modules)).encode()
-        place = grid.col, grid.row, grid.cols, grid.rows
-        words = json.dumps((call.names, astuple(grid.lattice), place, call.arguments)).encode()
-        around = grid.expand(call.margin)
-        layout = Layout.of(
-            len(program),
-            len(words),
-            (block.bands, *around.shape),
-            widened(block.data.dtype),
-            (call.bands, *grid.shape),
-            np.dtype(call.dtype),
-        )
-        return Task(call, block, grid, program, words, layout)
+        program = _program(call.source, call.function, call.modules)
+        words = _words(call.names, grid.lattice, call.arguments)
+        given, result = widened(block.data.dtype), np.dtype(call.dtype)
+        around = block.bands, grid.rows + 2 * call.margin, grid.cols + 2 * call.margin
+        layout = _layout(len(program), len(words), around, given, (call.bands, *grid.shape), result)
+        return Task(call, block, grid, given, result, program, words, layout)
+
+
+@lru_cache(maxsize=64)
+def _program(source: bytes, function: str, modules: tuple[str, ...]) -> bytes:
+    return json.dumps((source.decode("utf-8", "replace"), function, modules)).encode()
+
+
+@lru_cache(maxsize=256)
+def _words(names: tuple[str, ...], lattice: Lattice, arguments: str) -> bytes:
+    return json.dumps((names, astuple(lattice), arguments)).encode()
+
+
+_layout = lru_cache(maxsize=256)(Layout.of)
 
 
 class End(Enum):
@@ -152,6 +163,9 @@ class NoReply(Exception):
         self.end = end
         self.own = own
         self.reason = reason
+
+
+_NO_TEXTS = dict.fromkeys(TEXTS, "")
 
 
 class Remote:
@@ -249,9 +263,9 @@ class Remote:
         program = b"" if self._knows_program else task.program
         self._given[: len(program)] = program
         self._given[layout.words_at : layout.words_at + len(task.words)] = task.words
-        rows, cols = task.grid.expand(call.margin).shape
-        dtype = widened(block.data.dtype)
-        data = arena.view(self._given, layout.data_at, (block.bands, rows, cols), dtype)
+        grid = task.grid
+        rows, cols = grid.rows + 2 * call.margin, grid.cols + 2 * call.margin
+        data = arena.view(self._given, layout.data_at, (block.bands, rows, cols), task.given)
         np.copyto(data, block.data, casting="safe")
         valid_bands = 0 if everywhere(block.valid) else block.valid.shape[0]
         if valid_bands:
@@ -259,8 +273,8 @@ class Remote:
             np.copyto(valid, block.valid)
         return Job(
             number=secrets.randbits(64),
-            given=dtype.str,
-            result=np.dtype(call.dtype).str,
+            given=task.given.str,
+            result=task.result.str,
             program=len(program),
             words_at=layout.words_at,
             words=len(task.words),
@@ -274,6 +288,8 @@ class Remote:
             result_at=layout.result_at,
             result_bands=call.bands,
             result_valid_at=layout.result_valid_at,
+            col=grid.col,
+            row=grid.row,
         )
 
     def _reply(self, number: int, seconds: float, wanted: Callable[[], bool]) -> Reply:
@@ -288,7 +304,9 @@ class Remote:
             if now >= deadline:
                 if unwanted:
                     raise NoReply(End.UNWANTED)
-                raise NoReply(End.LATE, before.wall - start + spent(self.pid).own_since(before))
+                # A first look that took long is this process's own waiting.
+                own = min(before.wall - start, SLICE) + spent(self.pid).own_since(before)
+                raise NoReply(End.LATE, own)
             if not unwanted and not wanted():
                 unwanted = True
                 deadline = min(deadline, now + GRACE)
@@ -321,9 +339,9 @@ class Remote:
                 exception=texts["exception"] or None,
             )
         shape = task.call.bands, *task.grid.shape
-        data = self._copied(task.layout.result_at, shape, np.dtype(task.call.dtype))
+        data = self._copied(task.layout.result_at, shape, task.result)
         if reply.valid_bands == 0:
-            valid: Array = np.broadcast_to(np.True_, (1, *task.grid.shape))
+            valid: Array = arena.all_valid(*task.grid.shape)
         elif reply.valid_bands in (1, task.call.bands):
             at = task.layout.result_valid_at
             valid = self._copied(at, (reply.valid_bands, *task.grid.shape), np.dtype(np.bool_))
@@ -332,6 +350,8 @@ class Remote:
         return Answer(Block.of(data, valid), texts["printed"])
 
     def _texts(self, reply: Reply) -> dict[str, str]:
+        if not any(reply.lengths):
+            return _NO_TEXTS
         content = self._result[: sum(reply.lengths)]
         texts: dict[str, str] = {}
         for name, length in zip(TEXTS, reply.lengths, strict=True):

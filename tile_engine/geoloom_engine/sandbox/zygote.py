@@ -136,6 +136,8 @@ class Zygote:
                 self._spawn(index, order, descriptors)
             elif order.what is What.END:
                 self._tell(index, self._end((index, order.number)))
+            elif order.what is What.HELLO:
+                self._tell(index, Notice(What.HELLO, order.number))
         finally:
             wire.close(descriptors)
         return True
