@@ -12,15 +12,18 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from bench import servers
 from bench.cases import CASES, Case
+from bench.overhead import pool
 from bench.scenes import Scenes
+from geoloom import blobs
 from geoloom.chain import Chain
 from geoloom.grid import Tile
+from geoloom_engine.functions import Functions
 from geoloom_engine.pipeline import Pipeline
 from geoloom_engine.settings import load
 
@@ -39,13 +42,23 @@ class Local:
 
 
 @contextmanager
-def pipeline(folder: Path, caches: Mapping[str, str]) -> Iterator[Pipeline]:
-    """A pipeline with the settings the benchmark's engines have."""
-    made = Pipeline(load([], {**caches, "GEOLOOM_SOURCES": str(folder)}))
-    try:
+def pipeline(folder: Path, caches: Mapping[str, str], sandboxed: bool = False) -> Iterator[Pipeline]:
+    """A pipeline with the settings the benchmark's engines have; `sandboxed` ones run users' functions."""
+    settings = load([], {**caches, "GEOLOOM_SOURCES": str(folder)})
+    with ExitStack() as stack:
+        functions = None
+        if sandboxed:
+            functions = Functions(stack.enter_context(pool()), settings.function_modules, text)
+        made = Pipeline(settings, functions)
+        stack.callback(made.close)
         yield made
-    finally:
-        made.close()
+
+
+def text(key: str) -> bytes:
+    """The text of a function of this process."""
+    content = blobs.kept(key)
+    assert content is not None
+    return content
 
 
 def prepared(case: Case, folder: Path, made: Pipeline, count: int) -> tuple[Chain, list[Tile]]:
@@ -76,7 +89,8 @@ def main() -> None:
     parser.add_argument("--lines", type=int, default=25, help="lines of the profile")
     asked = parser.parse_args()
     case = next(case for case in CASES if case.name == asked.case)
-    with pipeline(asked.data.absolute(), CACHES[asked.caches]) as made:
+    sandboxed = case.recipe.kind == "classes"
+    with pipeline(asked.data.absolute(), CACHES[asked.caches], sandboxed) as made:
         chain, tiles = prepared(case, asked.data.absolute(), made, asked.tiles)
         stages(made, chain, tiles, case.ratio)  # compiles, opens, fills what the settings keep
         shown = stages(made, chain, tiles, case.ratio)

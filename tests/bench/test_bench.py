@@ -131,9 +131,10 @@ def test_sandbox_gives_the_same_and_is_measured() -> None:
     assert all(one.added == one.inside - one.here and one.here > 0 for one in found)
 
 
-def test_profile_knows_the_stages(data: Path) -> None:
-    with pipeline(data, servers.WARM) as made:
-        chain, tiles = prepared(BY_NAME["b"], data, made, 2)
+@pytest.mark.parametrize("name", ["b", "u"])
+def test_profile_knows_the_stages(name: str, data: Path) -> None:
+    with pipeline(data, servers.WARM, sandboxed=name == "u") as made:
+        chain, tiles = prepared(BY_NAME[name], data, made, 2)
         found = stages(made, chain, tiles, 1)
     assert {"read", "compute", "encode", "cpu"} <= set(found)
 
