@@ -163,15 +163,24 @@ def prepare(level: LockLevel, keep: Collection[int]) -> None:
 
 
 def _forget_environment() -> None:
-    """Empty the environment, and overwrite its strings where they lie."""
-    strings: list[int] = []
+    """Empty the environment, and overwrite its strings where they lie.
+
+    That is where the process was given them, and where it put those it set itself. They are not always
+    the same: the C library copies ``GLIBC_TUNABLES`` before it takes it apart.
+    """
+    pieces: list[tuple[int, int]] = []
     if sys.platform == "linux":
+        # https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html: its bounds come before the exit code.
+        *_, begin, end, _ = Path("/proc/self/stat").read_bytes().split()
+        pieces.append((int(begin), int(end) - int(begin)))
         pointers = ctypes.POINTER(ctypes.c_void_p).in_dll(LIBRARY, "environ")
-        while pointers and (string := pointers[len(strings)]):
-            strings.append(string)
+        place = 0
+        while pointers and (string := pointers[place]):
+            pieces.append((string, len(ctypes.string_at(string))))
+            place += 1
     os.environ.clear()
-    for string in strings:
-        ctypes.memset(string, 0, len(ctypes.string_at(string)))
+    for at, size in pieces:
+        ctypes.memset(at, 0, size)
 
 
 def _close_all_but(keep: Collection[int]) -> None:
