@@ -107,7 +107,7 @@ class Report:
             for check in self.checks
         )
         return (
-            '<div class="geoloom-report" style="line-height:1.4">'
+            '<div class="geoloom-report" style="line-height:1.4;margin-top:6px">'
             '<div style="display:flex;flex-wrap:wrap;align-items:center;gap:8px">'
             f'{left}<div style="font-size:24px">→</div>{right}</div>'
             f"<details><summary>{escape(self.verdict)}</summary>{lines}</details></div>"
