@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from geoloom.grid import Tile
 from geoloom_engine import fairness
-from geoloom_engine.fairness import QUICK, VIEW_SECONDS, VIEW_TILES, Turn, Turns
+from geoloom_engine.fairness import ALONE, QUICK, VIEW_SECONDS, VIEW_TILES, Turn, Turns
 
 
 class Clock:
@@ -242,18 +244,40 @@ def test_only_so_many_are_computed_outside_and_others_pass() -> None:
     assert [one.session for one in taken(turns)] == ["d", "e", "a"]
 
 
-def test_a_session_has_one_outside_while_others_wait_for_theirs_and_two_else() -> None:
-    turns = added(*(turn("a", "slow", outside=True) for _ in range(5)))
+def outside(session: str, count: int = 1) -> list[Turn]:
+    return [turn(session, "slow", outside=True) for _ in range(count)]
+
+
+def test_a_session_has_one_more_outside_while_it_is_alone(clock: Clock) -> None:
+    turns = added(*outside("a", 5))
     assert len(taken(turns)) == 2
     turns.add(other := turn("b", "slow", outside=True))
     assert taken(turns) == [other]
-    turns = added(*(turn(session, "slow", outside=True) for session in "aaabbb"))
-    under_way = taken(turns)
-    assert [one.session for one in under_way] == ["a", "b"]
-    # One more when the others' wait is over, however that came.
-    waiting = list(turns._active["b"].waiting["slow", True])
-    for one in waiting:
-        turns.remove(one)
+    for each in (1, 3):
+        turns = Turns(each=each)
+        for one in [*outside("a", 9), *outside("b", 9)]:
+            turns.add(one)
+        assert Counter(one.session for one in taken(turns)) == {"a": each, "b": each}
+        # The other's wait is over, however that came, and it is served no more.
+        for one in list(turns._active["b"].waiting["slow", True]):
+            turns.remove(one)
+        assert taken(turns) == []
+        clock.now += ALONE + 0.1
+        assert [one.session for one in taken(turns)] == ["a"]
+
+
+def test_a_session_is_not_alone_while_another_is_served(clock: Clock) -> None:
+    turns = added(turn("b"))
+    turns.next()
+    for one in outside("a", 5):
+        turns.add(one)
+    assert len(taken(turns)) == 1
+    clock.now += ALONE / 2
+    turns.add(turn("b"))
+    assert [one.session for one in taken(turns)] == ["b"]
+    clock.now += ALONE / 2 + 0.1
+    assert taken(turns) == []
+    clock.now += ALONE
     assert [one.session for one in taken(turns)] == ["a"]
 
 

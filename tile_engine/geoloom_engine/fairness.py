@@ -11,7 +11,8 @@ are **superseded**: they go last of all, and are refused first. Nothing is lost 
 tile that is still in view is asked again, and asking again makes it current.
 
 Some answers are computed **outside** for the greater part, in another process. Only so many of them are
-under way at once, and few of one session; the others keep their places while what is computed here passes.
+under way at once, and few of one session: they take processors from all. The others keep their places
+while what is computed here passes.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ QUICK = 0.1
 OUTSIDE = 8
 """Answers that may be under way outside at once."""
 
-MOST_OUTSIDE = 2
-"""Those of one session, while no other waits for one: one is computed while the next is prepared."""
+ALONE = 2.0
+"""Seconds after which a session that was served is no longer there."""
 
 VIEW_SECONDS = 0.5
 """Tiles asked within this time are one view: nobody looks at two in less."""
@@ -110,16 +111,22 @@ class Turns:
     ----------
     outside
         Answers that may be under way outside at once.
+    each
+        Those of one session beside others. While it is alone there may be one more: with two, one is
+        prepared here while another is computed outside.
     """
 
-    def __init__(self, outside: int = OUTSIDE) -> None:
+    def __init__(self, outside: int = OUTSIDE, each: int = 1) -> None:
         self._known: OrderedDict[str, _Session] = OrderedDict()
         self._active: dict[str, _Session] = {}
         self._superseded: dict[Turn, None] = {}
         self._costs: OrderedDict[str, float] = OrderedDict()
         self._most_outside = outside
+        self._each = each
         self._outside: Counter[str] = Counter()
         self._asking: Counter[str] = Counter()
+        # The last two sessions that were served, and when.
+        self._last = self._before = ("", -math.inf)
         self._floor = 0.0
         self._size = 0
         self.typical = GRAIN
@@ -179,6 +186,9 @@ class Turns:
         self._size -= 1
         if turn.outside:
             self._outside[turn.session] += 1
+        if turn.session != self._last[0]:
+            self._before = self._last
+        self._last = (turn.session, time.monotonic())
         return turn
 
     def least_wanted(self) -> Turn:
@@ -308,9 +318,15 @@ class Turns:
         """Whether one more of a session's line may be under way."""
         if not line[1]:
             return True
-        others = len(self._asking) - (session in self._asking)
-        own = 1 if others else MOST_OUTSIDE
+        own = self._each + self._alone(session)
         return self._outside[session] < own and self._outside.total() < self._most_outside
+
+    def _alone(self, session: str) -> bool:
+        """Whether no other waits for an answer from outside, or was served just now."""
+        if len(self._asking) > (session in self._asking):
+            return False
+        _, when = self._before if self._last[0] == session else self._last
+        return time.monotonic() - when > ALONE
 
     def _is_quick(self, layer: str) -> bool:
         return self._costs.get(layer, QUICK + 1) <= QUICK

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from geoloom_engine.chain_directory import ChainDirectory
 from geoloom_engine.events import EventLog
 from geoloom_engine.hosts import Hosts
 from geoloom_engine.lanes import Wanted
+from geoloom_engine.machine import Machine
 from geoloom_engine.metrics import Metrics
 from geoloom_engine.peers import Mesh
 from geoloom_engine.rehearsal import first_steps, later_steps
@@ -74,6 +76,7 @@ class Services:
             settings.tile_timeout,
             self.stopping.set,
             settings.function_workers,
+            math.ceil(Machine.here().cores / max(1, settings.workers)),
         )
         self.chains = ChainDirectory(
             RedisStore(settings.redis_url, ttl=settings.chain_ttl, timeout=STORE_TIMEOUT),

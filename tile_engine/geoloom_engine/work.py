@@ -45,8 +45,9 @@ class WorkQueue:
     on_stuck
         Called when too many of those run on at once, and so no further thread goes on: only the
         end of the process stops them.
-    outside
-        Jobs that may be under way at once of those that other processes compute for the greater part.
+    outside, each
+        Jobs that may be under way at once, in all and of a session, of those that other processes compute
+        for the greater part: see `fairness.Turns`.
     """
 
     def __init__(
@@ -56,13 +57,14 @@ class WorkQueue:
         budget: float,
         on_stuck: Callable[[], None] = lambda: None,
         outside: int = OUTSIDE,
+        each: int = 1,
     ) -> None:
         self._length = length
         self._on_stuck = on_stuck
         self._patience = patience
         self._budget = budget
         self._loop = asyncio.get_running_loop()
-        self._turns = Turns(outside)
+        self._turns = Turns(outside, each)
         self._jobs: dict[object, Job] = {}
         self._lanes = Lanes(self._turns, self._forget, self._done)
         self._lock = self._lanes.lock
