@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from geoloom_engine.sandbox.messages import (
@@ -60,7 +58,7 @@ def test_no_text_of_a_reply_is_longer_than_its_limit(which: int) -> None:
     lengths = [0] * len(TEXTS)
     lengths[which] = list(TEXTS.values())[which] + 1
     with pytest.raises(Malformed):
-        Reply.unpack(replace(MESSAGES[3], lengths=tuple(lengths)).pack())
+        Reply.unpack(MESSAGES[3]._replace(lengths=tuple(lengths)).pack())
 
 
 def test_what_is_forgotten_is_the_channel() -> None:

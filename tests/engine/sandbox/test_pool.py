@@ -235,6 +235,16 @@ class TestWorkers:
         wait_until(lambda: not alive(sandbox))
         assert value(sandbox.run(COUNT)) == 1
 
+    def test_one_with_much_memory_does_not_stay(
+        self, start: StartSandbox, wait_until: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(pool, "KEPT", 1 << 20)
+        sandbox = start()
+        sandbox.run(COUNT)
+        assert sandbox.pool.state()["live"] == 0
+        wait_until(lambda: not alive(sandbox))
+        assert value(sandbox.run(COUNT)) == 1
+
     def test_one_that_ended_between_two_tiles_is_replaced(
         self, start: StartSandbox, wait_until: Callable[..., Any]
     ) -> None:

@@ -106,13 +106,13 @@ def run(worker: FakeWorker) -> Iterator[Callable[..., Answer]]:
 
 def good(worker: FakeWorker, job: Job) -> bytes:
     worker.write(job, np.full((1, 6, 5), 7, np.float32))
-    return replace(DONE, number=job.number).pack()
+    return DONE._replace(number=job.number).pack()
 
 
 def reply(**changes: Any) -> Play:
     def play(worker: FakeWorker, job: Job) -> bytes:
         good(worker, job)
-        return replace(DONE, **{"number": job.number, **changes}).pack()
+        return DONE._replace(**{"number": job.number, **changes}).pack()
 
     return play
 
@@ -186,7 +186,7 @@ class TestOutput:
             data = np.full((1, 6, 5), 7, np.float32)
             data[0, 0, :3] = np.nan, np.inf, -np.inf
             worker.write(job, data)
-            return replace(DONE, number=job.number).pack()
+            return DONE._replace(number=job.number).pack()
 
         block = run(play).block
         assert block.valid[0, 0].tolist() == [False] * 3 + [True] * 2
@@ -197,7 +197,7 @@ class TestOutput:
             valid = np.ones((1, 6, 5), np.uint8)
             valid[0, 5] = 0
             worker.write(job, np.full((1, 6, 5), 7, np.float32), valid)
-            return replace(DONE, number=job.number, valid_bands=1).pack()
+            return DONE._replace(number=job.number, valid_bands=1).pack()
 
         block = run(play).block
         assert (block.data[0, 5] == 0).all()
@@ -210,7 +210,7 @@ class TestOutput:
         def play(worker: FakeWorker, job: Job) -> bytes:
             worker.result[job.result_at : job.result_at + 240] = b"\x05" * 240
             worker.result[job.result_valid_at : job.result_valid_at + 30] = b"\xff" * 30
-            return replace(DONE, number=job.number, valid_bands=1).pack()
+            return DONE._replace(number=job.number, valid_bands=1).pack()
 
         block = run(play, replace(CALL, dtype=dtype)).block
         assert np.unique(block.valid.view(np.uint8)).tolist() == [1]
@@ -239,7 +239,7 @@ class TestOutput:
         def play(worker: FakeWorker, job: Job) -> bytes:
             good(worker, job)
             worker.result[:4] = "aaé".encode()
-            return replace(DONE, number=job.number, lengths=(3, 0, 0, 0, 0, 0)).pack()
+            return DONE._replace(number=job.number, lengths=(3, 0, 0, 0, 0, 0)).pack()
 
         assert run(play).printed == "aa\ufffd"
 
@@ -260,7 +260,7 @@ class TestLies:
             lambda worker, job: b"x",
             lambda worker, job: bytes(len(DONE.pack())),
             lambda worker, job: b"\xff" * len(DONE.pack()),
-            lambda worker, job: replace(DONE, number=job.number).pack() + b"x",
+            lambda worker, job: DONE._replace(number=job.number).pack() + b"x",
             lambda worker, job: b"x" * 100_000,
         ],
     )
@@ -276,7 +276,7 @@ class TestLies:
 
     def test_descriptors_with_a_reply_are_refused(self, run: Callable[..., Answer]) -> None:
         def play(worker: FakeWorker, job: Job) -> None:
-            socket.send_fds(worker.job, [replace(DONE, number=job.number).pack()], [0])
+            socket.send_fds(worker.job, [DONE._replace(number=job.number).pack()], [0])
 
         with pytest.raises(NoReply) as caught:
             run(play)
@@ -285,7 +285,7 @@ class TestLies:
     def test_a_reply_in_advance_is_taken_for_no_tile(self, run: Callable[..., Answer]) -> None:
         def twice(worker: FakeWorker, job: Job) -> bytes:
             worker.job.send(good(worker, job))
-            return replace(DONE, number=job.number).pack()
+            return DONE._replace(number=job.number).pack()
 
         run(twice)
         with pytest.raises(NoReply) as caught:

@@ -98,10 +98,13 @@ def f(img, names):
         try:
             said = told(getattr(module, name)(argument))
         except BaseException as error:
-            said = type(error).__name__ + str(error)[:40].replace("\\n", " ")
+            said = type(error).__name__ + str(error).partition(" at 0x")[0][:40].replace("\\n", " ")
         print(name, said)
     return img[0]
 """
+HUGE = ("moments_coords", "moments_coords_central")
+"""Functions that take an image for a list of places in many dimensions, and ask for more than there is."""
+
 AT_ONCE = 25
 """Functions called in one go: what they say has to fit into what one call may print."""
 
@@ -115,15 +118,31 @@ def names_of(module: str) -> list[str]:
         name
         for name in listed
         if callable(getattr(found, name)) and not isinstance(getattr(found, name), type)
+        if name not in HUGE
     )
 
 
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
-    "module", ["scipy.ndimage", "scipy.signal", "scipy.fft", "numpy.fft", "scipy.special"]
+    "module",
+    [
+        "numpy.fft",
+        "scipy.fft",
+        "scipy.ndimage",
+        "scipy.signal",
+        "scipy.special",
+        "skimage.exposure",
+        "skimage.feature",
+        "skimage.filters",
+        "skimage.measure",
+        "skimage.morphology",
+        "skimage.segmentation",
+        "skimage.transform",
+    ],
 )
 def test_every_function_of_one_array_does_the_same_locked_in(start: StartSandbox, module: str) -> None:
     names = names_of(module)
-    assert len(names) >= 14
+    assert len(names) >= 10
     sandbox = start(lock=LockLevel(), modules=MODULES, seconds=120.0)
     image = np.random.default_rng(1).random((1, 12, 14)) + 0.1
     source = EVERY.replace("{module}", module)
@@ -137,3 +156,15 @@ def test_every_function_of_one_array_does_the_same_locked_in(start: StartSandbox
             if mine != theirs:
                 different.append((mine, theirs))
     assert different == []
+
+
+def test_a_pool_of_threads_does_things_at_once_and_in_order(start: StartSandbox) -> None:
+    source = (
+        "import concurrent.futures\n\ndef f(img):\n"
+        "    with concurrent.futures.ThreadPoolExecutor(4) as pool:\n"
+        "        later = pool.submit(lambda: 1 / 0)\n"
+        "        print(list(pool.map(lambda a, b: a * b, [1, 2, 3], [4, 5, 6])), type(later.exception()))\n"
+        "    return img[0]"
+    )
+    answer = start(seconds=30.0).run(source, modules=("concurrent",))
+    assert answer.printed == "[4, 10, 18] <class 'ZeroDivisionError'>"

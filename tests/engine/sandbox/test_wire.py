@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 from collections.abc import Iterator
@@ -65,6 +66,7 @@ def test_a_long_packet_is_malformed() -> None:
 
 @pytest.mark.parametrize("sent", [1, 3, 8])
 def test_descriptors_that_nobody_asked_for_are_closed(pair: Pair, sent: int) -> None:
+    gc.collect()
     descriptors = [os.dup(0) for _ in range(sent)]
     before = len(list(Path("/dev/fd").iterdir()))
     wire.send(pair[0], b"12345678", descriptors)

@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import re
 import struct
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 _ORDER = struct.Struct("=4sIQQQQ")
 _NOTICE = struct.Struct("=4sIQqqd")
@@ -77,8 +76,7 @@ class Outcome(IntEnum):
     REFUSED = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(NamedTuple):
     """What an engine worker asks of the zygote.
 
     Parameters
@@ -101,7 +99,7 @@ class Order:
 
     def pack(self) -> bytes:
         """As bytes."""
-        return _ORDER.pack(b"GLo1", self.what, self.number, self.memory, self.inside, self.outside)
+        return _ORDER.pack(b"GLo1", *self)
 
     @staticmethod
     def unpack(content: bytes) -> Order:
@@ -110,8 +108,7 @@ class Order:
         return Order(_member(What, what), *rest)
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(NamedTuple):
     """What the zygote answers.
 
     Parameters
@@ -136,7 +133,7 @@ class Notice:
 
     def pack(self) -> bytes:
         """As bytes."""
-        return _NOTICE.pack(b"GLn1", self.what, self.number, self.pid, self.status, self.processor)
+        return _NOTICE.pack(b"GLn1", *self)
 
     @staticmethod
     def unpack(content: bytes) -> Notice:
@@ -145,8 +142,7 @@ class Notice:
         return Notice(_member(What, what), *rest)
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(NamedTuple):
     """One tile for a sandbox worker. Places are offsets in the input or, of the result, in the output.
 
     Parameters
@@ -194,27 +190,8 @@ class Job:
 
     def pack(self) -> bytes:
         """As bytes."""
-        return _JOB.pack(
-            b"GLj1",
-            self.number,
-            self.given.encode(),
-            self.result.encode(),
-            self.program,
-            self.words_at,
-            self.words,
-            self.data_at,
-            self.bands,
-            self.rows,
-            self.cols,
-            self.valid_at,
-            self.valid_bands,
-            self.margin,
-            self.result_at,
-            self.result_bands,
-            self.result_valid_at,
-            self.col,
-            self.row,
-        )
+        number, given, result, *rest = self
+        return _JOB.pack(b"GLj1", number, given.encode(), result.encode(), *rest)
 
     @staticmethod
     def unpack(content: bytes) -> Job:
@@ -223,8 +200,7 @@ class Job:
         return Job(number, given.rstrip(b"\0").decode(), result.rstrip(b"\0").decode(), *rest)
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """What a sandbox worker answers.
 
     Parameters
@@ -249,7 +225,7 @@ class Reply:
 
     def pack(self) -> bytes:
         """As bytes."""
-        return _REPLY.pack(b"GLr1", self.outcome, self.number, self.valid_bands, self.line, *self.lengths)
+        return _REPLY.pack(b"GLr1", *self[:-1], *self.lengths)
 
     @staticmethod
     def unpack(content: bytes) -> Reply:

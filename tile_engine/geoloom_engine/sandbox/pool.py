@@ -44,6 +44,9 @@ TRIES = 4
 PATIENCE = 60.0
 """Seconds to wait until a worker is free."""
 
+KEPT = 64 << 20
+"""Bytes of input and output of a worker that stays; larger ones end with their tile."""
+
 OWN_DOING = 0.5
 """Share of the time limit that must have been the function's own doing, else the machine was too busy."""
 
@@ -273,7 +276,10 @@ class Pool:
             self._taken -= 1
             if remote in self._owners:
                 remote.used = time.monotonic()
-                self._idle.append(remote)
+                if remote.inside + remote.outside > KEPT:
+                    self._retire(remote)
+                else:
+                    self._idle.append(remote)
                 if self._keeper is None and not self._closed:
                     self._keeper = threading.Thread(target=self._keep, name="sandbox", daemon=True)
                     self._keeper.start()

@@ -6,15 +6,15 @@ when they are first named, tables read from files, threads and plans made at the
 
 from __future__ import annotations
 
+import concurrent.futures
 import importlib
+import logging
 import pkgutil
 import sys
-import traceback
 import warnings
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
-from geoloom.block import Array
+log = logging.getLogger("geoloom_engine")
 
 SKIPPED = frozenset(
     {
@@ -46,6 +46,120 @@ types typing unicodedata warnings weakref zlib _strptime
 """Of the standard library: what modules and messages of errors may load late."""
 
 
+CALLS = {
+    "": """
+datetime.datetime.strptime("2024-06-01 12:00", "%Y-%m-%d %H:%M").strftime("%d %B %Y")
+time.strptime("2024", "%Y")
+decimal.Decimal(2).sqrt()
+json.loads(json.dumps({"a": [1.5, None, "é"]}))
+random.Random(1).gauss(0, 1)
+re.sub(r"(?i)\\bé(\\d+)", "x", "É12")
+statistics.quantiles([1, 2, 3, 4])
+"é".encode("latin-1").decode("cp1252")
+"é".encode("idna")
+traceback.format_exc()
+""",
+    "numpy": """
+[getattr(numpy.fft, name)(image) for name in ("fft2", "rfft2", "hfft", "ifftn")]
+numpy.linalg.svd(image)
+numpy.linalg.solve(image, image)
+numpy.linalg.eig(image)
+numpy.linalg.lstsq(image, image[:, 0])
+numpy.einsum("ij,kj->ik", image, image, optimize=True)
+numpy.polyfit(image[0], image[1], 2)
+numpy.random.default_rng().normal(size=3)
+numpy.datetime64("2024-06-01") + numpy.timedelta64(1, "D")
+numpy.array2string(image, precision=3)
+numpy.ma.median(numpy.ma.masked_less(image, 0.5))
+""",
+    "scipy": """
+[getattr(scipy.fft, name)(image) for name in ("fft2", "rfft2", "dctn", "dstn", "hfft2", "ifftn")]
+scipy.fft.next_fast_len(1000)
+scipy.fftpack.fft(image)
+scipy.signal.fftconvolve(image, image[:3, :3])
+scipy.signal.filtfilt(*scipy.signal.butter(3, 0.2), image)
+scipy.signal.savgol_filter(image, 5, 2)
+scipy.signal.stft(image[0], nperseg=8)
+scipy.signal.resample(image, 10)
+scipy.ndimage.gaussian_filter(image, 1)
+scipy.ndimage.median_filter(image, 3)
+scipy.ndimage.generic_filter(image, numpy.mean, 3)
+scipy.ndimage.label(image > 0.5)
+scipy.ndimage.zoom(image, 2)
+scipy.ndimage.distance_transform_edt(image > 0.5)
+scipy.linalg.lu(image)
+scipy.linalg.expm(image)
+scipy.interpolate.griddata(points, points[:, 0], points[:3] + 0.01)
+scipy.interpolate.RegularGridInterpolator((numpy.arange(16), numpy.arange(16)), image)(points)
+scipy.interpolate.make_interp_spline(numpy.arange(16), image[0])(0.5)
+scipy.interpolate.RBFInterpolator(points, points[:, 0])(points)
+scipy.spatial.cKDTree(points).query(points[:2])
+scipy.stats.norm.cdf(image)
+scipy.stats.linregress(image[0], image[1])
+scipy.stats.gaussian_kde(image[0])(image[1])
+scipy.stats.rankdata(image)
+scipy.special.gamma(image)
+scipy.optimize.minimize(lambda x: float((x**2).sum()), [1.0, 1.0])
+scipy.optimize.curve_fit(lambda x, a: a * x, image[0], image[1])
+scipy.integrate.quad(lambda x: x, 0, 1)
+scipy.cluster.vq.kmeans2(points, 2, seed=1)
+scipy.sparse.linalg.spsolve(scipy.sparse.eye(4, format="csc"), numpy.ones(4))
+""",
+    "skimage": """
+skimage.measure.regionprops_table(labels, image)
+skimage.measure.find_contours(image, 0.5)
+skimage.filters.gaussian(image, 1)
+skimage.filters.sobel(image)
+skimage.filters.threshold_otsu(image)
+skimage.filters.rank.median(bytes_, skimage.morphology.disk(1))
+skimage.morphology.remove_small_objects(labels)
+skimage.morphology.skeletonize(image > 0.5)
+skimage.morphology.opening(image, skimage.morphology.disk(1))
+skimage.segmentation.watershed(image, labels)
+skimage.segmentation.slic(image, 4, channel_axis=None)
+skimage.feature.canny(image)
+skimage.feature.graycomatrix(bytes_, [1], [0], 256)
+skimage.transform.resize(image, (8, 8))
+skimage.exposure.equalize_adapthist(image)
+skimage.restoration.denoise_tv_chambolle(image)
+skimage.color.rgb2lab(skimage.color.gray2rgb(image))
+skimage.util.img_as_ubyte(image)
+""",
+}
+"""One call of each family, by module: one a line, as other versions of a module may not have all of them."""
+
+PREPARED = """
+import datetime, decimal, json, random, re, statistics, time, traceback
+import numpy
+image = numpy.random.default_rng(0).random((16, 16))
+points = image.reshape(-1)[:40].reshape(20, 2)
+bytes_ = (image * 255).astype(numpy.uint8)
+labels = (image * 4).astype(int)
+"""
+"""What they work on: an image without any pattern."""
+
+
+class InOrder(concurrent.futures.Executor):
+    """A pool of threads without threads, which there are none of after the lock: does things at once.
+
+    Takes, and passes over, the arguments of ``ThreadPoolExecutor``.
+    """
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__()
+
+    def submit[**P, T](
+        self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> concurrent.futures.Future[T]:
+        """Call the function."""
+        found: concurrent.futures.Future[T] = concurrent.futures.Future()
+        try:
+            found.set_result(fn(*args, **kwargs))
+        except BaseException as error:  # noqa: BLE001 - told when the result is asked for
+            found.set_exception(error)
+        return found
+
+
 def warm_up(modules: Sequence[str]) -> None:
     """Load the modules with all their submodules, and call what has to be called once before the lock.
 
@@ -54,6 +168,8 @@ def warm_up(modules: Sequence[str]) -> None:
     modules
         First parts of names; those that are not installed are passed over.
     """
+    # Before modules take it from there.
+    concurrent.futures.ThreadPoolExecutor = InOrder  # type: ignore[assignment, misc]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name in STANDARD.split():
@@ -61,10 +177,16 @@ def warm_up(modules: Sequence[str]) -> None:
         for name in modules:
             for found in names_below(name):
                 _loaded(found)
-        _call_standard()
-        for name in modules:
-            if name in sys.modules and name in FAMILIES:
-                FAMILIES[name]()
+        namespace: dict[str, object] = {}
+        exec(PREPARED, namespace)  # noqa: S102 - these are our own lines
+        for name in ("", *modules):
+            if name in sys.modules:
+                namespace[name] = sys.modules[name]
+            for line in CALLS.get(name, "").strip().splitlines():
+                try:
+                    exec(line, namespace)  # noqa: S102
+                except Exception as error:  # noqa: BLE001 - of a version that has it not, or otherwise
+                    log.warning("%s fails before the lock: %s", line, error)
 
 
 def names_below(top: str) -> Iterator[str]:
@@ -84,120 +206,3 @@ def _loaded(name: str) -> bool:
     except Exception:  # noqa: BLE001 - modules for what is not installed raise all kinds
         return False
     return True
-
-
-def _call_standard() -> None:
-    import datetime
-    import decimal
-    import json
-    import random
-    import re
-    import statistics
-    import time
-
-    datetime.datetime.strptime("2024-06-01 12:00", "%Y-%m-%d %H:%M").strftime("%d %B %Y")
-    time.strptime("2024", "%Y")
-    decimal.Decimal(2).sqrt()
-    json.loads(json.dumps({"a": [1.5, None, "é"]}))
-    random.Random(1).gauss(0, 1)
-    re.sub(r"(?i)\bé(\d+)", r"\1", "É12", flags=re.UNICODE)
-    statistics.quantiles([1, 2, 3, 4])
-    "é".encode("latin-1").decode("cp1252")
-    "é".encode("idna")
-    traceback.format_exc()
-
-
-def _call_numpy() -> None:
-    import numpy as np
-
-    image = _image()
-    square = image[:8, :8] + np.eye(8)
-    for name in ("fft2", "rfft2", "hfft", "ifftn"):
-        getattr(np.fft, name)(image)
-    np.linalg.svd(square)
-    np.linalg.solve(square, square)
-    np.linalg.eig(square)
-    np.linalg.lstsq(image, image[:, 0])
-    np.einsum("ij,kj->ik", image, image, optimize=True)
-    np.polyfit(image[0], image[1], 2)
-    np.random.default_rng(1).normal(size=3)
-    np.random.default_rng()
-    np.random.seed(1)
-    np.datetime64("2024-06-01") + np.timedelta64(1, "D")
-    np.array2string(image, precision=3)
-    np.ma.median(np.ma.masked_less(image, 0.5))
-
-
-def _call_scipy() -> None:
-    import numpy as np
-    import scipy
-
-    image = _image()
-    points = image.reshape(-1)[:40].reshape(20, 2)
-    for name in ("fft2", "rfft2", "dctn", "dstn", "hfft2", "ifftn"):
-        getattr(scipy.fft, name)(image)
-    scipy.fft.next_fast_len(1000)
-    scipy.fftpack.fft(image)
-    scipy.signal.fftconvolve(image, image[:3, :3])
-    scipy.signal.filtfilt(*scipy.signal.butter(3, 0.2), image)
-    scipy.signal.savgol_filter(image, 5, 2)
-    scipy.signal.stft(image[0], nperseg=8)
-    scipy.signal.resample(image, 10)
-    scipy.ndimage.gaussian_filter(image, 1)
-    scipy.ndimage.median_filter(image, 3)
-    scipy.ndimage.generic_filter(image, np.mean, 3)
-    scipy.ndimage.label(image > 0.5)
-    scipy.ndimage.zoom(image, 2)
-    scipy.ndimage.distance_transform_edt(image > 0.5)
-    scipy.linalg.lu(image[:8, :8])
-    scipy.linalg.expm(image[:4, :4])
-    scipy.interpolate.griddata(points, points[:, 0], points[:3] + 0.01)
-    scipy.interpolate.RegularGridInterpolator((np.arange(16), np.arange(16)), image)(points)
-    scipy.interpolate.make_interp_spline(np.arange(16), image[0])(0.5)
-    scipy.interpolate.RBFInterpolator(points, points[:, 0])(points)
-    scipy.spatial.cKDTree(points).query(points[:2], workers=1)
-    scipy.stats.norm.cdf(image)
-    scipy.stats.linregress(image[0], image[1])
-    scipy.stats.gaussian_kde(image[0])(image[1])
-    scipy.stats.rankdata(image)
-    scipy.special.gamma(image)
-    scipy.optimize.minimize(lambda x: float((x**2).sum()), [1.0, 1.0])
-    scipy.optimize.curve_fit(lambda x, a: a * x, image[0], image[1])
-    scipy.integrate.quad(lambda x: x, 0, 1)
-    scipy.cluster.vq.kmeans2(points, 2, seed=1)
-    scipy.sparse.linalg.spsolve(scipy.sparse.eye(4, format="csc"), np.ones(4))
-
-
-def _call_skimage() -> None:
-    skimage: Any = importlib.import_module("skimage")
-    image = _image()
-    labels = skimage.measure.label(image > 0.5)
-    skimage.measure.regionprops_table(labels, image)
-    skimage.measure.find_contours(image, 0.5)
-    skimage.filters.gaussian(image, 1)
-    skimage.filters.sobel(image)
-    skimage.filters.threshold_otsu(image)
-    skimage.filters.rank.median((image * 255).astype("uint8"), skimage.morphology.disk(1))
-    skimage.morphology.remove_small_objects(labels)
-    skimage.morphology.skeletonize(image > 0.5)
-    skimage.morphology.opening(image, skimage.morphology.disk(1))
-    skimage.segmentation.watershed(image, labels)
-    skimage.segmentation.slic(image, 4, channel_axis=None)
-    skimage.feature.canny(image)
-    skimage.feature.graycomatrix((image * 7).astype("uint8"), [1], [0], 8)
-    skimage.transform.resize(image, (8, 8))
-    skimage.exposure.equalize_adapthist(image)
-    skimage.restoration.denoise_tv_chambolle(image)
-    skimage.color.rgb2lab(skimage.color.gray2rgb(image))
-    skimage.util.img_as_ubyte(image)
-
-
-def _image() -> Array:
-    """An image of 16 × 16 without any pattern, the same each time."""
-    import numpy as np
-
-    found: Array = np.random.default_rng(0).random((16, 16))
-    return found
-
-
-FAMILIES = {"numpy": _call_numpy, "scipy": _call_scipy, "skimage": _call_skimage}
