@@ -7,6 +7,9 @@ from html import escape
 from pathlib import PurePosixPath
 from typing import Any
 
+from geoloom.chain import Node
+from geoloom.op import decode, registry
+
 _COLUMNS = (
     ("count", "count"),
     ("min", "min"),
@@ -65,6 +68,12 @@ def place(bounds: Sequence[float] | None, source: Mapping[str, Any] | None) -> s
     return f"{west} to {east}, {south} to {north}; pixels of {source['ground_resolution']:.3g} m"
 
 
+def step(node: Node) -> str:
+    """A step of a chain as people write it."""
+    cls = registry().get(node.op)
+    return repr(decode(node)) if cls is not None and cls.sandboxed else str(node)
+
+
 def table(caption: str, rows: Mapping[str, str]) -> str:
     """Names and values as a table of HTML."""
     left = "style='text-align:left'"
@@ -89,7 +98,7 @@ def _step(step: dict[str, Any]) -> str:
     if step["op"] == "gather":
         return f"bands put together, {step['dtype']}{margin}"
     given = ", ".join(f"{name}={value!r}" for name, value in step["params"].items())
-    called = f"{step['op']}({given})" if given else step["op"]
+    called = step.get("words") or (f"{step['op']}({given})" if given else step["op"])
     return f"{called} {step['dtype']}{margin}"
 
 

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from geoloom.answer import Explanation, Statistics, place, table
+from geoloom.answer import Explanation, Statistics, place, step, table
 from geoloom.chain import Chain
 from geoloom.errors import ImageUseError, ParameterError
 from geoloom.grid import Bounds
@@ -114,7 +114,7 @@ class Image(Lazy):
 
     def steps(self) -> list[str]:
         """The chain's steps in words, sources first."""
-        return [str(node) for node in self.chain.topological()]
+        return [step(node) for node in self.chain.topological()]
 
     def __repr__(self) -> str:
         bands = ", ".join(self.band_names)

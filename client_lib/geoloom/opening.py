@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from geoloom import blobs
+from geoloom.answer import step
 from geoloom.chain import Chain
 from geoloom.errors import ParameterError, SourceNotFound
 from geoloom.image import Image, connected
@@ -97,7 +98,7 @@ def diff(a: Image, b: Image) -> str:
     """What differs between two chains, a step a line: ``-`` only in a, ``+`` only in b."""
 
     def lines(sign: str, chain: Chain, other: Chain) -> list[str]:
-        return [f"{sign} {node}" for node in chain.topological() if node.key not in other.nodes]
+        return [f"{sign} {step(node)}" for node in chain.topological() if node.key not in other.nodes]
 
     found = lines("-", a.chain, b.chain) + lines("+", b.chain, a.chain)
     return "\n".join(found) or "The chains are equal."

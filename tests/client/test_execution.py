@@ -11,6 +11,7 @@ from geoloom.chain import Chain
 from geoloom.errors import FunctionFailed, FunctionNotSent, ParameterError
 from geoloom.execution import allowed, original
 from geoloom.image import Image
+from geoloom.opening import diff
 from geoloom.ops.open import Open
 from geoloom.profile import Profile
 
@@ -45,6 +46,13 @@ def test_equal_functions_have_equal_keys() -> None:
     assert not SCENE.execute(above, 500).equals(SCENE.execute(above, 501))
     assert not SCENE.execute(above, 500).equals(SCENE.execute(above, 500, margin=1))
     assert SCENE.execute(above, limit=500).key != SCENE.execute(above, 500).key
+
+
+def test_steps_are_shown_as_they_are_written() -> None:
+    found = SCENE.execute(above, 500, margin=3)
+    assert found.steps() == ["open(href='/data/a.tif')", "execute(above, 500, margin=3)"]
+    assert "execute(above, 500, margin=3)" in found._repr_html_()
+    assert diff(found, SCENE) == "- execute(above, 500, margin=3)"
 
 
 def test_the_chain_is_read_elsewhere_as_it_is() -> None:

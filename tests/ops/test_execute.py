@@ -56,3 +56,9 @@ def test_nonsense_is_refused(params: dict[str, object], words: str) -> None:
 def test_the_margin_is_the_users() -> None:
     assert op(around=7).margin_on(Tile(3, 1, 1).grid()) == 7
     assert op().margin_on(Tile(3, 1, 1).grid()) == 0
+
+
+def test_it_is_shown_as_it_is_written() -> None:
+    assert repr(op()) == "execute(f)"
+    shown = op(arguments='[[1000,"x"],{"limit":2}]', around=3)
+    assert repr(shown) == "execute(f, 1000, 'x', limit=2, margin=3)"

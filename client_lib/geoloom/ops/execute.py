@@ -37,6 +37,13 @@ class Execute(Op):
     method = False
     sandboxed = True
 
+    def __repr__(self) -> str:
+        args, kwargs = self.call()
+        given = [self.main, *map(repr, args), *(f"{name}={value!r}" for name, value in kwargs.items())]
+        if self.around:
+            given.append(f"margin={self.around}")
+        return f"execute({', '.join(given)})"
+
     def check(self) -> None:
         """Names are names, the dtype is known and the arguments are canonical."""
         if not self.main.isidentifier():
