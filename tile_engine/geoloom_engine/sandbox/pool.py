@@ -50,6 +50,13 @@ KEPT = 64 << 20
 OWN_DOING = 0.5
 """Share of the time limit that must have been the function's own doing, else the machine was too busy."""
 
+LOOK = 1.0
+"""Seconds between two looks at workers that idle."""
+
+RESTLESS = 0.3
+"""Share of them that one may compute though it has no tile: a function can go on behind its answer, in a
+destructor or because it has answered by itself."""
+
 _ENDS: dict[int, str] = {
     signal.SIGSEGV: "it crashed (segmentation fault)",
     signal.SIGBUS: "it crashed (bus error)",
@@ -118,6 +125,7 @@ class Pool:
         """Workers that have a tile, or are being made for one."""
         self._retired: deque[Remote] = deque()
         self._keeper: threading.Thread | None = None
+        self._looked = time.monotonic()
         self._closed = False
         self._counts = {"calls": 0.0, "seconds": 0.0, "spawned": 0.0, "killed": 0.0}
 
@@ -181,7 +189,7 @@ class Pool:
                 self._dropped(remote)
                 raise
             finally:
-                self._given_back(remote, time.monotonic() - start)
+                self._given_back(remote, key, time.monotonic() - start)
         raise EngineOverloaded("The workers of the engine's sandbox do not stay.", hint="Try again.")
 
     def state(self) -> dict[str, float]:
@@ -269,8 +277,9 @@ class Pool:
             self._counts["killed"] += 1
         return remote.bury()
 
-    def _given_back(self, remote: Remote, seconds: float) -> None:
+    def _given_back(self, remote: Remote, key: str, seconds: float) -> None:
         with self._changed:
+            remote.key = key
             self._counts["calls"] += 1
             self._counts["seconds"] += seconds
             self._taken -= 1
@@ -286,20 +295,40 @@ class Pool:
             self._changed.notify_all()
 
     def _keep(self) -> None:
-        """End workers that idle too long, and bury those that were ended, until the pool is closed."""
+        """End workers that idle too long or not at all, and bury what was ended, until the pool is closed."""
         while True:
+            ended, restless = None, []
             with self._changed:
                 while self._idle and (self._closed or self._left(self._idle[0]) <= 0):
                     self._retire(self._idle.pop(0))
-                if not self._retired:
-                    if self._closed and not self._taken:
-                        return
-                    self._changed.wait(self._left(self._idle[0]) if self._idle else None)
-                    continue
-                remote = self._retired.popleft()
-            remote.bury()
-            # Its memory goes with it, not with the next one that is buried.
-            del remote
+                if self._retired:
+                    ended = self._retired.popleft()
+                elif self._closed and not self._taken:
+                    return
+                else:
+                    self._changed.wait(min(LOOK, self._left(self._idle[0])) if self._idle else None)
+                    restless = self._restless()
+            if ended is not None:
+                ended.bury()
+            for key in restless:
+                self._strikes.add(key, 1.0, "it went on computing when its tile was done.")
+
+    def _restless(self) -> list[str]:
+        """End workers that compute without a tile, but for what comes just behind an answer; their keys."""
+        now = time.monotonic()
+        past = now - self._looked
+        if past < LOOK:
+            return []
+        found = [
+            remote
+            for remote in self._idle
+            if remote.ran() > RESTLESS * past and remote.used < self._looked - LOOK
+        ]
+        for remote in found:
+            self._idle.remove(remote)
+            self._retire(remote)
+        self._looked = now
+        return [remote.key for remote in found]
 
     def _left(self, remote: Remote) -> float:
         """Seconds until an idle worker is ended."""

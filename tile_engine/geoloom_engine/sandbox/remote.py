@@ -194,6 +194,9 @@ class Remote:
         self.number = secrets.randbits(64)
         self.used = time.monotonic()
         """When it was last given back."""
+        self.key = ""
+        """Under which strikes of its last tile are counted."""
+        self._ran = 0.0
         self._knows_program = False
         self._is_ready = False
         self._job, theirs = wire.pair(channel.packets)
@@ -211,6 +214,11 @@ class Remote:
         finally:
             theirs.close()
             wire.close(descriptors)
+
+    def ran(self) -> float:
+        """Seconds it was on a processor since this was asked last."""
+        before, self._ran = self._ran, spent(self.pid).ran or 0.0
+        return self._ran - before
 
     def fits(self, layout: Layout) -> bool:
         """Whether there is room for a tile."""
