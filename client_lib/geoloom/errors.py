@@ -228,6 +228,8 @@ class FunctionFailed(FunctionError):
         That line, as it was written.
     exception
         Type and text of what was raised, as ``IndexError: …``.
+    printed
+        What it had printed by then; told apart, so not part of `to_json`.
     """
 
     def __init__(
@@ -238,6 +240,7 @@ class FunctionFailed(FunctionError):
         line: int | None = None,
         text: str | None = None,
         exception: str | None = None,
+        printed: str = "",
         **rest: Any,
     ) -> None:
         super().__init__(message, **rest)
@@ -245,6 +248,7 @@ class FunctionFailed(FunctionError):
         self.line = line
         self.text = text
         self.exception = exception
+        self.printed = printed
 
     def to_json(self) -> dict[str, Any]:
         """The error as the engine's HTTP answers carry it."""

@@ -142,29 +142,43 @@ class Function:
         """
         __tracebackhide__ = True  # IPython and its debugger leave such frames out
         printed = Prints() if stop is None else None
-        with afresh(printed, self._alone):
-            namespace = self._fresh(stop)
-            image = given.data
-            try:
-                if self.older_style:
-                    namespace.update({f"band{i}": band for i, band in enumerate(image)})
-                    namespace.pop("img", None)
-                    value = self._called(namespace[self.name], (), given, args, kwargs or {})
-                    if value is None and "img" not in namespace:
-                        raise FunctionFailed(
-                            f"{self.name} gave nothing.", hint="Set img to the result.", function=self.name
-                        )
-                    value = namespace["img"] if value is None else value
-                else:
-                    value = self._called(namespace[self.name], (image,), given, args, kwargs or {})
-                result = self._result(image if value is None else value, given, dtype, bands)
-            except FunctionFailed:
+        try:
+            with afresh(printed, self._alone):
+                data, valid = self._run(given, args, kwargs or {}, dtype, bands, stop)
+        except FunctionFailed as error:
+            error.printed = "" if printed is None else printed.text()
+            raise
+        return Result(data, valid, "" if printed is None else printed.text())
+
+    def _run(
+        self,
+        given: Given,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        dtype: str | None,
+        bands: int | None,
+        stop: Callable[..., Any] | None,
+    ) -> tuple[Array, Mask]:
+        __tracebackhide__ = True
+        namespace = self._fresh(stop)
+        try:
+            if self.older_style:
+                namespace.update({f"band{i}": band for i, band in enumerate(given.data)})
+                namespace.pop("img", None)
+                value = self._called(namespace[self.name], (), given, args, kwargs)
+                value = namespace.get("img") if value is None else value
+                if value is None:
+                    raise self._wrong("gave nothing.", "Set img to the result.")
+            else:
+                value = self._called(namespace[self.name], (given.data,), given, args, kwargs)
+                value = given.data if value is None else value
+            return self._result(value, given, dtype, bands)
+        except FunctionFailed:
+            raise
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt) and stop is not None:
                 raise
-            except BaseException as error:
-                if isinstance(error, KeyboardInterrupt) and stop is not None:
-                    raise
-                self._failed(error)
-        return Result(*result, "" if printed is None else printed.text())
+            self._failed(error)
 
     def _fresh(self, stop: Callable[..., Any] | None = None) -> dict[str, Any]:
         """A new namespace in which the text was executed."""

@@ -329,3 +329,19 @@ def test_a_breakpoint_stops_where_somebody_can_look(monkeypatch: pytest.MonkeyPa
 def test_functions_see_nothing_of_the_harness() -> None:
     text = "def f(img):\n    return img * 0 + len([n for n in globals() if not n.startswith('__')])"
     assert int(run(text).data.max()) == 3  # numpy, np, and f itself
+
+
+def test_what_was_printed_before_a_failure_is_told() -> None:
+    assert failure("def f(img):\n    print('seen')\n    return img[9]").printed == "seen"
+    assert failure("def f(img):\n    print('seen')\n    return 'x'").printed == "seen"
+
+
+def test_a_result_that_cannot_be_looked_at_is_a_failure() -> None:
+    text = """
+class Odd:
+    def __array__(self, *args, **kwargs):
+        raise KeyError("no")
+def f(img):
+    return Odd()
+"""
+    assert "KeyError" in failure(text).message

@@ -92,6 +92,17 @@ def test_what_a_function_prints_is_an_event_once(engine: RunningEngine) -> None:
     assert [one["message"] for one in told] == ["mean (1, 256, 256)"]
 
 
+def test_what_it_printed_before_it_failed_is_an_event_too(engine: RunningEngine) -> None:
+    client = engine.client("printing-and-failing")
+    with pytest.raises(FunctionFailed):
+        client.tile(chain_of(engine, "print('before'); return img[9]"), *PLACE)
+
+    def kinds() -> set[str]:
+        return {one["type"] for one in client.events(timeout=1)["events"]}
+
+    engine.wait_until(lambda: "print" in kinds(), what="the print")
+
+
 def test_the_window_of_a_function_and_its_result(engine: RunningEngine) -> None:
     client = engine.client()
     chain = chain_of(engine, "return img[0] * 3", around=2)

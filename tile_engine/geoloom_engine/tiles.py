@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from geoloom.chain import Chain
-from geoloom.errors import EngineOverloaded, GeoloomError, SourceChanged
+from geoloom.errors import EngineOverloaded, FunctionFailed, GeoloomError, SourceChanged
 from geoloom.grid import Grid, Tile
 from geoloom_engine.evaluate import Unwanted
 from geoloom_engine.events import Event
@@ -166,13 +166,21 @@ class Tiles:
 
     async def _computed(self, chain: Chain, name: TileName, tile: Tile, session: str) -> TileAnswer:
         """The tile, computed here; it is kept for all."""
-        drawn = await self._draw(chain, name, tile, session)
-        for text in drawn.printed:
-            place = (tile.z, tile.x, tile.y)
-            self._services.events.tell(session, Event("print", name.key, {"message": text}, place))
+        try:
+            drawn = await self._draw(chain, name, tile, session)
+        except FunctionFailed as error:
+            self._tell([error.printed] if error.printed else [], name, session)
+            raise
+        self._tell(drawn.printed, name, session)
         if drawn.data == name.data and not self._cache.remembers(name):
             self._write(self._cache.put(name, drawn.png))
         return TileAnswer(drawn.png, drawn.data, "computed", drawn.stages)
+
+    def _tell(self, printed: Iterable[str], name: TileName, session: str) -> None:
+        """Tell a session what functions printed."""
+        for text in printed:
+            place = (name.z, name.x, name.y)
+            self._services.events.tell(session, Event("print", name.key, {"message": text}, place))
 
     def _write(self, put: Coroutine[Any, Any, None]) -> None:
         # Begun at once: others who waited for the same tile find it in memory.
