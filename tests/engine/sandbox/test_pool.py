@@ -295,9 +295,18 @@ class TestStops:
         self, start: StartSandbox, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         charge(monkeypatch, 0.0)
-        sandbox = start(seconds=0.1)
-        for _ in range(4):
+        sandbox = start(seconds=1.0)
+        for _ in range(3):
             with pytest.raises(EngineOverloaded):
+                sandbox.run(FOREVER)
+
+    def test_one_that_never_ends_is_told_on_a_busy_machine_too(
+        self, start: StartSandbox, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        charge(monkeypatch, 0.3)
+        sandbox = start(seconds=1.0)
+        for kind in (EngineOverloaded, FunctionStopped, EngineOverloaded):
+            with pytest.raises(kind):
                 sandbox.run(FOREVER)
 
     def test_three_times_is_the_end(self, start: StartSandbox, monkeypatch: pytest.MonkeyPatch) -> None:

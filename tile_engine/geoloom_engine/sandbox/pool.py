@@ -31,8 +31,9 @@ from geoloom_engine.evaluate import Unwanted
 from geoloom_engine.sandbox.arena import Layout
 from geoloom_engine.sandbox.channel import SLICE, Channel, NewZygote
 from geoloom_engine.sandbox.messages import Notice
-from geoloom_engine.sandbox.remote import Answer, Call, End, NoReply, Remote, Task
+from geoloom_engine.sandbox.remote import End, NoReply, Remote
 from geoloom_engine.sandbox.strikes import Strikes, key_of
+from geoloom_engine.sandbox.task import Answer, Call, Task
 
 __all__ = ["Answer", "Call", "Limits", "Pool"]
 
@@ -127,6 +128,7 @@ class Pool:
         self._keeper: threading.Thread | None = None
         self._looked = time.monotonic()
         self._closed = False
+        self._late: dict[str, float] = {}  # seconds of their own for tiles not ended, since the last that was
         self._counts = {"calls": 0.0, "seconds": 0.0, "spawned": 0.0, "killed": 0.0}
 
     def call(self, call: Call, block: Block, grid: Grid, wanted: Callable[[], bool]) -> Answer:
@@ -173,7 +175,9 @@ class Pool:
                 continue
             start = time.monotonic()
             try:
-                return remote.run(task, self._limits.seconds, still_wanted)
+                answer = remote.run(task, self._limits.seconds, still_wanted)
+                self._late.pop(key, None)
+                return answer
             except FunctionFailed as error:
                 raise self._explained(error) from None
             except FunctionRefused:
@@ -193,11 +197,7 @@ class Pool:
         raise EngineOverloaded("The workers of the engine's sandbox do not stay.", hint="Try again.")
 
     def state(self) -> dict[str, float]:
-        """For the metrics.
-
-        Calls, the seconds they took, workers that were spawned, that were killed during a tile, and that
-        are live; functions put into quarantine.
-        """
+        """For the metrics: calls, their seconds; workers spawned, killed, live; functions quarantined."""
         with self._changed:
             live = len(self._idle) + self._taken
             return {**self._counts, "live": live, "quarantined": self._strikes.quarantined}
@@ -367,11 +367,15 @@ class Pool:
             )
         if lost.end is End.LATE:
             limit = self._limits.seconds
-            if lost.own < OWN_DOING * limit:
+            # One that never ends is told as such on a busy machine too, after some tiles.
+            own = self._late.pop(key, 0.0) + lost.own
+            if own < OWN_DOING * limit:
+                self._late[key] = own
                 return EngineOverloaded(
-                    "The engine was too busy to run a function in time.", hint="Try again."
+                    f"The engine was too busy to run {call.function} in time.",
+                    hint="It is asked again when the engine has room.",
                 )
-            weight = min(1.0, lost.own / limit)
+            weight = min(1.0, own / limit)
             reason = f"it took longer than {limit:g} s for a tile"
             hint = f"The limit is the engine's setting function_timeout. {hint}"
         elif lost.end is End.WRONG:
