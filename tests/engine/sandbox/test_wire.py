@@ -89,3 +89,44 @@ def test_a_receiver_that_never_reads_holds_nobody_up(pair: Pair) -> None:
 
     with pytest.raises(BlockingIOError):
         send()
+
+
+class TestLine:
+    def test_messages_arrive(self, pair: Pair) -> None:
+        one, other = wire.Line(pair[0], 4), wire.Line(pair[1], 8)
+        one.send(b"12345678")
+        other.send(b"abcd")
+        assert other.wait(5)
+        assert other.next() == b"12345678"
+        assert one.wait(5)
+        assert one.next() == b"abcd"
+        assert not one.wait(0)
+
+    def test_the_end_is_told(self, pair: Pair) -> None:
+        line = wire.Line(pair[0], 8)
+        pair[1].close()
+        assert line.wait(5)
+        assert line.next() == b""
+        with pytest.raises(OSError, match="Broken pipe"):
+            line.send(b"x")
+        line.close()
+        assert pair[0].fileno() == -1
+
+    def test_a_short_message_is_malformed(self, pair: Pair) -> None:
+        pair[1].send(b"123")
+        with pytest.raises(Malformed):
+            wire.Line(pair[0], 8).next()
+
+    def test_a_long_packet_is_malformed(self) -> None:
+        one, other = wire.pair(packets=True)
+        with one, other:
+            other.send(b"123456789")
+            with pytest.raises(Malformed):
+                wire.Line(one, 8).next()
+
+    def test_descriptors_are_closed(self, pair: Pair) -> None:
+        line = wire.Line(pair[0], 8)
+        before = len(list(Path("/dev/fd").iterdir()))
+        socket.send_fds(pair[1], [b"12345678"], [0, 1])
+        assert line.next() == b"12345678"
+        assert len(list(Path("/dev/fd").iterdir())) == before

@@ -55,8 +55,8 @@ LOOK = 1.0
 """Seconds between two looks at workers that idle."""
 
 RESTLESS = 0.3
-"""Share of them that one may compute though it has no tile: a function can go on behind its answer, in a
-destructor or because it has answered by itself."""
+"""Share of them that one may compute, or wait for a processor to, though it has no tile: a function can go on
+behind its answer, in a destructor or because it has answered by itself."""
 
 _ENDS: dict[int, str] = {
     signal.SIGSEGV: "it crashed (segmentation fault)",
@@ -322,7 +322,7 @@ class Pool:
         found = [
             remote
             for remote in self._idle
-            if remote.ran() > RESTLESS * past and remote.used < self._looked - LOOK
+            if remote.awake() > RESTLESS * past and remote.used < self._looked - LOOK
         ]
         for remote in found:
             self._idle.remove(remote)

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import secrets
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import astuple, dataclass
 from enum import Enum
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from geoloom.block import Array, Block, everywhere
 from geoloom.errors import FunctionFailed, FunctionRefused
-from geoloom.grid import Grid, Lattice
-from geoloom.harness import widened
 from geoloom_engine.sandbox import arena, wire
 from geoloom_engine.sandbox.arena import Layout
 from geoloom_engine.sandbox.channel import SLICE, Channel
@@ -36,102 +31,13 @@ from geoloom_engine.sandbox.messages import (
     What,
     plain,
 )
+from geoloom_engine.sandbox.task import Answer, Task
 
 LOCK_SECONDS = 10.0
 """Seconds that a new worker has to lock itself down (it takes 1 ms)."""
 
 GRACE = 0.2
 """Seconds that a worker has to end a tile that nobody wants any more, and stay."""
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """Everything of one use of a function but the pixels.
-
-    Parameters
-    ----------
-    session
-        Whose it is.
-    source, function
-        Its text, and its name there.
-    arguments
-        JSON of its own arguments: ``[[…], {…}]``.
-    names
-        Of the bands.
-    modules
-        What it may import.
-    dtype, bands
-        Of the result.
-    margin
-        Pixels around the grid.
-    """
-
-    session: str
-    source: bytes
-    function: str
-    arguments: str
-    names: tuple[str, ...]
-    modules: tuple[str, ...]
-    dtype: str
-    bands: int
-    margin: int
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a function made of a tile, and what it printed."""
-
-    block: Block
-    printed: str
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """A call for one tile, ready to be written to a worker.
-
-    Parameters
-    ----------
-    call, block, grid
-        What to call, on what (pixels of ``grid.expand(call.margin)``), for where.
-    given, result
-        dtypes of the pixels as the function gets them, and of the result.
-    program, words
-        Texts: of the function; of what goes with the pixels.
-    layout
-        Where things lie.
-    """
-
-    call: Call
-    block: Block
-    grid: Grid
-    given: np.dtype[Any]
-    result: np.dtype[Any]
-    program: bytes
-    words: bytes
-    layout: Layout
-
-    @staticmethod
-    def of(call: Call, block: Block, grid: Grid) -> Task:
-        """Prepare a call."""
-        program = _program(call.source, call.function, call.modules)
-        words = _words(call.names, grid.lattice, call.arguments)
-        given, result = widened(block.data.dtype), np.dtype(call.dtype)
-        around = block.bands, grid.rows + 2 * call.margin, grid.cols + 2 * call.margin
-        layout = _layout(len(program), len(words), around, given, (call.bands, *grid.shape), result)
-        return Task(call, block, grid, given, result, program, words, layout)
-
-
-@lru_cache(maxsize=64)
-def _program(source: bytes, function: str, modules: tuple[str, ...]) -> bytes:
-    return json.dumps((source.decode("utf-8", "replace"), function, modules)).encode()
-
-
-@lru_cache(maxsize=256)
-def _words(names: tuple[str, ...], lattice: Lattice, arguments: str) -> bytes:
-    return json.dumps((names, astuple(lattice), arguments)).encode()
-
-
-_layout = lru_cache(maxsize=256)(Layout.of)
 
 
 class End(Enum):
@@ -196,10 +102,11 @@ class Remote:
         """When it was last given back."""
         self.key = ""
         """Under which strikes of its last tile are counted."""
-        self._ran = 0.0
+        self._awake = 0.0
         self._knows_program = False
         self._is_ready = False
-        self._job, theirs = wire.pair(channel.packets)
+        ours, theirs = wire.pair(channel.packets)
+        self._job = wire.Line(ours, REPLY_SIZE)
         descriptors: list[int] = []
         try:
             descriptors.append(arena.reserve(self.inside, channel.packets))
@@ -215,10 +122,11 @@ class Remote:
             theirs.close()
             wire.close(descriptors)
 
-    def ran(self) -> float:
-        """Seconds it was on a processor since this was asked last."""
-        before, self._ran = self._ran, spent(self.pid).ran or 0.0
-        return self._ran - before
+    def awake(self) -> float:
+        """Seconds it was on a processor, or waited for one, since this was asked last."""
+        found = spent(self.pid)
+        before, self._awake = self._awake, (found.ran or 0.0) + (found.waited or 0.0)
+        return self._awake - before
 
     def fits(self, layout: Layout) -> bool:
         """Whether there is room for a tile."""
@@ -236,9 +144,10 @@ class Remote:
         """
         job = self._write(task)
         try:
-            if self._is_ready and (early := wire.receive(self._job, REPLY_SIZE)) is not None:
-                raise NoReply(End.WRONG if early[0] else End.GONE)
-            wire.send(self._job, job.pack())
+            if self._is_ready and self._job.wait(0):
+                # A reply to nothing, or its end.
+                raise NoReply(End.WRONG if self._job.next() else End.GONE)
+            self._job.send(job.pack())
         except Malformed:
             raise NoReply(End.WRONG) from None
         except OSError:
@@ -305,7 +214,7 @@ class Remote:
         deadline = start + seconds
         before: Spent | None = None
         unwanted = False
-        while not wire.wait(self._job, min(SLICE, seconds)):
+        while not self._job.wait(min(SLICE, seconds)):
             now = time.monotonic()
             # Tiles that take no longer than one look are not charged for the reading.
             before = before or spent(self.pid)
@@ -319,8 +228,7 @@ class Remote:
                 unwanted = True
                 deadline = min(deadline, now + GRACE)
         try:
-            found = wire.receive(self._job, REPLY_SIZE)
-            content = b"" if found is None else found[0]
+            content = self._job.next()
             if not content:
                 raise NoReply(End.DIED)
             reply = Reply.unpack(content)
@@ -345,6 +253,7 @@ class Remote:
                 line=reply.line or None,
                 text=texts["text"] or None,
                 exception=texts["exception"] or None,
+                printed=texts["printed"],
             )
         shape = task.call.bands, *task.grid.shape
         data = self._copied(task.layout.result_at, shape, task.result)

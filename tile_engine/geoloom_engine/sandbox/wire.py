@@ -23,6 +23,7 @@ MOST = 3
 """Descriptors that go with one message."""
 
 _FLAGS = socket.MSG_DONTWAIT | getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+_SENDING = socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0)
 _INT = array.array("i").itemsize
 
 
@@ -45,7 +46,7 @@ def send(one: socket.socket, content: bytes, descriptors: Sequence[int] = ()) ->
         The other end is closed, or has not read for long.
     """
     ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
-    one.sendmsg([content], ancillary, socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0))
+    one.sendmsg([content], ancillary, _SENDING)
 
 
 def receive(one: socket.socket, size: int, most: int = 0) -> tuple[bytes, list[int]] | None:
@@ -76,6 +77,55 @@ def wait(one: socket.socket, seconds: float) -> bool:
     poll = select.poll()
     poll.register(one, select.POLLIN)
     return bool(poll.poll(seconds * 1000))
+
+
+class Line:
+    """A socket for short messages without descriptors: what it takes is a third of `send` and `receive`.
+
+    Descriptors that come all the same are closed by the system.
+
+    Parameters
+    ----------
+    connection
+        The socket.
+    size
+        Bytes of the messages that come.
+    """
+
+    def __init__(self, connection: socket.socket, size: int) -> None:
+        self._connection = connection
+        self._size = size
+        self._asked = size + 1 if has_packets(connection) else size
+        self._poll = select.poll()
+        self._poll.register(connection, select.POLLIN)
+
+    def wait(self, seconds: float) -> bool:
+        """Whether something came (or the end) within so many seconds."""
+        return bool(self._poll.poll(seconds * 1000))
+
+    def send(self, content: bytes) -> None:
+        """Send a message without waiting; an OSError if that cannot be."""
+        self._connection.send(content, _SENDING)
+
+    def next(self) -> bytes:
+        """The message that has come; nothing in it at the end of all.
+
+        Raises
+        ------
+        Malformed
+            It is of another size.
+        """
+        try:
+            content = self._connection.recv(self._asked, socket.MSG_DONTWAIT)
+        except ConnectionError:
+            return b""
+        if len(content) not in (0, self._size):
+            raise Malformed(f"{len(content)} bytes came, not {self._size}")
+        return content
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._connection.close()
 
 
 def close(descriptors: Iterable[int]) -> None:
