@@ -1,4 +1,4 @@
-"""500 connections ask for slow tiles; the engine stays in hand, and light users hardly notice.
+"""Many ask for slow tiles; the engine stays in hand, and light users hardly notice.
 
 ``LOAD_SECONDS=120 pytest -s tests/engine/test_load.py`` (``make load``) floods for longer and prints the
 figures.
@@ -21,11 +21,14 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
+from geoloom import blobs
 from geoloom.chain import Chain
 from geoloom.grid import Tile
 from geoloom.image import Image
 from geoloom.op import Profile
+from geoloom.ops.execute import Execute
 from geoloom.ops.open import Open
+from geoloom.ops.scale import Scale
 
 if TYPE_CHECKING:
     from conftest import RunningEngine, StartEngine
@@ -38,6 +41,10 @@ PATIENCE = 3.0
 KERNEL = 81
 """Rows and columns of the slow chain's kernel: a tile takes about half a second."""
 ZOOM = 16
+SLOW_FUNCTIONS = 100
+"""Tiles of a slow function of one user."""
+ROUNDS = 60_000_000
+"""Of its loop: they take some seconds."""
 
 
 @dataclass
@@ -89,7 +96,7 @@ def engine(start_engine: StartEngine, valkey: str, tmp_path_factory: pytest.Temp
     # Longer floods meet tiles again: they are to be computed anew.
     return start_engine(
         valkey, folder, workers=2, queue_timeout=str(PATIENCE), tile_redis_url="", tile_cache="0",
-        node_cache="0", tile_owners="on",
+        node_cache="0", tile_owners="on", tile_timeout="120", function_timeout="100",
     )  # fmt: skip
 
 
@@ -109,6 +116,24 @@ def slow(image: Image) -> Chain:
 @pytest.fixture(scope="module")
 def light(image: Image) -> Chain:
     return image.scale(0, 255).colormap("magma").chain
+
+
+def with_function(image: Image, *body: str) -> Chain:
+    """The chain of a function of a user's own."""
+    text = blobs.keep("\n    ".join(["def f(img):", *body]).encode())
+    return Scale(limits=(0.0, 255.0)).chain(Execute(text=text, main="f", dtype="int32").chain(image.chain))
+
+
+@pytest.fixture(scope="module")
+def slow_function(image: Image) -> Chain:
+    return with_function(
+        image, "number = 0", f"for i in range({ROUNDS}):", "    number += i", "return img[0]"
+    )
+
+
+@pytest.fixture(scope="module")
+def quick_function(image: Image) -> Chain:
+    return with_function(image, "return img[0] + 1")
 
 
 def template(engine: RunningEngine, chain: Chain, session: str) -> str:
@@ -280,3 +305,65 @@ def test_no_session_is_starved(engine: RunningEngine, light: Chain) -> None:
     say(told("32 clients", seconds))
     # Generous: whoever else uses the machine takes turns too.
     assert percentile(seconds, 0.95) < 10 * statistics.median(seconds) + 0.5
+
+
+def test_slow_functions_of_one_user_keep_nobody_else_waiting(
+    engine: RunningEngine, slow_function: Chain, quick_function: Chain, light: Chain, slow: Chain
+) -> None:
+    """While they compute, tiles of others are drawn, quick or not. What counts is who comes first."""
+    for chain in (slow_function, quick_function):
+        engine.client().register(chain)
+    wanted, mine, slow_tiles = tiles(), tiles(), 0
+    heavy = template(engine, slow_function, "heavy")
+    given = {
+        name: template(engine, chain, "light")
+        for name, chain in {"plain": light, "function": quick_function, "long": slow}.items()
+    }
+
+    async def ask(user: Client, name: str, count: int) -> list[tuple[float, int]]:
+        """Seconds of some tiles, and how many slow ones came before each of them."""
+        found = []
+        for _ in range(count):
+            before = slow_tiles
+            answer = await user.get(path(given[name], next(mine)))
+            assert answer.status == 200, answer.body
+            found.append((answer.seconds, slow_tiles - before))
+        return found
+
+    async def ask_slow(client: Client) -> None:
+        nonlocal slow_tiles
+        answer = await client.get(path(heavy, next(wanted)))
+        # Some are refused: the engine of this test has little patience.
+        slow_tiles += answer.status == 200
+
+    def computing() -> bool:
+        """Whether both workers of the engine have a function under way."""
+        zygote = engine.zygote()
+        try:
+            found = [] if zygote is None else psutil.Process(zygote).children()
+            return sum(process.cpu_times().user > 0.2 for process in found) > 1
+        except psutil.NoSuchProcess:
+            return False
+
+    async def flood() -> None:
+        user = await Client(engine).open()
+        for name in given:
+            await ask(user, name, 3)
+        idle = {name: await ask(user, name, 10) for name in ("plain", "function")}
+        clients = [await Client(engine).open() for _ in range(SLOW_FUNCTIONS)]
+        asking = [asyncio.ensure_future(ask_slow(client)) for client in clients]
+        await asyncio.to_thread(engine.wait_until, computing)
+        for name, count in {"plain": 20, "function": 20, "long": 5}.items():
+            seen = await ask(user, name, count)
+            say(told(f"{name} tile beside slow functions", [seconds for seconds, _ in seen]))
+            if name in idle:
+                say(told(f"{name} tile, idle", [seconds for seconds, _ in idle[name]]))
+            before = [number for _, number in seen]
+            assert statistics.median(before) == 0, (name, before)
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+        for client in [*clients, user]:
+            client.close()
+
+    asyncio.run(asyncio.wait_for(flood(), 120))
