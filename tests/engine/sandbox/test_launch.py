@@ -124,13 +124,17 @@ class TestEnd:
         supervisor.communicate()
         wait_until(lambda: not zygote.is_running() or zygote.status() == psutil.STATUS_ZOMBIE, what="its end")
 
-    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
-    def test_signals_of_a_terminal_do_not_end_it(
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGTERM])
+    def test_signals_to_all_processes_of_a_service_end_neither_it_nor_workers(
         self, launcher: Launcher, start: StartSandbox, number: int
     ) -> None:
         assert wire.wait(launcher.channel(0), 30)
         os.kill(launcher.pid or 0, number)
-        start(launcher=launcher).run(COUNT)
+        sandbox = start(launcher=launcher)
+        sandbox.run(COUNT)
+        (worker,) = psutil.Process(launcher.pid).children()
+        worker.send_signal(number)
+        assert sandbox.run(COUNT).block.data.max() == 2
 
 
 class TestChannels:

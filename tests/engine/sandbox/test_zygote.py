@@ -205,6 +205,13 @@ class TestWarmUp:
         wire.send(channel, Order(What.END, 1).pack())
         assert wire.wait(channel, 60)
         assert Notice.unpack(channel.recv(NOTICE_SIZE)).what is What.UNKNOWN
+        with pytest.raises(BlockingIOError):
+            os.read(told, 100)
+        wire.send(channel, Order(What.SPAWN, 1).pack(), (channel.fileno(),) * 3)
+        assert wire.wait(channel, 60)
+        content, handles = wire.receive(channel, NOTICE_SIZE, 1) or (b"", [])
+        assert Notice.unpack(content).what is What.SPAWN
+        wire.close(handles)
         assert os.read(told, 100) == b"warm"
         os.close(told)
 

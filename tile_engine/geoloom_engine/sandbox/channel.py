@@ -104,17 +104,15 @@ class Channel:
     ) -> tuple[Notice, list[int]]:
         self._drain()
         deadline = time.monotonic() + (PATIENCE if self._known else FIRST_PATIENCE)
-        try:
-            wire.send(self._connection, order.pack(), descriptors)
-        except OSError as error:
-            raise EngineFault(f"The engine's sandbox cannot be reached: {error.strerror}.") from None
+        self._send(order, descriptors)
         while True:
             if wire.wait(self._connection, SLICE):
                 try:
                     found = self._next()
                 except NewZygote:
                     # It answers in order: to this after the order, unless an earlier one took that.
-                    wire.send(self._connection, Order(What.HELLO, order.number).pack())
+                    self._send(Order(What.HELLO, order.number))
+                    deadline = time.monotonic() + FIRST_PATIENCE
                     continue
                 if found is not None and found[0].number == order.number:
                     if found[0].what is What.HELLO:
@@ -125,6 +123,12 @@ class Channel:
             ask()
             if time.monotonic() > deadline:
                 raise _too_busy()
+
+    def _send(self, order: Order, descriptors: Sequence[int] = ()) -> None:
+        try:
+            wire.send(self._connection, order.pack(), descriptors)
+        except OSError as error:
+            raise EngineFault(f"The engine's sandbox cannot be reached: {error.strerror}.") from None
 
     def _drain(self) -> None:
         """Take in answers that nobody waited for."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -42,8 +41,8 @@ ENVIRONMENT = {
 KEPT = ("PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 """What is taken over from the engine's environment: where Python and its libraries are."""
 
-STOP_SECONDS = 5.0
-"""Seconds that the zygote has to end."""
+STOP_SECONDS = 1.0
+"""Seconds that the zygote has to end by itself."""
 
 
 class Launcher:
@@ -138,14 +137,14 @@ class Launcher:
             zygote.close()
 
     def _end(self) -> None:
-        process, self._process = self._process, None
-        if process is not None and process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
         if self._control is not None:
             self._control.close()
             self._control = None
+        process, self._process = self._process, None
+        if process is not None:
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                # It loads its modules, and has no workers yet.
+                process.kill()
+                process.wait()

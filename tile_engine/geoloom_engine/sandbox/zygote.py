@@ -78,9 +78,10 @@ class Zygote:
 
     def run(self) -> NoReturn:
         """Serve until the supervisor ends."""
-        for number in (signal.SIGINT, signal.SIGHUP):
+        # Of a terminal, or of whoever ends a service with all its processes: the engine has tiles to finish.
+        # Workers take this over.
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, self._finish)
         signal.signal(signal.SIGCHLD, _heard)
         signal.set_wakeup_fd(self._alarm, warn_on_full_buffer=False)
         poll = select.poll()
@@ -97,12 +98,11 @@ class Zygote:
                 self._heed()
             if self._wakeup in ready:
                 self._reap()
-            asked = [i for i, channel in enumerate(self._channels) if channel.fileno() in ready]
-            if self._lock is None and (asked or time.monotonic() >= cold_until):
+            if self._lock is None and time.monotonic() >= cold_until:
                 self._lock = self._warm_up()
-            for index in asked:
-                if not self._obey(index):
-                    poll.unregister(self._channels[index])
+            for index, channel in enumerate(self._channels):
+                if channel.fileno() in ready and not self._obey(index):
+                    poll.unregister(channel)
 
     def _heed(self) -> None:
         """What the supervisor says."""
@@ -143,14 +143,14 @@ class Zygote:
         return True
 
     def _spawn(self, index: int, order: Order, descriptors: list[int]) -> None:
-        assert self._lock is not None
+        self._lock = lock = self._lock or self._warm_up()
         try:
             pid = os.fork()
         except OSError as error:
             self._tell(index, Notice(What.REFUSED, order.number, error.errno or 0))
             return
         if pid == 0:
-            self._be_worker(order, descriptors, self._lock)
+            self._be_worker(order, descriptors, lock)
         self._alive[index, order.number] = pid
         self._names[pid] = index, order.number
         handles = [os.pidfd_open(pid)] if wire.has_packets(self._control) else []
@@ -161,8 +161,7 @@ class Zygote:
         status = 1
         try:
             signal.set_wakeup_fd(-1)
-            for number in (signal.SIGTERM, signal.SIGCHLD):
-                signal.signal(number, signal.SIG_DFL)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             wire.close((self._wakeup, self._alarm))
             for one in (self._control, *self._channels):
                 one.close()
@@ -212,7 +211,7 @@ class Zygote:
         with contextlib.suppress(OSError):
             wire.send(self._channels[index], notice.pack(), descriptors)
 
-    def _finish(self, number: int = 0, frame: FrameType | None = None) -> NoReturn:
+    def _finish(self) -> NoReturn:
         for pid in self._names:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
