@@ -226,7 +226,7 @@ def starting(arena: Arena) -> Iterator[Finding]:
 def sandbox(arena: Arena) -> Iterator[Finding]:
     """What it costs to lock a user's function in."""
     targets = {"light": 0.15}
-    for one in overheads(arena.effort.tiles * arena.effort.repeats):
+    for one in overheads(batches=10 * arena.effort.rounds):
         yield Finding(
             f"a user's function ({one.function}) in the sandbox, warm: what that adds to a tile",
             one.added,
