@@ -7,37 +7,27 @@ needed.
 
 from __future__ import annotations
 
-import logging
-import signal
 import socket
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 
 from geoloom.block import Block
-from geoloom.errors import (
-    DemandError,
-    EngineFault,
-    EngineOverloaded,
-    FunctionFailed,
-    FunctionRefused,
-    FunctionStopped,
-)
+from geoloom.errors import EngineOverloaded, FunctionFailed, FunctionRefused
 from geoloom.grid import Grid
 from geoloom_engine.evaluate import Unwanted
 from geoloom_engine.sandbox.arena import Layout
 from geoloom_engine.sandbox.channel import SLICE, Channel, NewZygote
+from geoloom_engine.sandbox.limits import Limits
 from geoloom_engine.sandbox.messages import Notice
 from geoloom_engine.sandbox.remote import End, NoReply, Remote
 from geoloom_engine.sandbox.strikes import Strikes, key_of
 from geoloom_engine.sandbox.task import Answer, Call, Task
+from geoloom_engine.sandbox.verdict import Verdicts
 
 __all__ = ["Answer", "Call", "Limits", "Pool"]
-
-log = logging.getLogger("geoloom_engine")
 
 TRIES = 4
 """Workers that are tried for a tile when one is gone before it began, or their zygote is."""
@@ -48,54 +38,12 @@ PATIENCE = 60.0
 KEPT = 64 << 20
 """Bytes of input and output of a worker that stays; larger ones end with their tile."""
 
-OWN_DOING = 0.5
-"""Share of the time limit that must have been the function's own doing, else the machine was too busy."""
-
 LOOK = 1.0
 """Seconds between two looks at workers that idle."""
 
 RESTLESS = 0.3
 """Share of them that one may compute, or wait for a processor to, though it has no tile: a function can go on
 behind its answer, in a destructor or because it has answered by itself."""
-
-_ENDS: dict[int, str] = {
-    signal.SIGSEGV: "it crashed (segmentation fault)",
-    signal.SIGBUS: "it crashed (bus error)",
-    signal.SIGFPE: "it crashed (arithmetic error)",
-    signal.SIGILL: "it crashed (illegal instruction)",
-    signal.SIGABRT: "it crashed (abort)",
-    signal.SIGSYS: "it asked the system for what a function may not have",
-    signal.SIGKILL: "it was killed, perhaps because the machine ran out of memory",
-}
-
-_OUT_OF_MEMORY = ("MemoryError", "_ArrayMemoryError")
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a function may take.
-
-    Parameters
-    ----------
-    seconds
-        For one tile.
-    memory
-        Bytes of one worker, beyond modules, input and output.
-    output, input
-        Bytes of a tile's result, and of its pixels, at most.
-    workers
-        Workers of this process.
-    idle
-        Seconds after which a worker without a tile is ended.
-    """
-
-    seconds: float = 5.0
-    memory: int = 512 << 20
-    output: int = 256 << 20
-    input: int = 256 << 20
-    workers: int = 8
-    idle: float = 60.0
-
 
 Owner = tuple[str, bytes, str, tuple[str, ...]]
 """Session, source, function and modules: whose a worker is."""
@@ -118,6 +66,7 @@ class Pool:
         self._channel = Channel(channel)
         self._limits = limits
         self._strikes = strikes or Strikes()
+        self._verdicts = Verdicts(limits, self._strikes)
         self._changed = threading.Condition()
         self._owners: dict[Remote, Owner] = {}
         self._idle: list[Remote] = []
@@ -128,7 +77,6 @@ class Pool:
         self._keeper: threading.Thread | None = None
         self._looked = time.monotonic()
         self._closed = False
-        self._late: dict[str, float] = {}  # seconds of their own for tiles not ended, since the last that was
         self._counts = {"calls": 0.0, "seconds": 0.0, "spawned": 0.0, "killed": 0.0}
 
     def call(self, call: Call, block: Block, grid: Grid, wanted: Callable[[], bool]) -> Answer:
@@ -163,7 +111,7 @@ class Pool:
         key = _key(call.source, call.function, call.arguments)
         self._strikes.check(key, call.function)
         task = Task.of(call, block, grid)
-        self._check_room(task.layout)
+        self._limits.check(task.layout)
 
         def still_wanted() -> bool:
             return not self._closed and wanted()
@@ -176,10 +124,10 @@ class Pool:
             start = time.monotonic()
             try:
                 answer = remote.run(task, self._limits.seconds, still_wanted)
-                self._late.pop(key, None)
+                self._verdicts.done(key)
                 return answer
             except FunctionFailed as error:
-                raise self._explained(error) from None
+                raise self._verdicts.explained(error) from None
             except FunctionRefused:
                 raise
             except NoReply as lost:
@@ -187,7 +135,7 @@ class Pool:
                 # Its zygote has ended, and it with it, or it ended between two tiles.
                 if lost.end is End.GONE or (lost.end in (End.DIED, End.UNLOCKED) and notice is None):
                     continue
-                raise self._stopped(call, key, lost, notice) from None
+                raise self._verdicts.stopped(call, key, lost, notice) from None
             except BaseException:
                 # Whoever was asked whether the tile is wanted; the worker may still compute it.
                 self._dropped(remote)
@@ -334,65 +282,5 @@ class Pool:
         """Seconds until an idle worker is ended."""
         return remote.used + self._limits.idle - time.monotonic()
 
-    def _check_room(self, layout: Layout) -> None:
-        for what, size, most in (
-            ("pixels", layout.inside, self._limits.input),
-            ("result", layout.outside, self._limits.output),
-        ):
-            if size > most:
-                raise DemandError(
-                    f"The {what} of this tile would take {_megabytes(size)} in the function's memory; "
-                    f"{_megabytes(most)} are allowed.",
-                    hint="Give it fewer bands, a smaller margin, or a smaller result.",
-                )
-
-    def _explained(self, error: FunctionFailed) -> FunctionFailed:
-        if (error.exception or "").partition(":")[0] in _OUT_OF_MEMORY:
-            error.hint = (
-                f"A function may take {_megabytes(self._limits.memory)} here (the engine's setting "
-                "function_memory). Use fewer or smaller arrays."
-            )
-        return error
-
-    def _stopped(self, call: Call, key: str, lost: NoReply, notice: Notice | None) -> Exception:
-        """The error for a tile without a reply; strikes the function if that was its doing."""
-        hint = "test_execute runs it locally, on the same pixels."
-        weight = 1.0
-        if lost.end is End.UNWANTED:
-            return Unwanted()
-        if lost.end is End.UNLOCKED:
-            log.error("a process for functions could not be locked down: %s", lost.reason)
-            return EngineFault(
-                "The process for this function could not be locked down.", hint="The engine's log says why."
-            )
-        if lost.end is End.LATE:
-            limit = self._limits.seconds
-            # One that never ends is told as such on a busy machine too, after some tiles.
-            own = self._late.pop(key, 0.0) + lost.own
-            if own < OWN_DOING * limit:
-                self._late[key] = own
-                return EngineOverloaded(
-                    f"The engine was too busy to run {call.function} in time.",
-                    hint="It is asked again when the engine has room.",
-                )
-            weight = min(1.0, own / limit)
-            reason = f"it took longer than {limit:g} s for a tile"
-            hint = f"The limit is the engine's setting function_timeout. {hint}"
-        elif lost.end is End.WRONG:
-            reason = "its process answered what makes no sense"
-        else:
-            status = 0 if notice is None else notice.status
-            reason = _ENDS.get(-status) or f"it ended its process ({_ended(status)})"
-        self._strikes.add(key, weight, f"{reason}.")
-        return FunctionStopped(f"{call.function} was stopped: {reason}.", hint=hint)
-
 
 _key = lru_cache(maxsize=256)(key_of)
-
-
-def _ended(status: int) -> str:
-    return f"signal {-status}" if status < 0 else f"status {status}"
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / (1 << 20):,.0f} MB"
