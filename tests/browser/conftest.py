@@ -126,6 +126,9 @@ def running_lab(base_url: str, extra: dict[str, str]) -> Iterator[Lab]:
         "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
         "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
         "GEOLOOM_LINGER": "1",
+        # A cell that asks for values fails where a person would try again; here the machine may be busy.
+        "GEOLOOM_QUEUE_TIMEOUT": "60s",
+        "GEOLOOM_FUNCTION_TIMEOUT": "60s",
         **extra,
     }
     for name in ("GEOLOOM_ENGINE_URL", "GEOLOOM_TOKEN", "JPY_PARENT_PID"):

@@ -77,6 +77,9 @@ def executed(request: pytest.FixtureRequest) -> Iterator[Executed]:
         "IPYTHONDIR": str(home / "ipython"),
         # It ends with its folder, when the tests have asked it.
         "GEOLOOM_LINGER": "60",
+        # A cell that asks for values fails where a person would try again; here the machine may be busy.
+        "GEOLOOM_QUEUE_TIMEOUT": "60s",
+        "GEOLOOM_FUNCTION_TIMEOUT": "60s",
     }
     for name in ("GEOLOOM_ENGINE_URL", "GEOLOOM_TOKEN", "JPY_PARENT_PID"):
         environment.pop(name, None)
