@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from geoloom.chain import Chain
 from geoloom.colour import LEVELS, lut
 from geoloom.errors import ParameterError
-from geoloom.op import registry
+from geoloom.op import decode, registry
+from geoloom.ops.constant import Constant
 
 
 def test_even_colours(run, profile, grey) -> None:
@@ -17,8 +19,21 @@ def test_even_colours(run, profile, grey) -> None:
     assert run("colors", image, profiles=(grey,), colors=wanted)[0, 0].tolist() == [0, 254]
 
 
-def test_one_colour(profile, grey) -> None:
-    assert profile("colors", grey, colors="red").look.lut == ("#ff0000ff",) * LEVELS
+def test_one_colour_begins_clear(profile, grey) -> None:
+    found = profile("colors", grey, colors="red").look.lut
+    assert (len(found), found[0], found[-1]) == (LEVELS, "#ff000000", "#ff0000ff")
+    assert {colour[:7] for colour in found} == {"#ff0000"}
+    half = profile("colors", grey, colors="#ff000080").look.lut
+    assert (half[0], half[-1]) == ("#ff000000", "#ff000080")
+    assert profile("colors", grey, colors="red", stops=(0.5,)).look.lut == ("#ff0000ff",) * LEVELS
+
+
+def test_one_colour_of_an_earlier_chain_is_that_of_all_values(grey) -> None:
+    params = {"colors": ["#ff0000ff"], "stops": []}
+    assert registry()["colors"].version == 2
+    for version, first in ((1, "#ff0000ff"), (2, "#ff000000")):
+        node = Chain.extend("colors", version, params, (Constant(value=1).chain(),)).node
+        assert decode(node).profile(grey).look.lut[0] == first
 
 
 def test_stops_are_values(profile, grey) -> None:
