@@ -288,12 +288,13 @@ class Turns:
                 return None
             name, session = min(self._active.items(), key=_finish)
             return name, session.line
-        chosen, least = None, math.inf
+        chosen, least, full = None, math.inf, self._full()
         for name, session in self._active.items():
             lines = [
                 line
                 for line in session.waiting
-                if (not quick or self._is_quick(line[0])) and self._allowed(name, line)
+                if (not quick or self._is_quick(line[0]))
+                and (not line[1] or (not full and self._allowed(name, line)))
             ]
             if lines:
                 line = min(lines, key=session.lines.__getitem__)
@@ -318,8 +319,11 @@ class Turns:
         """Whether one more of a session's line may be under way."""
         if not line[1]:
             return True
-        own = self._each + self._alone(session)
-        return self._outside[session] < own and self._outside.total() < self._most_outside
+        own = self._outside.get(session, 0)
+        return not self._full() and (own < self._each or (own == self._each and self._alone(session)))
+
+    def _full(self) -> bool:
+        return self._outside.total() >= self._most_outside
 
     def _alone(self, session: str) -> bool:
         """Whether no other waits for an answer from outside, or was served just now."""
