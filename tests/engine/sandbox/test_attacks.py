@@ -1118,6 +1118,15 @@ def test_functions_of_others_see_nothing_of_it(engine: Attacked) -> None:
         np.testing.assert_array_equal(outcome.data, RAMP[:1])
 
 
+def test_functions_of_others_are_not_put_into_quarantine(engine: Attacked) -> None:
+    # It is its pixels that decide; whoever has its text can show it those.
+    source = function("if img.sum() > step: os._exit(1)\nreturn img[0]")
+    outcomes = engine.attack_in_turn(*((source, [0], {}) for _ in range(4)))
+    assert [outcome.error for outcome in outcomes] == ["FunctionStopped"] * 3 + ["FunctionRefused"]
+    (outcome,) = engine.attack((source, [0], {"session": "somebody else"}))
+    assert outcome.error == "FunctionStopped"
+
+
 @pytest.mark.parametrize("engine", [("root", "both"), ("ordinary", "both")], indirect=True, ids="-".join)
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may look into a process that cannot be dumped")
 def test_memory_of_a_worker_holds_nothing_of_others(engine: Attacked) -> None:

@@ -314,10 +314,12 @@ class TestStops:
         sandbox = start(seconds=0.1, strikes=Strikes())
         for _ in range(3):
             with pytest.raises(FunctionStopped):
-                sandbox.run(FOREVER, session="any")
+                sandbox.run(FOREVER)
         with pytest.raises(FunctionRefused, match=r"not run any more: it took longer than 0\.1 s"):
-            sandbox.run(FOREVER, session="another")
+            sandbox.run(FOREVER)
         assert sandbox.pool.state()["quarantined"] == 1
+        with pytest.raises(FunctionStopped):
+            sandbox.run(FOREVER, session="another")
         with pytest.raises(FunctionStopped):
             sandbox.run(FOREVER + "\n    # changed")
 

@@ -35,19 +35,20 @@ def test_light_strikes_add_up() -> None:
         known.check("a", "f")
 
 
-def test_strikes_are_of_text_name_and_arguments() -> None:
+def test_strikes_are_of_session_text_name_and_arguments() -> None:
     assert (
         len(
             {
-                key_of(b"a", "f", "[]"),
-                key_of(b"b", "f", "[]"),
-                key_of(b"a", "g", "[]"),
-                key_of(b"a", "f", "[1]"),
+                key_of("me", b"a", "f", "[]"),
+                key_of("you", b"a", "f", "[]"),
+                key_of("me", b"b", "f", "[]"),
+                key_of("me", b"a", "g", "[]"),
+                key_of("me", b"a", "f", "[1]"),
             }
         )
-        == 4
+        == 5
     )
-    assert key_of(b"a", "bc", "") != key_of(b"ab", "c", "")
+    assert key_of("me", b"a", "bc", "") != key_of("me", b"ab", "c", "")
 
 
 def test_strikes_are_forgotten_after_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,7 +74,7 @@ def test_only_so_many_functions_are_remembered() -> None:
 
 class TestShared:
     def test_what_one_process_learns_the_others_know(self, valkey: str) -> None:
-        key = key_of(b"shared", "f", "[[],{}]")
+        key = key_of("me", b"shared", "f", "[[],{}]")
         one, other = (Strikes(RedisStrikes(valkey)) for _ in range(2))
         for _ in range(3):
             one.add(key, 1.0, REASON)

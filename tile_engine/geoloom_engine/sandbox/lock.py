@@ -259,6 +259,7 @@ def available() -> Available:
 
 def _probe() -> Available:
     """Lock this very process with what there is, and see whether it holds."""
+    _status()  # A lock reads it, and not every container has it.
     system("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     reasons = []
     version = landlock.abi()

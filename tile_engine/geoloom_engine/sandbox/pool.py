@@ -108,7 +108,7 @@ class Pool:
         Unwanted
             `wanted` said no.
         """
-        key = _key(call.source, call.function, call.arguments)
+        key = _key(call.session, call.source, call.function, call.arguments)
         self._strikes.check(key, call.function)
         task = Task.of(call, block, grid)
         self._limits.check(task.layout)

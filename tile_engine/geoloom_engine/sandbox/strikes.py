@@ -2,7 +2,8 @@
 
 A strike weighs as much of the time limit as the function was not waiting for a processor: a crash or a
 whole limit is 1, and a busy machine is nobody's fault. What adds up to three ends it, until its text or
-its arguments change.
+its arguments change. It ends it for that session: whoever gave another's function pixels that it cannot
+stand would take it from everybody else.
 """
 
 from __future__ import annotations
@@ -159,7 +160,7 @@ class Strikes:
             self._shared.add(key, weight, reason)
 
 
-def key_of(source: bytes, function: str, arguments: str) -> str:
-    """The name under which the strikes of a function and its arguments are counted."""
-    parts = (hashlib.sha256(part).digest() for part in (source, function.encode(), arguments.encode()))
-    return hashlib.sha256(b"".join(parts)).hexdigest()[:32]
+def key_of(session: str, source: bytes, function: str, arguments: str) -> str:
+    """The name under which a session's strikes of a function and its arguments are counted."""
+    texts = session.encode(), source, function.encode(), arguments.encode()
+    return hashlib.sha256(b"".join(hashlib.sha256(text).digest() for text in texts)).hexdigest()[:32]
