@@ -55,7 +55,7 @@ def f(img, arguments):
 @pytest.mark.parametrize("state", STATES)
 def test_a_tile_leaves_nothing_that_changes_the_next(start: StartSandbox, state: str) -> None:
     seen, done = STATES[state]
-    sandbox = start(lock=UNLOCKED, seconds=30.0)
+    sandbox = start(lock=UNLOCKED)
     source = FUNCTION.replace("{seen}", seen).replace("{done}", done)
     found = [
         float(
@@ -70,14 +70,14 @@ def test_a_tile_leaves_nothing_that_changes_the_next(start: StartSandbox, state:
 
 
 def test_what_is_changed_inside_a_module_stays(start: StartSandbox) -> None:
-    sandbox = start(lock=UNLOCKED, seconds=30.0)
+    sandbox = start(lock=UNLOCKED)
     source = "def f(img):\n    numpy.own = getattr(numpy, 'own', 0) + 1\n    return img[0] * 0 + numpy.own"
     assert [sandbox.run(source).block.data.max() for _ in range(3)] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("packets", [True, False])
 def test_an_image_that_is_kept_does_not_reach_the_next_tile(start: StartSandbox, packets: bool) -> None:
-    sandbox = start(lock=UNLOCKED, packets=packets, seconds=30.0)
+    sandbox = start(lock=UNLOCKED, packets=packets)
     source = (
         "def f(img):\n    if hasattr(numpy, 'kept'):\n        numpy.kept.fill(5)\n"
         "    found = img[0].copy()\n    numpy.kept = img\n    return found"
@@ -90,7 +90,7 @@ def test_an_image_that_is_kept_does_not_reach_the_next_tile(start: StartSandbox,
 
 
 def test_memory_of_one_tile_is_free_for_the_next(start: StartSandbox) -> None:
-    sandbox = start(memory=200 << 20, seconds=60.0)
+    sandbox = start(memory=200 << 20)
     source = (
         "def f(img):\n    big = numpy.ones((1 << 20, 10))\n    global keep\n    keep = big\n"
         "    cycle = [big]\n    cycle.append(cycle)\n    return img[0]"
@@ -102,7 +102,7 @@ def test_memory_of_one_tile_is_free_for_the_next(start: StartSandbox) -> None:
 
 @pytest.mark.parametrize("raised", ["SystemExit(3)", "KeyboardInterrupt", "GeneratorExit", "RecursionError"])
 def test_whatever_is_raised_is_a_failure(start: StartSandbox, raised: str) -> None:
-    sandbox = start(seconds=30.0)
+    sandbox = start()
     with pytest.raises(FunctionFailed) as caught:
         sandbox.run(f"def f(img):\n    raise {raised}")
     assert caught.value.line == 2
@@ -110,7 +110,7 @@ def test_whatever_is_raised_is_a_failure(start: StartSandbox, raised: str) -> No
 
 
 def test_long_texts_are_cut(start: StartSandbox) -> None:
-    sandbox = start(seconds=30.0)
+    sandbox = start()
     answer = sandbox.run("def f(img):\n    print('é' * 10_000_000)\n    return img[0]")
     assert 1000 < len(answer.printed) < 20_000
     with pytest.raises(FunctionFailed) as caught:
@@ -119,12 +119,12 @@ def test_long_texts_are_cut(start: StartSandbox) -> None:
 
 
 def test_text_that_is_no_text_is_shown_all_the_same(start: StartSandbox) -> None:
-    answer = start(seconds=30.0).run("def f(img):\n    print('\\ud800 \\x1b[2J')\n    return img[0]")
+    answer = start().run("def f(img):\n    print('\\ud800 \\x1b[2J')\n    return img[0]")
     assert "\x1b" not in answer.printed
 
 
 def test_a_text_that_does_not_compile_is_a_failure_each_time(start: StartSandbox) -> None:
-    sandbox = start(seconds=30.0)
+    sandbox = start()
     for _ in range(2):
         with pytest.raises(FunctionFailed, match="SyntaxError"):
             sandbox.run("def f(img):\n    return img[img<=3] = 0")
