@@ -10,12 +10,13 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 import pytest
 
 from geoloom.capture import capture
+from geoloom.capture.definition import find, gives
 from geoloom.errors import FunctionNotSent
 
 Write = Callable[..., ModuleType]
@@ -104,6 +105,11 @@ FORMS: dict[str, str | bytes] = {
     "class inside": "# moved\n\ndef f(img):\n    class A:\n        one = 1\n"
     "        three = 3\n    return img + A.one\n",
     "imports beside": "import math\ndef f(img):\n    return img + math.floor(1.5)\n",
+    "imports used further inside": "import math\ndef f(img):\n    def g(x):\n        return math.floor(x)\n"
+    "    return g(img) + 1\n",
+    "imports beside and inside": (
+        "import math\ndef f(img):\n    import math\n    return math.floor(img) + 1\n"
+    ),
     "constant of many kinds": "def f(img):\n    return img + sum((1, -0.0, 0)) if 1.0 in {1, 2} else None\n",
 }
 
@@ -185,6 +191,18 @@ def test_functions_made_by_exec_have_no_text() -> None:
     exec("def f(img):\n    return img", space)
     with pytest.raises(FunctionNotSent, match="made by exec"):
         capture(space["f"])
+
+
+@pytest.mark.parametrize("name", ["statistics", "textwrap", "shutil", "scipy.ndimage._filters"])
+def test_functions_of_libraries_are_cut_out_exactly(name: str) -> None:
+    module = importlib.import_module(name)
+    functions = [one for one in vars(module).values() if type(one) is FunctionType]
+    found = [one for one in functions if one.__module__ == name and one.__closure__ is None]
+    assert len(found) > 4
+    for function in found:
+        definition = find(function)
+        text = "\n".join(definition.statement(function.__name__))
+        assert gives(text, 1, definition, function.__code__)
 
 
 SCRIPT = """

@@ -94,7 +94,7 @@ def find(function: FunctionType) -> Definition:
 
 def gives(text: str, line: int, definition: Definition, code: CodeType) -> bool:
     """Whether a text in which a definition begins in a line defines a function of this code."""
-    names = ", ".join(sorted(name for name in definition.imported if name in code.co_names))
+    names = ", ".join(sorted(definition.imported))
     tree = parse(f"import {names}\n{text}" if names else text)
     # The body of a class holds its line number among its constants.
     ast.increment_lineno(tree, code.co_firstlineno - line - bool(names))

@@ -80,12 +80,14 @@ def _functions(text: str, code: CodeType) -> Iterator[list[Match]]:
     # Of all that stands around a statement, only what is imported makes a difference to its code.
     line = f"import {', '.join(sorted(imported))}" if imported else ""
     beside = parse(line).body
-    for before, names in ((beside, imported), ([], frozenset())):
-        yield [
-            Match(place, plain, names)
-            for statement in statements
-            for place, plain in _compiled_functions(before, statement, found, flags)
-        ]
+    there = [one for one in statements if one.lineno <= code.co_firstlineno <= (one.end_lineno or 0)]
+    for some in (there, [one for one in statements if one not in there]):
+        for before, names in ((beside, imported), ([], frozenset())):
+            yield [
+                Match(place, plain, names)
+                for statement in some
+                for place, plain in _compiled_functions(before, statement, found, flags)
+            ]
 
 
 def _compiled_functions(
