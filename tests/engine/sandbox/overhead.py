@@ -73,7 +73,7 @@ def main() -> None:
     """Measure and print."""
     launcher = Launcher(1, LockLevel())
     launcher.start()
-    pool = Pool(launcher.channel(0), Limits())
+    pool = Pool(launcher.channel(0), Limits(workers=SPAWNS + 1))
     data = np.random.default_rng(0).integers(0, 3000, (4, 256, 256)).astype(np.uint16)
     block = Block(data, np.ones((1, 256, 256), np.bool_))
     here = Function(SOURCE, "stubble", alone=True)

@@ -109,7 +109,7 @@ def run(worker: FakeWorker) -> Iterator[Callable[..., Answer]]:
 
     yield get
     for one in known:
-        one.kill()
+        one.bury()
 
 
 def good(worker: FakeWorker, job: Job) -> bytes:

@@ -36,6 +36,9 @@ from geoloom_engine.sandbox.task import Answer, Task
 LOCK_SECONDS = 10.0
 """Seconds that a new worker has to lock itself down (it takes 1 ms)."""
 
+END_SECONDS = 5.0
+"""Seconds to wait for the end of a worker that was killed."""
+
 GRACE = 0.2
 """Seconds that a worker has to end a tile that nobody wants any more, and stay."""
 
@@ -286,13 +289,16 @@ class Remote:
     def kill(self) -> None:
         """Kill it, and close what leads to it."""
         self._job.close()
-        handle, self._handle = self._handle, None
-        if handle is not None:
+        if self._handle is not None:
             with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(handle, signal.SIGKILL)
-            os.close(handle)
+                signal.pidfd_send_signal(self._handle, signal.SIGKILL)
 
     def bury(self) -> Notice | None:
         """End it, if it has not ended by itself; how it did, if the zygote knows."""
         self.kill()
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            # Its memory is given back in milliseconds, in which the zygote would wait, and others for that.
+            wire.wait(handle, END_SECONDS)
+            os.close(handle)
         return self._channel.end(self.number)

@@ -72,8 +72,8 @@ def receive(one: socket.socket, size: int, most: int = 0) -> tuple[bytes, list[i
     return content, descriptors
 
 
-def wait(one: socket.socket, seconds: float) -> bool:
-    """Whether something came (or the end) within so many seconds."""
+def wait(one: socket.socket | int, seconds: float) -> bool:
+    """Whether something came (or the end) within so many seconds; also of a process, by its handle."""
     poll = select.poll()
     poll.register(one, select.POLLIN)
     return bool(poll.poll(seconds * 1000))
