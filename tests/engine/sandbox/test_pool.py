@@ -172,6 +172,11 @@ class TestWorkers:
         with ThreadPoolExecutor(6) as threads:
             assert list(threads.map(tile, range(60))) == list(range(60))
 
+    def test_what_a_function_did_with_other_arguments_reaches_nobody(self, start: StartSandbox) -> None:
+        sandbox = start()
+        source = COUNT.replace("def f(img)", "def f(img, which)")
+        assert [value(sandbox.run(source, which)) for which in (1, 1, 2, 1, 2)] == [1, 2, 1, 3, 2]
+
     def test_the_longest_unused_makes_room(self, start: StartSandbox) -> None:
         sandbox = start(workers=2)
         for session in ("a", "b", "a", "c"):

@@ -1,8 +1,8 @@
 """The sandbox as the evaluator sees it: call a user's function on a tile, in a process locked down for it.
 
-A sandbox worker belongs to one function of one session and is never handed to another. It stays warm for
-the next tile; one that idles is ended, and so is the one that was not used longest when another is
-needed.
+A sandbox worker belongs to one function of one session, with its arguments, and is never handed to
+another. It stays warm for the next tile; one that idles is ended, and so is the one that was not used
+longest when another is needed.
 """
 
 from __future__ import annotations
@@ -45,8 +45,9 @@ RESTLESS = 0.3
 """Share of them that one may compute, or wait for a processor to, though it has no tile: a function can go on
 behind its answer, in a destructor or because it has answered by itself."""
 
-Owner = tuple[str, bytes, str, tuple[str, ...]]
-"""Session, source, function and modules: whose a worker is."""
+Owner = tuple[str, bytes, str, str, tuple[str, ...]]
+"""Session, source, function, arguments and modules: whose a worker is. Arguments too, since results are kept
+for all who have the same chain: what a function does with others must not change them."""
 
 
 class Pool:
@@ -166,7 +167,7 @@ class Pool:
             if not wanted():
                 raise Unwanted
 
-        owner = call.session, call.source, call.function, call.modules
+        owner = call.session, call.source, call.function, call.arguments, call.modules
         deadline = time.monotonic() + PATIENCE
         while True:
             ask()
