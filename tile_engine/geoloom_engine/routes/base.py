@@ -175,7 +175,9 @@ class Handler(tornado.web.RequestHandler):
             self._failure = value
             if isinstance(value, EngineOverloaded):
                 self.services.metrics.refused()
-            log.debug("%s %s: %s", self.request.method, self.request.path, value)
+            # A function's own words may have lines, which would look like other entries.
+            said = " ".join(str(value).splitlines())
+            log.debug("%s %s: %s", self.request.method, self.request.path, said)
         elif isinstance(value, tornado.web.HTTPError):
             self._failure = _of_http(value)
         elif isinstance(value, EngineFault) and value.incident is not None:
