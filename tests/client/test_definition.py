@@ -110,6 +110,7 @@ FORMS: dict[str, str | bytes] = {
     "imports beside and inside": (
         "import math\ndef f(img):\n    import math\n    return math.floor(img) + 1\n"
     ),
+    "deep": "def f(img):\n    return img + 1" + " * 1 + len('')" * 800 + "\n",
     "constant of many kinds": "def f(img):\n    return img + sum((1, -0.0, 0)) if 1.0 in {1, 2} else None\n",
 }
 

@@ -73,6 +73,21 @@ CASES: dict[str, tuple[str, str, str]] = {
         "band0 is not defined (line 2 of helper: return band0)",
         "Only a function that uses band0, band1, … itself finds them",
     ),
+    "img in place of the parameter": (
+        "def f(image, n):\n    return img[0] > n",
+        "img is not defined in it (line 2: return img[0] > n)",
+        "The image is its first parameter, image: write image instead of img.",
+    ),
+    "no parameter and img": (
+        "def f():\n    return img[0] > 5",
+        "img is not defined in it",
+        "The image is its first parameter: def f(img).",
+    ),
+    "both styles in one": (
+        "def f(img, n):\n    # why\n    return img[0] > band1",
+        "it has a parameter img, and uses band1 as functions without one do (line 3: return img[0] > band1)",
+        "Write img[1] instead of band1.",
+    ),
     "a decorator": (
         "def same(f):\n    return f\n@same\ndef f(img):\n    return img",
         "@same stands above its def, and decorators cannot come along (line 1: def f(img):)",
@@ -122,8 +137,8 @@ CASES: dict[str, tuple[str, str, str]] = {
     ),
     "an open file in a closure": (
         "def around(file):\n    def f(img):\n        # why\n        return img + len(file.read())\n"
-        "    return f\nf = around(open('/dev/null'))",
-        "file is an open file (TextIOWrapper) (line 3: return img + len(file.read()))",
+        "    return f\nimport io\nf = around(io.StringIO())",
+        "file is an open file (StringIO) (line 3: return img + len(file.read()))",
         "read it in the notebook, and use what was read",
     ),
     "a big array": (
@@ -132,12 +147,12 @@ CASES: dict[str, tuple[str, str, str]] = {
         "gl.stack(image, gl.open(…))",
     ),
     "a table of pandas": (
-        "import pandas\ntable = pandas.DataFrame({'a': [1]})\ndef f(img):\n    return table",
+        "def f(img):\n    return table",
         "table is a pandas DataFrame (line 2: return table)",
         "table_values = table.to_numpy()",
     ),
     "pandas itself": (
-        "import pandas as pd\ndef f(img):\n    return pd.DataFrame(img)",
+        "def f(img):\n    return pd.DataFrame(img)",
         "it uses pandas, and functions may not use that in the engine (line 2: ",
         'Functions may use numpy, math, scipy, skimage. If the engine\'s operator allows it more '
         '(GEOLOOM_FUNCTION_MODULES), say so: image.execute(f, modules="pandas").',
@@ -226,7 +241,9 @@ CASES: dict[str, tuple[str, str, str]] = {
 @pytest.mark.parametrize("case", CASES)
 def test_a_cell_is_refused_with_reason_line_and_what_to_do(cell: Cell, case: str) -> None:
     text, reason, hint = CASES[case]
-    function = cell(text)["f"]
+    # As `import pandas as pd` would give them.
+    frame = type("DataFrame", (), {"__module__": "pandas.core.frame"})
+    function = cell(text, pd=types.ModuleType("pandas"), table=frame())["f"]
     with pytest.raises(FunctionNotSent) as caught:
         capture(function)
     assert reason in caught.value.message
@@ -315,6 +332,11 @@ TEXTS = [
         "def f(img):\n    return img + N",
         "N is not defined (line 2 of the text: return img + N)",
         "in the text",
+    ),
+    (
+        "N = 1\ndef f(a):\n    return img",
+        "img is not defined in it (line 3 of the text",
+        "write a instead of img",
     ),
     ("@a\ndef f(img): return img", "@a stands above its def", "Take the decorator off"),
     ("def f(img): yield img", "it is a generator", ""),

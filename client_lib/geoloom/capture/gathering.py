@@ -30,7 +30,7 @@ from geoloom.capture.imports import (
 )
 from geoloom.capture.part import Part
 from geoloom.capture.refusal import TAKE_OUT, Unsendable, is_a, named, not_sent
-from geoloom.capture.rules import GIVEN_TO_OLDER, check_kind, imported_by, is_there, not_defined
+from geoloom.capture.rules import GIVEN_TO_OLDER, check_kind, check_style, imported_by, is_there, not_defined
 from geoloom.capture.uses import Use, attributes_of, globals_named, globals_set, globals_used, set_before_use
 
 _NOTHING = object()
@@ -144,6 +144,8 @@ class Gathering:
         if wraps and definition.decorators:
             self._refuse_decorated(self.main.function, part.function)
         check_kind(definition, code.co_flags, part is self.main)
+        if part is self.main:
+            check_style(definition.node, code)
         for name, value, line in part.look_around():
             self._take(name, value, line)
         lines, offset = part.statement(definition.name or "function", "around")
@@ -265,11 +267,11 @@ class Gathering:
 
     def _taking_out(self, part: Part, name: str) -> str:
         """How to take out of an object what is used of it."""
-        nodes = list(ast.walk(part.definition.node))
-        called = {ast.unparse(one.func) for one in nodes if isinstance(one, ast.Call)}
+        calls = [one.func for one in ast.walk(part.definition.node) if isinstance(one, ast.Call)]
+        called = {chain for one in calls for chain, _ in list(attributes_of(one, name))[:1]}
         for chain, _ in attributes_of(part.definition.node, name):
             taken = ".".join((name, *chain))
-            if chain and taken not in called:
+            if chain and chain not in called:
                 return f"Take the value out of it in the notebook, {'_'.join((name, *chain))} = {taken}"
         return TAKE_OUT
 

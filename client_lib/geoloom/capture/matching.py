@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import copy
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,13 +17,22 @@ _MARK = 10_000_000
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Place:
-    """Where a text has a function: in which statement, assigned to which name, in which class."""
+    """Where a text has a function: in which statement, assigned to which name, in which class.
+
+    `mark` is the number of its first line in `marked`, the same statement with marks.
+    """
 
     node: FunctionNode
-    name: str
+    mark: int
     statement: ast.stmt
+    marked: ast.stmt
     assigned: str
     owner: str
+
+    @property
+    def name(self) -> str:
+        """As its code has it."""
+        return "<lambda>" if isinstance(self.node, ast.Lambda) else self.node.name
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -64,50 +72,57 @@ def _mentions(text: str, name: str) -> bool:
 
 
 @lru_cache(16)
-def _searched(text: str, flags: int) -> tuple[ast.Module, list[Place]]:
-    """The tree of a text, and all its functions. Sliders send one function many times."""
-    tree = parse(text, flags)
-    return tree, [place for statement in tree.body for place in _places(statement)]
+def _searched(text: str, flags: int) -> tuple[frozenset[str], list[Place]]:
+    """What a text imports, and all its functions. Sliders send one function many times."""
+    tree, marked = parse(text, flags), parse(text, flags)
+    nodes = [node for node in ast.walk(marked) if isinstance(node, FunctionNode)]
+    for number, node in enumerate(nodes):
+        decorators = [] if isinstance(node, ast.Lambda) else node.decorator_list
+        first = decorators[0] if decorators else node
+        first.lineno = first.end_lineno = _MARK + number
+        first.col_offset = first.end_col_offset = 0
+    numbers = {
+        node: number
+        for number, node in enumerate(one for one in ast.walk(tree) if isinstance(one, FunctionNode))
+    }
+    found = []
+    for statement, other in zip(tree.body, marked.body, strict=True):
+        found += [
+            Place(node, _MARK + numbers[node], statement, other, assigned, owner)
+            for node, assigned, owner in _inside(statement)
+        ]
+    return frozenset(_imported(tree)), found
 
 
 def _functions(text: str, code: CodeType) -> Iterator[list[Match]]:
     """A text's functions of a name, as Python compiles a file; then as IPython does, each statement alone."""
     flags = flags_of(code)
-    tree, everything = _searched(text, flags)
+    imported, everything = _searched(text, flags)
     found = [one for one in everything if one.name == code.co_name]
-    statements = dict.fromkeys(one.statement for one in found)
-    imported = frozenset(_imported(tree))
     # Of all that stands around a statement, only what is imported makes a difference to its code.
     line = f"import {', '.join(sorted(imported))}" if imported else ""
     beside = parse(line).body
-    there = [one for one in statements if one.lineno <= code.co_firstlineno <= (one.end_lineno or 0)]
-    for some in (there, [one for one in statements if one not in there]):
+    there = [
+        one for one in found if one.statement.lineno <= code.co_firstlineno <= (one.statement.end_lineno or 0)
+    ]
+    for some in (there, [one for one in found if one not in there]):
         for before, names in ((beside, imported), ([], frozenset())):
             yield [
                 Match(place, plain, names)
-                for statement in some
-                for place, plain in _compiled_functions(before, statement, found, flags)
+                for statement in dict.fromkeys(one.statement for one in some)
+                for place, plain in _compiled(
+                    before, [one for one in some if one.statement is statement], flags
+                )
             ]
 
 
-def _compiled_functions(
-    before: list[ast.stmt], statement: ast.stmt, places: list[Place], flags: int
-) -> Iterator[tuple[Place, CodeType]]:
-    """The functions in a statement, each with its code."""
-    marked = copy.deepcopy(statement)
-    nodes = [node for node in ast.walk(statement) if isinstance(node, FunctionNode)]
-    for number, node in enumerate(one for one in ast.walk(marked) if isinstance(one, FunctionNode)):
-        decorators = [] if isinstance(node, ast.Lambda) else node.decorator_list
-        first = decorators[0] if decorators else node
-        first.lineno = first.end_lineno = _MARK + number
-        first.col_offset = first.end_col_offset = 0
-    by_node = {id(one.node): one for one in places}
-    codes_ = (compiled(ast.Module([*before, one], []), flags) for one in (statement, marked))
-    for plain, numbered in pairs(*codes_):
-        if numbered.co_firstlineno >= _MARK:
-            place = by_node.get(id(nodes[numbered.co_firstlineno - _MARK]))
-            if place is not None:
-                yield place, plain
+def _compiled(before: list[ast.stmt], places: list[Place], flags: int) -> Iterator[tuple[Place, CodeType]]:
+    """The functions of one statement, each with its code."""
+    statements = (places[0].statement, places[0].marked)
+    by_mark = {one.mark: one for one in places}
+    for plain, marked in pairs(*(compiled(ast.Module([*before, one], []), flags) for one in statements)):
+        if marked.co_firstlineno in by_mark:
+            yield by_mark[marked.co_firstlineno], plain
 
 
 def _imported(tree: ast.AST) -> Iterator[str]:
@@ -120,22 +135,19 @@ def _imported(tree: ast.AST) -> Iterator[str]:
             yield from _imported(node)
 
 
-def _places(statement: ast.stmt) -> list[Place]:
-    found: list[Place] = []
-
-    def walk(node: ast.AST, assigned: str, owner: str) -> None:
+def _inside(statement: ast.stmt) -> Iterator[tuple[FunctionNode, str, str]]:
+    """The functions in a statement, with the name each is assigned to and the class it is in."""
+    waiting: list[tuple[ast.AST, str, str]] = [(statement, "", "")]
+    while waiting:
+        node, assigned, owner = waiting.pop()
         if isinstance(node, FunctionNode):
-            name = "<lambda>" if isinstance(node, ast.Lambda) else node.name
-            found.append(Place(node, name, statement, assigned, owner))
+            yield node, assigned, owner
             owner = ""
         if isinstance(node, ast.ClassDef):
             owner = node.name
         target: ast.AST | None = None
         if isinstance(node, ast.Assign | ast.AnnAssign):
             target = node.targets[0] if isinstance(node, ast.Assign) else node.target
-        for child in ast.iter_child_nodes(node):
+        for child in reversed(list(ast.iter_child_nodes(node))):
             named = isinstance(target, ast.Name) and child is getattr(node, "value", None)
-            walk(child, target.id if named else "", owner)  # type: ignore[union-attr]
-
-    walk(statement, "", "")
-    return found
+            waiting.append((child, target.id if named else "", owner))  # type: ignore[union-attr]

@@ -8,11 +8,13 @@ import inspect
 import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from types import CodeType
 
+from geoloom.capture.compiling import FunctionNode
 from geoloom.capture.definition import Definition
 from geoloom.capture.imports import of_module
 from geoloom.capture.refusal import Unsendable
-from geoloom.capture.uses import imports_in
+from geoloom.capture.uses import globals_set, globals_used, imports_in
 
 GIVEN_TO_OLDER = re.compile(r"img|band\d+")
 """Global names that functions of the older style find."""
@@ -64,6 +66,33 @@ def check_kind(definition: Definition, flags: int, sent: bool) -> None:
         line = next(one.lineno for one in ast.walk(node) if isinstance(one, ast.Yield | ast.YieldFrom))
         hint = "Use return, once; several results are one array: numpy.stack([a, b])."
         raise Unsendable("it is a generator, since it has yield", hint, line)
+
+
+def check_style(node: FunctionNode, code: CodeType) -> None:
+    """Refuse what looks like the older style by mistake: ``img`` or ``band0`` meant for the first parameter.
+
+    Parameters
+    ----------
+    node, code
+        Of the function that is sent. Lines count from where `code` begins.
+
+    Raises
+    ------
+    Unsendable
+        What to write instead.
+    """
+    parameters = [*node.args.posonlyargs, *node.args.args]
+    used = {use.name: use.line - code.co_firstlineno + 1 for use in globals_used(code)}
+    bands = [name for name in used if name != "img" and GIVEN_TO_OLDER.fullmatch(name)]
+    if bands and any(one.arg == "img" for one in parameters):
+        reason = f"it has a parameter img, and uses {bands[0]} as functions without one do"
+        raise Unsendable(reason, f"Write img[{bands[0][4:]}] instead of {bands[0]}.", used[bands[0]])
+    if "img" in used and not bands and "img" not in globals_set(code):
+        hint = "The image is its first parameter: def f(img)."
+        if parameters:
+            first = parameters[0].arg
+            hint = f"The image is its first parameter, {first}: write {first} instead of img."
+        raise Unsendable("img is not defined in it", hint, used["img"])
 
 
 def imported_by(node: ast.AST, modules: Sequence[str]) -> set[str]:

@@ -14,7 +14,7 @@ from geoloom.capture import history
 from geoloom.capture.compiling import FunctionNode, compiled, lines_of, parse
 from geoloom.capture.definition import HEADER, cut
 from geoloom.capture.refusal import Unsendable, not_sent, slip
-from geoloom.capture.rules import GIVEN_TO_OLDER, check_kind, imported_by, is_there, not_defined
+from geoloom.capture.rules import GIVEN_TO_OLDER, check_kind, check_style, imported_by, is_there, not_defined
 from geoloom.capture.uses import codes, globals_set, globals_used
 from geoloom.errors import FunctionNotSent
 
@@ -79,8 +79,13 @@ def from_text(text: str, modules: Sequence[str]) -> Textual:
                 check_kind(cut(text, found, "the text", one), flags, found is node)
             except Unsendable as error:
                 raise Unsendable(error.reason, error.hint, found.lineno + (error.line or 1) - 1) from None
+        own = by_line[_first_line(node)]
+        try:
+            check_style(node, own)
+        except Unsendable as error:
+            raise Unsendable(error.reason, error.hint, node.lineno + (error.line or 1) - 1) from None
         used = imported_by(tree, modules)
-        older = is_older_style(by_line[_first_line(node)])
+        older = is_older_style(own)
         _check_names(code, name, older, modules)
     except Unsendable as error:
         line = lines_of(text)[error.line - 1] if error.line else ""

@@ -15,6 +15,8 @@ _GIVEN = frozenset({"__name__", "__module__", "__qualname__", "__builtins__", "_
 
 _CATCHING = frozenset({"ImportError", "ModuleNotFoundError", "Exception", "BaseException"})
 
+_NOT_EVALUATED = ("annotation", "returns", "type_params")
+
 _Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
 
@@ -111,12 +113,13 @@ def attributes_of(tree: ast.AST, name: str) -> Iterator[tuple[tuple[str, ...], i
 
 def evaluated(tree: ast.AST) -> Iterator[ast.AST]:
     """The nodes of a tree, outer ones first, but annotations: nothing evaluates them."""
-    yield tree
-    for field, value in ast.iter_fields(tree):
-        if field not in ("annotation", "returns", "type_params"):
-            for node in value if isinstance(value, list) else [value]:
-                if isinstance(node, ast.AST):
-                    yield from evaluated(node)
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        fields = [value for name, value in ast.iter_fields(node) if name not in _NOT_EVALUATED]
+        values = [one for value in fields for one in (value if isinstance(value, list) else [value])]
+        waiting += [one for one in reversed(values) if isinstance(one, ast.AST)]
 
 
 def imports_in(tree: ast.AST, caught: bool = False) -> Iterator[InnerImport]:
@@ -127,14 +130,19 @@ def imports_in(tree: ast.AST, caught: bool = False) -> Iterator[InnerImport]:
         elif isinstance(node, ast.ImportFrom):
             star = any(one.name == "*" for one in node.names)
             yield InnerImport(node.module or "", node.level, node.lineno, star, caught)
-        elif isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+        elif isinstance(node, ast.If) and _only_for_checkers(node.test):
             yield from imports_in(ast.Module(node.orelse, []), caught)
         elif isinstance(node, ast.Try) and any(_catches(one) for one in node.handlers):
             yield from imports_in(ast.Module(node.body, []), True)
             handled = [statement for handler in node.handlers for statement in handler.body]
             yield from imports_in(ast.Module([*handled, *node.orelse, *node.finalbody], []), caught)
-        else:
+        elif not isinstance(node, ast.expr):
             yield from imports_in(node, caught)
+
+
+def _only_for_checkers(test: ast.expr) -> bool:
+    name = test.attr if isinstance(test, ast.Attribute) else getattr(test, "id", "")
+    return name == "TYPE_CHECKING"
 
 
 def _catches(handler: ast.ExceptHandler) -> bool:
