@@ -36,6 +36,14 @@ class Statistics(dict[str, dict[str, Any]]):
         )
 
 
+class Texts(dict[str, str]):
+    """Texts of functions by name; shown to be read, with all signs that hide or move text spelled out."""
+
+    def __repr__(self) -> str:
+        texts = [f"# {name}\n\n" + "".join(map(_seen, text.strip("\n"))) for name, text in self.items()]
+        return "\n\n\n".join(texts) or "No functions of users."
+
+
 class Explanation(dict[str, Any]):
     """What a tile reads and computes, as the engine plans it; shown a step a line."""
 
@@ -49,6 +57,10 @@ class Explanation(dict[str, Any]):
             blocks = "1 block is" if self["blocks"] == 1 else f"{self['blocks']:,} blocks are"
             lines[0] += f" If nothing is in memory yet, {blocks} decoded ({_size(self['decoded_bytes'])})."
         return "\n".join([*lines, *(f"  {_step(step)}" for step in self["steps"])])
+
+
+def _seen(sign: str) -> str:
+    return sign if sign.isprintable() or sign in "\n\t" else sign.encode("unicode_escape").decode()
 
 
 def place(bounds: Sequence[float] | None, source: Mapping[str, Any] | None) -> str:

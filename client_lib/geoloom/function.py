@@ -166,7 +166,7 @@ class Local:
             raise FunctionRefused(
                 f"{op.main} came with the image and not from this notebook. To replay it is to run it here, "
                 "with your rights and outside the engine's sandbox.",
-                hint="Read it, as by print(*gl.functions(image).values()); if you trust it, call "
+                hint="Read it, as by print(gl.functions(image)); if you trust it, call "
                 "gl.trust(image) and replay once more.",
             )
         source, f = text.decode(), original(op.text)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from difflib import get_close_matches
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from geoloom import blobs
-from geoloom.answer import step
+from geoloom.answer import Texts, step
 from geoloom.chain import Chain
 from geoloom.errors import ParameterError, SourceNotFound
 from geoloom.image import Image, connected
@@ -70,14 +71,16 @@ def from_chain(chain: Chain) -> Image:
 
 
 def functions(image: Image) -> dict[str, str]:
-    """The texts of the users' functions that an image runs, by name."""
+    """The texts of the users' functions that an image runs, by name; others of the same name are numbered."""
     client = connected()
-    found = {}
+    found = Texts()
     for node in image.chain.topological():
         if node.op == Execute.name:
             key = str(node.params["text"])
             content = blobs.kept(key) or client.blob(key)
-            found[str(node.params["main"])] = content.decode()
+            main, text = str(node.params["main"]), content.decode()
+            names = (main if n == 1 else f"{main} ({n})" for n in count(1))
+            found[next(name for name in names if found.get(name, text) == text)] = text
     return found
 
 

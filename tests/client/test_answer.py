@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from geoloom.answer import Explanation, Statistics, place
+from geoloom.answer import Explanation, Statistics, Texts, place
 
 BAND: dict[str, Any] = {
     "count": 103067,
@@ -90,3 +90,12 @@ def test_an_explanation_names_every_kind_of_step():
         "  bands put together, uint16, margin 2 px",
         "  scale, colormap by one table, uint8",
     ]
+
+
+def test_texts_of_functions_are_shown_to_be_read() -> None:
+    shown = repr(
+        Texts({"f": "def f(img):\n    return img\n", "g": "def g(img): return img  # \u202e\x1b[8m\r"})
+    )
+    assert "# f\n\ndef f(img):\n    return img\n" in shown
+    assert shown.endswith(r"# \u202e\x1b[8m\r")
+    assert repr(Texts()) == "No functions of users."

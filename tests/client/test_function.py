@@ -373,6 +373,12 @@ class TestReplay:
         lines = [frame.line for frame in traceback.extract_tb(raised.value.__traceback__)]
         assert lines[-2:] == ["return seventh(img)", "return values[7]"]
 
+    def test_no_text_is_hidden_by_another_of_the_same_name(self, image: Image) -> None:
+        texts = [f"def f(img):\n    return img[0] * {n}" for n in (2, 3, 3)]
+        found = gl.functions(gl.stack(*map(image.execute, texts)))
+        assert list(found) == ["f", "f (2)"]
+        assert {text.rstrip()[-1] for text in found.values()} == {"2", "3"}
+
     def test_a_busy_engine_is_said_as_such(self, image: Image, engine: PaperEngine) -> None:
         failing = image.execute(fails_on_tiles)
         engine.busy = True
