@@ -27,8 +27,8 @@ POLL_SECONDS = 10.0
 WAKE_SECONDS = 2.0
 """The same while something is due soon: a layer whose tiles nobody has asked for yet, or refused tiles."""
 
-REACH_SECONDS = 5.0
-"""How long a shown layer may get no request before the map says so."""
+REACH_SECONDS = 10.0
+"""How long a shown layer may get no request before the map says so; a busy machine needs some seconds."""
 
 RETRY_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """Waits between attempts, after failures in a row."""

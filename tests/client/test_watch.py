@@ -11,7 +11,7 @@ import pytest
 from geoloom.errors import CapabilityError, FunctionFailed
 from geoloom.layers import ImageLayer
 from geoloom.profile import Look
-from geoloom.watch import MOST_TROUBLES, Watch, watch_for
+from geoloom.watch import MOST_TROUBLES, REACH_SECONDS, Watch, watch_for
 
 
 class Listener:
@@ -295,7 +295,7 @@ class TestTurns:
         layer.set_trait("loading", True)
         watch.turn(0.01)
         assert listener.said == []
-        later = time.monotonic() + 6
+        later = time.monotonic() + REACH_SECONDS + 1
         monkeypatch.setattr("geoloom.watch.time.monotonic", lambda: later)
         watch.turn(0.01)
         ((_, message),) = listener.said
@@ -311,7 +311,7 @@ class TestTurns:
         watch.engine.happened.put({"type": "seen", "key": "0" * 32})
         layer.set_trait("loading", True)
         watch.turn(0.01)
-        later = time.monotonic() + 6
+        later = time.monotonic() + REACH_SECONDS + 1
         monkeypatch.setattr("geoloom.watch.time.monotonic", lambda: later)
         watch.turn(0.01)
         assert listener.said == []
@@ -325,7 +325,7 @@ class TestTurns:
         if why == "seen":
             happen(watch.engine, layer, "seen")
         layer.visible = why != "hidden"
-        later = time.monotonic() + 6
+        later = time.monotonic() + REACH_SECONDS + 1
         monkeypatch.setattr("geoloom.watch.time.monotonic", lambda: later)
         watch.turn(0.01)
         assert listener.said == []
