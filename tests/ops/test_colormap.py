@@ -41,6 +41,8 @@ def test_bad_input(profile, grey, three) -> None:
         registry()["colormap"](ramp=3)
     with pytest.raises(ParameterError, match=r"needs shades.*scale\(low, high\)"):
         profile("colormap", "float32", ramp="viridis")
+    with pytest.raises(ParameterError, match=r"true and false.*palette\("):
+        profile("colormap", "bool", ramp="viridis")
     with pytest.raises(BandError, match="red, green, blue"):
         profile("colormap", three, ramp="viridis")
     coloured = profile("colormap", grey, ramp="viridis")

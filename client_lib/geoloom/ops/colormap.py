@@ -29,6 +29,11 @@ def shades_look(op_name: str, source: Profile) -> Look:
         raise ParameterError(
             f"{op_name}(): the image has its colours already.", hint=f"Use {op_name}() once, after scale()."
         )
+    if source.dtype == "bool":
+        raise ParameterError(
+            f"{op_name}() needs shades, this image holds true and false.",
+            hint='Give what is true a colour: image.palette({1: ("yes", "red")}).',
+        )
     raise ParameterError(
         f"{op_name}() needs shades, this image holds values of {source.dtype}.",
         hint=f"Say first which values are the ends of the ramp: image.scale(low, high).{op_name}(…).",
