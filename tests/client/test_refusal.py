@@ -310,6 +310,11 @@ def test_an_image_where_a_function_is_wanted() -> None:
         capture(object.__new__(Image))  # type: ignore[arg-type]
 
 
+def test_what_is_nested_too_deep_is_refused(cell: Cell) -> None:
+    with pytest.raises(FunctionNotSent, match="nested too deep"):
+        capture(cell(f"def f(img, by={'+'.join(['len([1])'] * 900)}):\n    return img")["f"])
+
+
 def test_more_modules_can_be_allowed(cell: Cell) -> None:
     space = cell("import statistics\ndef f(img):\n    return statistics.median([1, 2, 3]) + img")
     assert capture(space["f"], ["numpy", "statistics"]).modules == ("statistics",)

@@ -121,8 +121,14 @@ def capture(f: Callable[..., Any] | str, modules: Sequence[str] = DEFAULT_MODULE
         if is_foreign(f):
             place = importable(f, (named(f)[0].partition(".")[0],))
             raise library_function(".".join((place.module, place.name) if place else named(f)))
-        gathered = Gathering(f, modules)
-        arranged = Arrangement(gathered)
+        try:
+            gathered = Gathering(f, modules)
+            arranged = Arrangement(gathered)
+        except RecursionError:
+            raise FunctionNotSent(
+                f"{f.__code__.co_name} cannot be sent to the engine: its text is nested too deep.",
+                hint="Take it apart into several statements or functions.",
+            ) from None
         name, source, used, lines = gathered.name, arranged.source, frozenset(gathered.tops), arranged.lines
         node, older = gathered.main.definition.node, gathered.older_style
     else:
