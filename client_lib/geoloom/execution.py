@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
@@ -90,8 +89,11 @@ def _tried(f: Any, captured: Captured, image: Profile, op: Execute) -> Result:
         return try_out(function, image, op.around, args, kwargs)
 
     # A debugger is not to stop in it; but what fails is to be seen in the cell.
-    with suppress(FunctionFailed):
+    try:
         return tried({})
+    except FunctionFailed as error:
+        if isinstance(error.__cause__, KeyboardInterrupt):
+            raise
     return tried(codes(captured.name, f if isinstance(f, FunctionType) else None))
 
 

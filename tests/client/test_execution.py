@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from geoloom import blobs
+from geoloom import blobs, execution
 from geoloom.chain import Chain
 from geoloom.errors import FunctionFailed, FunctionNotSent, ParameterError
 from geoloom.execution import allowed, original
@@ -72,6 +72,24 @@ def test_the_chain_is_read_elsewhere_as_it_is() -> None:
 def test_bands_and_dtype_are_found_by_a_trial(body: str, names: tuple[str, ...], dtype: str) -> None:
     found = SCENE.execute(f"def f(img):\n    return {body}")
     assert (found.band_names, found.dtype) == (names, dtype)
+
+
+def test_one_interrupt_ends_a_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    trials = []
+
+    def loops(img):  # as if the kernel were interrupted while it ran
+        raise KeyboardInterrupt
+
+    tried = execution.try_out
+
+    def counted(*given: Any) -> Any:
+        trials.append(given)
+        return tried(*given)
+
+    monkeypatch.setattr(execution, "try_out", counted)
+    with pytest.raises(FunctionFailed, match="KeyboardInterrupt"):
+        SCENE.execute(loops)
+    assert len(trials) == 1
 
 
 def test_what_is_declared_is_not_tried() -> None:
