@@ -11,6 +11,7 @@ from typing import Any
 
 from geoloom import blobs
 from geoloom.answer import Texts, step
+from geoloom.capture.slips import explain_slips
 from geoloom.chain import Chain
 from geoloom.errors import ParameterError, SourceNotFound
 from geoloom.image import Image, connected
@@ -32,6 +33,7 @@ def open(href: Any) -> Image:  # noqa: A001 - the public name, as gl.open
     SourceError
         If the file is missing, refused, damaged or not georeferenced.
     """
+    explain_slips()
     op = Open(href=_absolute(href))
     try:
         info = connected().info(op.href)
