@@ -68,7 +68,10 @@ class Pool:
         self._limits = limits
         self._strikes = strikes or Strikes()
         self._verdicts = Verdicts(limits, self._strikes)
-        self._changed = threading.Condition()
+        lock = threading.RLock()
+        self._changed = threading.Condition(lock)
+        # The keeper has a bell of its own: woken at each tile, it takes 0.05 ms of it.
+        self._due = threading.Condition(lock)
         self._owners: dict[Remote, Owner] = {}
         self._idle: list[Remote] = []
         """The longest unused first."""
@@ -156,6 +159,7 @@ class Pool:
         with self._changed:
             self._closed = True
             keeper = self._keeper
+            self._due.notify_all()
             self._changed.notify_all()
         if keeper is not None:
             keeper.join()
@@ -192,6 +196,7 @@ class Pool:
         with self._changed:
             self._counts["spawned"] += 1
             self._owners[remote] = owner
+            self._due.notify_all()
         return remote
 
     def _idle_of(self, owner: Owner, layout: Layout) -> Remote | None:
@@ -217,6 +222,7 @@ class Pool:
         remote.kill()
         del self._owners[remote]
         self._retired.append(remote)
+        self._due.notify_all()
         self._changed.notify_all()
 
     def _dropped(self, remote: Remote) -> Notice | None:
@@ -241,6 +247,8 @@ class Pool:
                 if self._keeper is None and not self._closed:
                     self._keeper = threading.Thread(target=self._keep, name="sandbox", daemon=True)
                     self._keeper.start()
+            if self._closed:
+                self._due.notify_all()
             self._changed.notify_all()
 
     def _keep(self) -> None:
@@ -255,7 +263,8 @@ class Pool:
                 elif self._closed and not self._taken:
                     return
                 else:
-                    self._changed.wait(min(LOOK, self._left(self._idle[0])) if self._idle else None)
+                    soon = min(LOOK, self._left(self._idle[0])) if self._idle else LOOK
+                    self._due.wait(soon if self._owners else None)
                     restless = self._restless()
             if ended is not None:
                 ended.bury()
