@@ -116,9 +116,7 @@ def test_what_is_above_a_function_is_kept_for_its_own_window_only(
 
 
 def test_prints_come_with_the_tile(pipeline: Pipeline, scene: Chain) -> None:
-    chain = Scale(limits=(0.0, 100.0)).chain(
-        execute("print('shape', img.shape[1:]); return img[0]", scene)
-    )
+    chain = Scale(limits=(0.0, 100.0)).chain(execute("print('shape', img.shape[1:]); return img[0]", scene))
     assert pipeline.tile(chain, TILE, 1).printed == ("shape (256, 256)",)
     assert pipeline.tile(chain, TILE, 1).printed == ()
 
