@@ -19,6 +19,9 @@ SIDE = 32
 TOP = 10_000
 """Largest integer of the window: what reflectances are stored as."""
 
+NOT_OF_VALUES = frozenset({"NameError", "AttributeError", "ImportError", "KeyboardInterrupt", "SyntaxError"})
+"""Exceptions that a trial raises whatever the pixels are."""
+
 _PLACE = Tile(12, 2200, 1400).grid()
 
 
@@ -38,6 +41,8 @@ def try_out(
     try:
         return function.call(given, args, kwargs)
     except FunctionFailed as error:
+        if (error.exception or "").partition(":")[0] in NOT_OF_VALUES:
+            raise
         error.hint = (
             f"That was a trial on {SIDE} × {SIDE} made-up pixels"
             + (f" with a margin of {margin}" if margin else "")

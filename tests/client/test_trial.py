@@ -49,3 +49,10 @@ def test_a_failure_says_that_it_was_a_trial_and_what_to_do() -> None:
     assert caught.value.line == 1
     assert "trial on 32 × 32 made-up pixels" in str(caught.value)
     assert "bands=[" in str(caught.value)
+
+
+@pytest.mark.parametrize("body", ["imgg[0]", "img.no_such_thing", "__import__('os')"])
+def test_what_is_no_matter_of_values_is_not_blamed_on_them(body: str) -> None:
+    with pytest.raises(FunctionFailed) as caught:
+        tried(f"def f(img): return {body}")
+    assert "trial" not in str(caught.value)

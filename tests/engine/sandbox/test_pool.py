@@ -296,9 +296,9 @@ class TestStops:
     ) -> None:
         charge(monkeypatch, 1.0)
         sandbox = start(seconds=0.2)
-        with pytest.raises(FunctionStopped, match=r"longer than 0\.2 s.*function_timeout") as caught:
+        with pytest.raises(FunctionStopped, match=r"longer than 0\.2 s.*GEOLOOM_FUNCTION_TIMEOUT") as caught:
             sandbox.run(FOREVER)
-        assert "function_timeout" in str(caught.value)
+        assert "GEOLOOM_FUNCTION_TIMEOUT" in str(caught.value)
         assert alive(sandbox) == []
 
     def test_a_machine_that_is_busy_is_nobodys_fault(
@@ -370,7 +370,7 @@ class TestStops:
             sandbox.run("def f(img):\n    return numpy.ones((1 << 20, 100))")
         assert caught.value.hint is not None
         assert "200 MB" in caught.value.hint
-        assert "function_memory" in caught.value.hint
+        assert "GEOLOOM_FUNCTION_MEMORY" in caught.value.hint
         answer = sandbox.run("def f(img):\n    numpy.ones((1 << 20, 10))\n    return img[0]")
         np.testing.assert_array_equal(answer.block.data, RAMP)
 

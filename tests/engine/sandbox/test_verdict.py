@@ -74,7 +74,7 @@ def test_a_whole_limit_counts_whole(court: Court) -> None:
         error = court.stopped(End.LATE, own=7.0)
         assert isinstance(error, FunctionStopped)
         assert "longer than 5 s" in error.message
-        assert "function_timeout" in str(error.hint)
+        assert "GEOLOOM_FUNCTION_TIMEOUT" in str(error.hint)
     assert court.out
 
 
@@ -117,7 +117,7 @@ def test_why_a_process_could_not_be_locked_is_logged_only(
 def test_want_of_memory_is_explained(court: Court, exception: str) -> None:
     error = court.verdicts.explained(FunctionFailed("f failed.", exception=exception))
     assert "512 MB" in str(error.hint)
-    assert "function_memory" in str(error.hint)
+    assert "GEOLOOM_FUNCTION_MEMORY" in str(error.hint)
 
 
 def test_other_failures_are_left_alone(court: Court) -> None:

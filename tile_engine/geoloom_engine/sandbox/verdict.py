@@ -56,14 +56,14 @@ class Verdicts:
         """A function's own failure, with the limit it met if it did."""
         if (error.exception or "").partition(":")[0] in _OUT_OF_MEMORY:
             error.hint = (
-                f"A function may take {megabytes(self._limits.memory)} here (the engine's setting "
-                "function_memory). Use fewer or smaller arrays."
+                f"A function may take {megabytes(self._limits.memory)} here (the engine's "
+                "GEOLOOM_FUNCTION_MEMORY). Use fewer or smaller arrays."
             )
         return error
 
     def stopped(self, call: Call, key: str, lost: NoReply, notice: Notice | None) -> Exception:
         """The error for a tile without a reply; strikes the function if that was its doing."""
-        hint = "test_execute runs it locally, on the same pixels."
+        hint = "gl.test_execute runs it locally, on the same pixels."
         weight = 1.0
         if lost.end is End.UNWANTED:
             return Unwanted()
@@ -84,7 +84,7 @@ class Verdicts:
                 )
             weight = min(1.0, own / limit)
             reason = f"it took longer than {limit:g} s for a tile"
-            hint = f"The limit is the engine's setting function_timeout. {hint}"
+            hint = f"The limit is the engine's GEOLOOM_FUNCTION_TIMEOUT. {hint}"
         elif lost.end is End.WRONG:
             reason = "its process answered what makes no sense"
         else:
