@@ -107,7 +107,8 @@ class Engine:
             source=source.encode("utf-8", "surrogatepass"),
             function=options.get("function", "f"),
             arguments=json.dumps([arguments, {}]),
-            names=("a", "b"),
+            # Tells tiles apart: a worker is the same for all names of bands, not for all arguments.
+            names=(str(options.get("step", 0)), "b"),
             modules=MODULES,
             dtype=options.get("dtype", "float64"),
             bands=options.get("bands", 1),

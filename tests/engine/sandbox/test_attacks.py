@@ -400,9 +400,9 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Attacked]:
 
 
 def function(body: str) -> str:
-    """A function's text: what it needs, and the lines of ``f(img, step)``."""
+    """A function's text: what it needs, and the lines of ``f(img, bands)``."""
     lines = textwrap.indent(textwrap.dedent(body).strip(), "    ")
-    return f"{PRELUDE}\ndef f(img, step=0):\n{lines}\n"
+    return f"{PRELUDE}\ndef f(img, bands):\n{lines}\n"
 
 
 def run(engine: Attacked, sources: dict[str, str], **options: Any) -> dict[str, Outcome]:
@@ -411,14 +411,17 @@ def run(engine: Attacked, sources: dict[str, str], **options: Any) -> dict[str, 
     return dict(zip(sources, engine.attack(*attacks), strict=True))
 
 
-def run_in_turn(engine: Attacked, bodies: dict[str, str]) -> dict[str, Outcome]:
-    """Run functions one after the other in one process, or in another if that ends."""
+def run_in_turn(engine: Attacked, bodies: dict[str, str], together: bool = False) -> dict[str, Outcome]:
+    """Run functions one after the other, `together` in one process, or in another if that ends."""
     cases = [
         f"def case{number}(img):\n{textwrap.indent(textwrap.dedent(body).strip(), '    ')}\n"
         for number, body in enumerate(bodies.values())
     ]
-    source = f"{PRELUDE}\n{''.join(cases)}\ndef f(img, number): return globals()[f'case{{number}}'](img)\n"
-    done = engine.attack_in_turn(*((source, [number], {}) for number in range(len(cases))))
+    which = "def f(img, bands, number=''): return globals()['case' + bands[0]](img)"
+    source = f"{PRELUDE}\n{''.join(cases)}\n{which}\n"
+    # Those with arguments of their own have processes, and quarantines, of their own.
+    own = [[] if together else [str(number)] for number in range(len(cases))]
+    done = engine.attack_in_turn(*((source, given, {"step": i}) for i, given in enumerate(own)))
     return dict(zip(bodies, done, strict=True))
 
 
@@ -780,7 +783,8 @@ REPLY = (
 def place(memory):
     return numpy.frombuffer(memory, numpy.uint8).ctypes.data
 
-def f(img, step):
+def f(img, bands):
+    step = int(bands[0])
     if step:
         return img[0] + step
     task, worker, messages = job()
@@ -812,7 +816,7 @@ def replying(said: dict[str, str]) -> dict[str, str]:
 
 def stepped(engine: Attacked, sources: dict[str, str], step: int, **options: Any) -> dict[str, Outcome]:
     """The tiles of functions that do one thing at step 0, and compute at others."""
-    attacks: list[Attack] = [(source, [step], options) for source in sources.values()]
+    attacks: list[Attack] = [(source, [], {"step": step, **options}) for source in sources.values()]
     outcomes = dict(zip(sources, engine.attack(*attacks), strict=True))
     for name, outcome in outcomes.items():
         told = json.dumps(outcome.told, ensure_ascii=False)
@@ -1086,7 +1090,7 @@ def test_what_a_tile_leaves_does_not_reach_the_next(engine: Attacked) -> None:
     for name, left in LEFT.items():
         refused = f"try:\n{textwrap.indent(left, '    ')}\nexcept (OSError, RuntimeError): pass"
         bodies |= {f"{name}, left": f"{refused}\n{compute}", f"{name}, after": compute}
-    outcomes = run_in_turn(engine, bodies)
+    outcomes = run_in_turn(engine, bodies, together=True)
     after = {name: outcomes[f"{name}, after"] for name in LEFT}
     assert ended(after, "") == {}
     for name, outcome in after.items():
@@ -1120,10 +1124,10 @@ def test_functions_of_others_see_nothing_of_it(engine: Attacked) -> None:
 
 def test_functions_of_others_are_not_put_into_quarantine(engine: Attacked) -> None:
     # It is its pixels that decide; whoever has its text can show it those.
-    source = function("if img.sum() > step: os._exit(1)\nreturn img[0]")
-    outcomes = engine.attack_in_turn(*((source, [0], {}) for _ in range(4)))
+    source = function("if img.sum() > 0: os._exit(1)\nreturn img[0]")
+    outcomes = engine.attack_in_turn(*((source, [], {}) for _ in range(4)))
     assert [outcome.error for outcome in outcomes] == ["FunctionStopped"] * 3 + ["FunctionRefused"]
-    (outcome,) = engine.attack((source, [0], {"session": "somebody else"}))
+    (outcome,) = engine.attack((source, [], {"session": "somebody else"}))
     assert outcome.error == "FunctionStopped"
 
 
