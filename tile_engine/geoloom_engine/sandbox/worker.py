@@ -28,8 +28,8 @@ from geoloom_engine.sandbox import arena, wire
 from geoloom_engine.sandbox.messages import JOB_SIZE, TEXTS, Job, Order, Outcome, Reply
 
 NICENESS = 15
-"""By how much a worker steps back behind the engine. Beside slow functions of somebody else the 95th percentile
-of plain tiles is 1.4 × that of an idle engine; with 5 it was 1.9 ×, and the functions were no quicker."""
+"""By how much a worker steps back behind the engine. Beside slow functions of somebody else the 95th
+percentile of plain tiles is 1.4 × that of an idle engine; with 5 it was 1.9 ×, the functions no quicker."""
 
 
 def serve(
