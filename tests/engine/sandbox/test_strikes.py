@@ -97,7 +97,6 @@ class TestShared:
         assert 0 < redis.Redis.from_url(valkey).ttl("geoloom:strikes:expires") <= strikes.LIFE
 
     def test_without_redis_each_process_counts_for_itself(self, own_valkey: Any) -> None:
-        own_valkey.start()
         known = Strikes(RedisStrikes(own_valkey.url))
         known.add("a", 1.0, REASON)
         own_valkey.stop()
