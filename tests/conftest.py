@@ -123,6 +123,12 @@ def pytest_configure(config: pytest.Config) -> None:
         folder = own / variable.lower()
         folder.mkdir(mode=0o700)
         os.environ[variable] = str(folder)
+    # By default all embedded engines of a user begin at one port: one that is restarted could find it taken
+    # by that of another test, and open maps would look for it in vain.
+    from geoloom.runtime_folder import data_path
+
+    data_path().mkdir(mode=0o700, parents=True)
+    (data_path() / "port").write_text(f"{12_000 + os.getpid() % 7_000}\n")
 
 
 FOLDER = pytest.StashKey[Path]()

@@ -161,9 +161,9 @@ class TestChannels:
         launcher.start()
         pid = os.fork()
         if pid == 0:
-            before = {descriptor for descriptor in range(3, 100) if is_open(descriptor)}
+            before = {descriptor for descriptor in range(3, 4096) if is_open(descriptor)}
             own = launcher.claim(1)
-            after = {descriptor for descriptor in range(3, 100) if is_open(descriptor)}
+            after = {descriptor for descriptor in range(3, 4096) if is_open(descriptor)}
             os._exit(0 if len(before - after) == 6 and own.fileno() in after else 1)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
         launcher.stop()

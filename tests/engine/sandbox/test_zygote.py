@@ -27,6 +27,7 @@ from geoloom_engine.sandbox.messages import (
     What,
     forget,
 )
+from geoloom_engine.sandbox.worker import NICENESS
 
 WaitUntil = Callable[..., Any]
 SIZE = 1 << 20
@@ -108,7 +109,7 @@ def test_a_worker_is_ended_when_it_is_ordered(line: Line) -> None:
 def test_workers_step_back_and_go_first_when_memory_runs_out(line: Line) -> None:
     _, handles, job = line.spawn(1)
     (worker,) = line.zygote.children()
-    assert worker.nice() == line.zygote.nice() + 5
+    assert worker.nice() == line.zygote.nice() + NICENESS
     assert Path(f"/proc/{worker.pid}/oom_score_adj").read_text().strip() == "1000"
     wire.close(handles)
     job.close()
