@@ -8,7 +8,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from geoloom.chain import Node
-from geoloom.op import decode, registry
+from geoloom.op import decode
+from geoloom.ops.execute import Execute
 
 _COLUMNS = (
     ("count", "count"),
@@ -82,8 +83,7 @@ def place(bounds: Sequence[float] | None, source: Mapping[str, Any] | None) -> s
 
 def step(node: Node) -> str:
     """A step of a chain as people write it."""
-    cls = registry().get(node.op)
-    return repr(decode(node)) if cls is not None and cls.sandboxed else str(node)
+    return repr(decode(node)) if node.op == Execute.name else str(node)
 
 
 def table(caption: str, rows: Mapping[str, str]) -> str:

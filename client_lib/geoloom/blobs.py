@@ -5,8 +5,11 @@ What a notebook makes is kept here as long as its process, and sent when an engi
 
 from __future__ import annotations
 
+import contextlib
+
 from geoloom.chain import Chain, key_of
-from geoloom.op import registry
+from geoloom.errors import UnknownOp
+from geoloom.op import class_of
 from geoloom.param import BlobKey
 
 _kept: dict[str, bytes] = {}
@@ -28,9 +31,9 @@ def needed(chain: Chain) -> tuple[str, ...]:
     """Keys of the blobs that a chain names, each once."""
     found = []
     for node in chain.nodes.values():
-        cls = registry().get(node.op)
-        for declared in cls.parameters if cls is not None else ():
-            value = node.params.get(declared.name)
-            if declared.hint is BlobKey and value is not None:
-                found.append(str(value))
+        with contextlib.suppress(UnknownOp):
+            for declared in class_of(node).parameters:
+                value = node.params.get(declared.name)
+                if declared.hint is BlobKey and value is not None:
+                    found.append(str(value))
     return tuple(dict.fromkeys(found))

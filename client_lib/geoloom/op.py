@@ -334,6 +334,21 @@ def registry() -> Mapping[str, type[Op]]:
     return {name: _REGISTRY[name][max(_REGISTRY[name])] for name in sorted(_REGISTRY)}
 
 
+def class_of(node: Node) -> type[Op]:
+    """The op of a node, of its version, its parameters not looked at; raises UnknownOp."""
+    _load_all()
+    versions = _REGISTRY.get(node.op)
+    if versions is None:
+        raise UnknownOp(f"There is no op {node.op!r}.", hint="A newer Geoloom may have it.", node=node.key)
+    cls = versions.get(node.v)
+    if cls is None:
+        known = ", ".join(str(v) for v in sorted(versions))
+        message = f"The op {node.op} has no version {node.v} here (it has: {known})."
+        hint = "Build the chain again, or update the engine."
+        raise UnknownOp(message, hint=hint, node=node.key, op=node.op)
+    return cls
+
+
 def decode(node: Node) -> Op:
     """The op of a node, its parameters checked as strictly as in the notebook.
 
@@ -344,26 +359,12 @@ def decode(node: Node) -> Op:
     ParameterError
         Parameters that are not in canonical form, or a wrong number of inputs.
     """
-    _load_all()
-    versions = _REGISTRY.get(node.op)
-    if versions is None:
-        raise UnknownOp(f"There is no op {node.op!r}.", hint="A newer Geoloom may have it.", node=node.key)
-    cls = versions.get(node.v)
-    if cls is None:
-        known = ", ".join(str(v) for v in sorted(versions))
-        raise UnknownOp(
-            f"The op {node.op} has no version {node.v} here (it has: {known}).",
-            hint="Build the chain again, or update the engine.",
-            node=node.key,
-            op=node.op,
-        )
+    cls = class_of(node)
     try:
         found = cls(**{name: frozen(value) for name, value in node.params.items()})
         if canonical(found.params()) != canonical(dict(node.params)):
-            raise ParameterError(
-                f"The parameters of {node.op} are not in canonical form.",
-                hint="Build the chain again with this Geoloom.",
-            )
+            message = f"The parameters of {node.op} are not in canonical form."
+            raise ParameterError(message, hint="Build the chain again with this Geoloom.")
         _check_inputs(cls, node)
     except ParameterError as error:
         error.node, error.op = node.key, node.op
