@@ -6,6 +6,7 @@ import ast
 import contextlib
 import http.client
 import json
+import math
 import os
 import secrets
 import shutil
@@ -27,6 +28,8 @@ ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "notebooks" / "data"
 ARTEFACTS = ROOT / "tests" / "artefacts"
 SECONDS = 40.0
+HALF = 20037508.342789244
+"""Half the width of the Web Mercator map in metres."""
 
 
 def chromium_path() -> str | None:
@@ -247,6 +250,36 @@ class NotebookPage:
         """Run all cells and wait for the last."""
         self.command("notebook:run-all-cells")
         assert self.errors() == []
+
+    def as_shown(self, path: Path, shape: tuple[int, int], **how: Any) -> tuple[Any, Callable[..., Any]]:
+        """A file's pixels (bands, rows, cols) where the map `m` shows them, by GDAL; `how` is its `Warp`'s.
+
+        The second is a function: degrees east and north of the middle of a pixel (col, row) of the map.
+        """
+        from osgeo import gdal
+
+        (lat, lon), zoom = self.run(value="(list(m.center), m.zoom)")
+        rows, cols = shape
+        resolution = 2 * HALF / (256 * 2**zoom)
+        north = math.log(math.tan(math.pi / 4 + math.radians(lat) / 2)) / math.pi * HALF
+        x0, y0 = lon / 180 * HALF - cols / 2 * resolution, north + rows / 2 * resolution
+        pixels = gdal.Warp(
+            "",
+            str(path),
+            format="MEM",
+            dstSRS="EPSG:3857",
+            outputBounds=(x0, y0 - rows * resolution, x0 + cols * resolution, y0),
+            width=cols,
+            height=rows,
+            resampleAlg="bilinear",
+            **how,
+        ).ReadAsArray()
+
+        def degrees(col: int, row: int) -> tuple[float, float]:
+            x, y = x0 + (col + 0.5) * resolution, y0 - (row + 0.5) * resolution
+            return x / HALF * 180, math.degrees(math.atan(math.sinh(y / HALF * math.pi)))
+
+        return pixels, degrees
 
     def run(self, code: str = "", value: str = "None") -> Any:
         """Run code in the notebook's kernel; gives the value of an expression, which must be a literal."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 from pathlib import Path
 from textwrap import dedent
@@ -29,11 +28,6 @@ layer = m.add_layer(colour, name="True colour")
 m
 """
 ARTEFACTS = ROOT / "tests" / "artefacts"
-HALF = 20037508.342789244
-
-
-def project(lon: float, lat: float) -> tuple[float, float]:
-    return lon / 180 * HALF, math.log(math.tan(math.pi / 4 + math.radians(lat) / 2)) / math.pi * HALF
 
 
 def test_the_first_notebook_shows_real_imagery(
@@ -73,23 +67,9 @@ def test_colours_opacity_and_values_are_those_of_the_data(lab: Any, open_noteboo
     page = open_notebook(lab, lab.write("values.ipynb", SETUP, SHOW))
     page.run_all()
     page.wait_for_tiles()
-    (lat, lon), zoom = page.run(value="(list(m.center), m.zoom)")
     shot = np.asarray(Image.open(page.picture("true_colour")).convert("RGB")).astype(float)
     rows, cols = shot.shape[:2]
-    resolution = 2 * HALF / (256 * 2**zoom)
-    x, y = project(lon, lat)
-    x0, y0 = x - cols / 2 * resolution, y + rows / 2 * resolution
-    warped = gdal.Warp(
-        "",
-        str(LANDSAT),
-        format="MEM",
-        dstSRS="EPSG:3857",
-        outputBounds=(x0, y0 - rows * resolution, x0 + cols * resolution, y0),
-        width=cols,
-        height=rows,
-        resampleAlg="bilinear",
-        dstNodata=0,
-    ).ReadAsArray()
+    warped, degrees = page.as_shown(LANDSAT, (rows, cols), dstNodata=0)
     expected = np.clip((warped[[2, 1, 0]].astype(float) - 20) / 110 * 255, 0, 255).transpose(1, 2, 0)
     free = np.zeros((rows, cols), bool)
     free[80:-60, 120 : cols - 280] = True  # where no control lies
@@ -113,8 +93,7 @@ def test_colours_opacity_and_values_are_those_of_the_data(lab: Any, open_noteboo
     result = page.page.locator(".geoloom-inspector")
     page.wait(lambda: "full resolution (30 m)" in result.inner_text(), "the inspector")
     source = gdal.Open(str(LANDSAT))
-    px, py = x0 + (place[0] + 0.5) * resolution, y0 - (place[1] + 0.5) * resolution
-    clicked_lon, clicked_lat = px / HALF * 180, math.degrees(math.atan(math.sinh(py / HALF * math.pi)))
+    clicked_lon, clicked_lat = degrees(*place)
     origin = source.GetGeoTransform()
     col, row = int((clicked_lon - origin[0]) / origin[1]), int((clicked_lat - origin[3]) / origin[5])
     around = source.ReadAsArray(col - 2, row - 2, 5, 5)[2]
