@@ -8,7 +8,7 @@ from typing import Any
 
 from geoloom.chain import is_key
 from geoloom.errors import RequestError
-from geoloom.grid import MAX_ZOOM, Bounds
+from geoloom.grid import MAX_ZOOM, Bounds, Tile
 
 
 def text(body: Mapping[str, Any], name: str) -> str:
@@ -41,6 +41,11 @@ def whole(body: Mapping[str, Any], name: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise _wrong(name, "a whole number", value)
     return value
+
+
+def tile(body: Mapping[str, Any]) -> Tile:
+    """A tile, under ``z``, ``x`` and ``y``."""
+    return Tile(whole(body, "z"), whole(body, "x"), whole(body, "y"))
 
 
 def zoom(body: Mapping[str, Any], name: str = "zoom") -> int | None:

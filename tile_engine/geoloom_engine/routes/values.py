@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from geoloom.chain import canonical
 from geoloom.errors import ParameterError, RequestError
-from geoloom.grid import Tile
 from geoloom_engine.routes import fields
 from geoloom_engine.routes.base import Handler
+
+if TYPE_CHECKING:
+    from geoloom.chain import Chain
+    from geoloom_engine.lanes import Wanted
 
 
 class Info(Handler):
@@ -35,10 +39,25 @@ class Info(Handler):
         self.answer(await self.services.look_at(chain, lambda: pipeline.describe(chain)))
 
 
-class Point(Handler):
-    """``POST /point``: the values at a place, of the map's zoom or native."""
+class Question(Handler):
+    """A question that pixels are computed for."""
 
     route = "values"
+
+    async def computed[T](self, chain: Chain, asked: tuple[Any, ...], task: Callable[[Wanted, str], T]) -> T:
+        """What a task gives that is told whether to go on and for which session; equal questions share it."""
+        session = self.session
+        work = self.services.compute_while_wanted(
+            (asked[0], chain.root, *asked[1:]),
+            session,
+            lambda wanted: task(wanted, session),
+            outside=self.services.pipeline.outside(chain),
+        )
+        return await self.attentive(work)
+
+
+class Point(Question):
+    """``POST /point``: the values at a place, of the map's zoom or native."""
 
     async def post(self) -> None:
         """Values of all bands."""
@@ -48,20 +67,17 @@ class Point(Handler):
         lon, lat = fields.number(body, "lon", -180, 180), fields.number(body, "lat", -90, 90)
         chain = await self.services.chains.get(fields.key(body))
         pipeline = self.services.pipeline
-        session = self.session
-        task = self.services.compute_while_wanted(
-            ("point", chain.root, lon, lat, zoom),
-            session,
-            lambda wanted: pipeline.point(chain, lon, lat, zoom, wanted, session),
-            outside=pipeline.outside(chain),
+        self.answer(
+            await self.computed(
+                chain,
+                ("point", lon, lat, zoom),
+                lambda wanted, session: pipeline.point(chain, lon, lat, zoom, wanted, session),
+            )
         )
-        self.answer(await self.attentive(task))
 
 
-class Statistics(Handler):
+class Statistics(Question):
     """``POST /statistics``: counts, moments, percentiles and a histogram, from a coarse grid."""
-
-    route = "values"
 
     async def post(self) -> None:
         """Statistics of all bands."""
@@ -70,41 +86,35 @@ class Statistics(Handler):
         bbox = fields.bbox(body)
         chain = await self.services.chains.get(fields.key(body))
         pipeline = self.services.pipeline
-        session = self.session
-        task = self.services.compute_while_wanted(
-            ("statistics", chain.root, bbox),
-            session,
-            lambda wanted: pipeline.statistics(chain, bbox, wanted, session),
-            outside=pipeline.outside(chain),
+        self.answer(
+            await self.computed(
+                chain,
+                ("statistics", bbox),
+                lambda wanted, session: pipeline.statistics(chain, bbox, wanted, session),
+            )
         )
-        self.answer(await self.attentive(task))
 
 
-class Window(Handler):
+class Window(Question):
     """``POST /window``: the pixels that a user's function is given for a tile, or that a node gives.
 
     The answer is as `geoloom.given.Given.pack` writes it.
     """
 
-    route = "values"
-
     async def post(self) -> None:
         """The window of a node (``node``, by default the root) on a tile (``z``, ``x``, ``y``, ``ratio``)."""
         self.need_token()
         body = await self.json_body()
-        session = self.session
         chain = await self.services.chains.get(fields.key(body))
         node = fields.text(body, "node") if "node" in body else chain.root
-        tile = Tile(fields.whole(body, "z"), fields.whole(body, "x"), fields.whole(body, "y"))
+        tile = fields.tile(body)
         ratio = fields.whole(body, "ratio") if "ratio" in body else 1
         pipeline = self.services.pipeline
-        task = self.services.compute_while_wanted(
-            ("window", chain.root, node, tile, ratio),
-            session,
-            lambda wanted: pipeline.window(chain, node, tile, ratio, wanted, session),
-            outside=pipeline.outside(chain),
+        found = await self.computed(
+            chain,
+            ("window", node, tile, ratio),
+            lambda wanted, session: pipeline.window(chain, node, tile, ratio, wanted, session),
         )
-        found = await self.attentive(task)
         content = await self.services.wait_for(found.pack, remote=False)
         self.set_header("Content-Type", "application/octet-stream")
         self.set_header("Cache-Control", "no-store")
@@ -122,7 +132,7 @@ class Explain(Handler):
         body = await self.json_body()
         zoom, tile = fields.zoom(body), None
         if "z" in body:
-            tile = Tile(fields.whole(body, "z"), fields.whole(body, "x"), fields.whole(body, "y"))
+            tile = fields.tile(body)
         chain = await self.services.chains.get(fields.key(body))
         pipeline = self.services.pipeline
         self.answer(await self.services.look_at(chain, lambda: pipeline.explain(chain, tile, zoom)))
