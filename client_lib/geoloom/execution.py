@@ -64,7 +64,8 @@ def execute(
     if dtype is None or names is None:
         found = _tried(f, captured, image.profile, draft)
         dtype = str(found.data.dtype) if dtype is None else dtype
-        names = _names(captured.name, image.profile, found.data.shape[0]) if names is None else names
+        if names is None:
+            names = names_of(captured.name, image.profile, found.data.shape[0])
     if callable(f):
         _originals[key] = f
         if len(_originals) > KEPT_ORIGINALS:
@@ -157,7 +158,8 @@ def _plain(value: Any, path: str) -> Any:
     )
 
 
-def _names(function: str, image: Profile, count: int) -> tuple[str, ...]:
+def names_of(function: str, image: Profile, count: int) -> tuple[str, ...]:
+    """What the bands of a function's result are called that were given no names."""
     if count == 1:
         return (function,)
     if count == image.bands:

@@ -20,7 +20,7 @@ from typing import Any
 from geoloom import blobs
 from geoloom.errors import FunctionFailed, FunctionRefused, ParameterError, callers
 from geoloom.examination import RUNS, Subject, examine, fresh
-from geoloom.execution import codes, execute, original
+from geoloom.execution import codes, execute, names_of, original
 from geoloom.given import Given, Result
 from geoloom.grid import MAX_ZOOM, Tile
 from geoloom.harness import NAMESPACE, Function
@@ -100,8 +100,7 @@ def test_execute(
     if seconds > PATIENCE:
         print(f"{found.op.main} takes {seconds:.1f} s for a tile; the checks run it some {RUNS} times more.")
     if trial is not None and not isinstance(result, FunctionFailed):
-        count = result.data.shape[0]
-        names = [found.op.main] if count == 1 else [f"{found.op.main}_{i + 1}" for i in range(count)]
+        names = names_of(found.op.main, image.profile, result.data.shape[0])
         found = Local(executed(dtype=dtype or result.data.dtype, bands=bands or names))
     report = found.report(place, given)
     if trial is not None:
