@@ -10,6 +10,9 @@ from typing import Any
 
 from geoloom.errors import FunctionFailed
 
+DEFAULT_MODULES = ("numpy", "math", "scipy", "skimage")
+"""What a function may import, unless the operator says otherwise."""
+
 
 def is_older_style(code: CodeType) -> bool:
     """Whether a function takes its window from ``band0``, ``band1``, … or gives its result in ``img``."""

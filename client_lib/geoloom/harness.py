@@ -29,7 +29,7 @@ import numpy as np
 
 from geoloom.afresh import PRINT_LIMIT, Prints, afresh
 from geoloom.block import Array, Mask, eroded, everywhere
-from geoloom.calling import bound, is_older_style
+from geoloom.calling import DEFAULT_MODULES, bound, is_older_style
 from geoloom.errors import FunctionFailed
 from geoloom.given import DTYPES, RESERVED, Given, Place, Result, asked_for, widened, without_margin
 
@@ -43,9 +43,6 @@ __all__ = [
     "Result",
     "widened",
 ]
-
-DEFAULT_MODULES = ("numpy", "math", "scipy", "skimage")
-"""What a function may import, unless the operator says otherwise."""
 
 MESSAGE_LIMIT = 500
 """Characters of an exception's text that are told."""

@@ -18,7 +18,7 @@ from bench import servers
 from bench.cases import CASES, NDVI, Case
 from bench.contest import ONLY_REQUESTS, Contender, Effort, contest
 from bench.measure import Failed, Sample, measure, paths
-from bench.overhead import overheads
+from bench.overhead import new_worker, overheads
 from bench.report import Finding
 from bench.scenes import Scenes
 from bench.servers import Server
@@ -234,6 +234,8 @@ def sandbox(arena: Arena) -> Iterator[Finding]:
             most=targets.get(one.function),
             note=f"{one.inside:.2f} ms, {one.here:.2f} in the same process",
         )
+    more = new_worker(20)
+    yield Finding("a user's first tile: what a new, locked process adds to it", more, " ms", most=3)
 
 
 MEASURES: dict[str, Callable[[Arena], Iterator[Finding]]] = {

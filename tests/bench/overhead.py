@@ -11,7 +11,7 @@ import inspect
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,11 +23,13 @@ from geoloom.harness import Function
 from geoloom_engine.sandbox.launch import Launcher
 from geoloom_engine.sandbox.lock import LockLevel, available
 from geoloom_engine.sandbox.pool import Call, Limits, Pool
+from geoloom_engine.settings import load
 
 LIGHT = "def light(img):\n    return img[0] < 1000\n"
 CLASSIFY = f"import numpy as np\n\n\n{inspect.getsource(classify.classify)}"
 NAMES = ("B02", "B03", "B04", "B08")
 MODULES = ("numpy",)
+GRID = Tile(13, 4400, 2700).grid()
 BATCH = 40
 
 
@@ -58,10 +60,14 @@ class Overhead:
 @contextlib.contextmanager
 def pool() -> Iterator[Pool]:
     """A sandbox with all locks that this system has."""
-    found = available()
-    launcher = Launcher(1, LockLevel(seccomp=found.seccomp, landlock=found.landlock_abi > 0))
+    found, settings = available(), load([], {})
+    level = LockLevel(seccomp=found.seccomp, landlock=found.landlock_abi > 0)
+    launcher = Launcher(1, level, settings.function_modules)
     launcher.start()
-    made = Pool(launcher.channel(0), Limits())
+    made = Pool(
+        launcher.channel(0),
+        Limits(settings.function_timeout, settings.function_memory, settings.function_workers),
+    )
     try:
         yield made
     finally:
@@ -78,19 +84,30 @@ def overheads(batches: int) -> list[Overhead]:
         ]
 
 
+def new_worker(times: int) -> float:
+    """Milliseconds by which the first tile of a session takes longer than its second: a new process."""
+    block, call = _pixels(), _call("light", LIGHT, "bool")
+    with pool() as made:
+
+        def tile(session: int) -> float:
+            begun = time.perf_counter()
+            made.call(replace(call, session=str(session)), block, GRID, lambda: True)
+            return (time.perf_counter() - begun) * 1000
+
+        tile(-1)  # the first of all has the modules loaded
+        return min(tile(session) - tile(session) for session in range(times))
+
+
 def overhead(made: Pool, name: str, source: str, dtype: str, batches: int) -> Overhead:
     """Of one function; both sides take turns."""
-    grid = Tile(13, 4400, 2700).grid()
-    pixels = np.random.default_rng(0).integers(200, 4000, (4, *grid.shape)).astype(np.uint16)
-    block = Block.of(pixels, np.ones((1, *grid.shape), np.bool_))
-    call = Call("bench", source.encode(), name, "[[],{}]", NAMES, MODULES, dtype, 1, 0)
+    block, call = _pixels(), _call(name, source, dtype)
     function = Function(source, name, MODULES, alone=True)
 
     def inside() -> Array:
-        return made.call(call, block, grid, lambda: True).block.data
+        return made.call(call, block, GRID, lambda: True).block.data
 
     def here() -> Array:
-        return function.call(Given.of(block, NAMES, grid), dtype=dtype, bands=1).data
+        return function.call(Given.of(block, NAMES, GRID), dtype=dtype, bands=1).data
 
     if not np.array_equal(inside(), here()):
         raise AssertionError(f"{name} gives something else in the sandbox")
@@ -106,3 +123,12 @@ def batch(call: Callable[[], Array]) -> float:
         call()
         taken.append((time.perf_counter() - begun) * 1000)
     return statistics.median(taken)
+
+
+def _pixels() -> Block:
+    pixels = np.random.default_rng(0).integers(200, 4000, (4, *GRID.shape)).astype(np.uint16)
+    return Block.of(pixels, np.ones((1, *GRID.shape), np.bool_))
+
+
+def _call(name: str, source: str, dtype: str) -> Call:
+    return Call("bench", source.encode(), name, "[[],{}]", NAMES, MODULES, dtype, 1, 0)

@@ -15,7 +15,7 @@ from bench.cases import CASES, NDVI, Case
 from bench.contest import Effort, fetched, run
 from bench.further import counter
 from bench.measure import Failed, Sample, measure, paths
-from bench.overhead import overheads
+from bench.overhead import new_worker, overheads
 from bench.pixels import Agreement, compare
 from bench.profile_case import pipeline, prepared, stages
 from bench.report import Finding, Report, Row, about
@@ -129,6 +129,7 @@ def test_sandbox_gives_the_same_and_is_measured() -> None:
     found = overheads(1)
     assert [one.function for one in found] == ["light", "classify"]
     assert all(one.added == one.inside - one.here and one.here > 0 for one in found)
+    assert new_worker(3) > 0
 
 
 @pytest.mark.parametrize("name", ["b", "u"])

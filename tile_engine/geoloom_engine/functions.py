@@ -16,6 +16,7 @@ from geoloom.grid import Grid
 from geoloom.ops.execute import Execute
 from geoloom_engine.memo import Memo
 from geoloom_engine.sandbox.pool import Answer, Call
+from geoloom_engine.sandboxing import NONE_RUN
 from geoloom_engine.steps import Compute
 
 TEXT_BYTES = 32 << 20
@@ -68,7 +69,7 @@ class Functions:
     ) -> None:
         self.sandbox = sandbox
         self.modules = tuple(modules)
-        self.problem = problem or ("" if sandbox is not None else "This engine runs no functions of users.")
+        self.problem = problem or ("" if sandbox is not None else NONE_RUN)
         self._load = load
         self._trusted = trusted
         self._texts: Memo[bytes] = Memo(TEXT_BYTES, len)
@@ -92,7 +93,6 @@ class Functions:
                 "GEOLOOM_FUNCTION_MODULES.",
                 op=op.name,
             )
-
         if self._trusted is not None and not self._trusted(op.text):
             raise FunctionRefused(
                 f"The function {op.main} was not written in a notebook of this session, "

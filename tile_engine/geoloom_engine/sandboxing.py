@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("geoloom_engine")
 
-STORE_TIMEOUT = 2.0
-"""Seconds to wait for the text of a function."""
+NONE_RUN = "This engine runs no functions of users."
 
 UNLOCKED = (
     "This engine runs functions in ordinary processes, which are not locked in: they can do whatever the "
@@ -42,15 +41,13 @@ class Sandboxing:
         self._launcher: Launcher | None = None
         self._channel: socket.socket | None = None
         if settings.functions == "off":
-            self.problem = "This engine runs no functions of users."
+            self.problem = NONE_RUN
             return
         level = LockLevel()
         if settings.functions == "sandbox":
             found = available()
             if not found.seccomp:
-                self.problem = (
-                    f"This engine runs no functions of users: its system cannot lock them in. {found.reason}"
-                )
+                self.problem = f"{NONE_RUN} Its system cannot lock them in. {found.reason}"
                 log.warning("%s GEOLOOM_FUNCTIONS says what else there is.", self.problem)
                 return
             level = LockLevel(landlock=found.landlock_abi > 0)
@@ -102,7 +99,7 @@ class Sandboxing:
         from geoloom_engine.sandbox.strikes import RedisStrikes, Strikes
 
         settings = self._settings
-        store = RedisStore(settings.redis_url, ttl=settings.chain_ttl, timeout=STORE_TIMEOUT)
+        store = RedisStore(settings.redis_url, ttl=settings.chain_ttl)
         pool = None
         if self._channel is not None:
             limits = Limits(

@@ -14,6 +14,7 @@ from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
 from geoloom._version import __version__
+from geoloom.calling import DEFAULT_MODULES
 
 PREFIX = "GEOLOOM_"
 
@@ -187,7 +188,7 @@ class Settings:
         "can. off: nowhere.",
     )
     function_modules: tuple[str, ...] = setting(
-        "numpy,math,scipy,skimage", names, "Modules that users' functions may import, separated by commas."
+        ",".join(DEFAULT_MODULES), names, "Modules that users' functions may import, separated by commas."
     )
     function_timeout: float = setting("5s", seconds, "How long a user's function may take for one tile.")
     function_memory: int = setting("512MB", size, "Memory one process of a user's function may take.")

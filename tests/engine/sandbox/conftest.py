@@ -15,7 +15,8 @@ import pytest
 
 from geoloom.block import Block
 from geoloom.grid import Grid, Lattice
-from geoloom_engine.sandbox.launch import MODULES, Launcher
+from geoloom.harness import DEFAULT_MODULES
+from geoloom_engine.sandbox.launch import Launcher
 from geoloom_engine.sandbox.lock import LockLevel
 from geoloom_engine.sandbox.pool import Answer, Call, Limits, Pool
 from geoloom_engine.sandbox.strikes import Strikes
@@ -45,7 +46,7 @@ class Sandbox:
         margin: int = 0,
         dtype: str = "float64",
         bands: int = 1,
-        modules: tuple[str, ...] = MODULES,
+        modules: tuple[str, ...] = DEFAULT_MODULES,
         wanted: Callable[[], bool] = lambda: True,
     ) -> Answer:
         """Call a function on an image (bands, rows, cols); a small ramp unless given."""
@@ -85,9 +86,9 @@ def start(zygotes: Callable[..., Launcher]) -> Iterator[StartSandbox]:
         def get(strikes: Strikes | None = None, launcher: Launcher | None = None, **settings: Any) -> Sandbox:
             chosen = {name: settings.pop(name) for name in ("lock", "modules", "packets") if name in settings}
             # No test is to fail because the machine has other things to do.
-            settings.setdefault("seconds", 60.0)
+            limits = {"seconds": 60.0, "memory": 512 << 20, "workers": 8} | settings
             zygote = launcher or zygotes(**chosen)
-            pool = Pool(zygote.channel(0), Limits(**settings), strikes)
+            pool = Pool(zygote.channel(0), Limits(**limits), strikes)
             stack.callback(pool.close)
             return Sandbox(zygote, pool)
 

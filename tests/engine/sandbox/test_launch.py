@@ -16,14 +16,16 @@ import pytest
 
 from geoloom.harness import DEFAULT_MODULES
 from geoloom_engine.sandbox import wire
-from geoloom_engine.sandbox.launch import ENVIRONMENT, MODULES, Launcher
+from geoloom_engine.sandbox.launch import ENVIRONMENT, Launcher
 from geoloom_engine.sandbox.lock import LockLevel
 from geoloom_engine.sandbox.pool import Limits, Pool
+from geoloom_engine.settings import load
 
 if TYPE_CHECKING:
     from conftest import StartSandbox
 
 WaitUntil = Callable[..., Any]
+LIMITS = Limits(seconds=5.0, memory=512 << 20, workers=8)
 COUNT = "def f(img):\n    numpy.count = getattr(numpy, 'count', 0) + 1\n    return img[0] * 0 + numpy.count"
 
 
@@ -42,7 +44,7 @@ def descriptors() -> int:
 
 
 def test_modules_are_those_of_the_harness() -> None:
-    assert MODULES == DEFAULT_MODULES
+    assert load([], {}).function_modules == DEFAULT_MODULES
 
 
 def test_it_loads_nothing_heavy() -> None:
@@ -89,7 +91,7 @@ class TestEnd:
         before = descriptors()
         launcher = Launcher(1, LockLevel(), ("numpy",))
         launcher.start()
-        pool = Pool(launcher.channel(0), Limits())
+        pool = Pool(launcher.channel(0), LIMITS)
         start_with = start(launcher=launcher)
         start_with.run(COUNT)
         zygote = psutil.Process(launcher.pid)
@@ -104,7 +106,7 @@ class TestEnd:
         assert descriptors() == before
 
     def test_stop_ends_it_while_it_starts(self) -> None:
-        launcher = Launcher(1, LockLevel())
+        launcher = Launcher(1, LockLevel(), DEFAULT_MODULES)
         launcher.start()
         zygote = psutil.Process(launcher.pid)
         launcher.stop()
@@ -145,7 +147,7 @@ class TestChannels:
         first = start(launcher=launcher)
         first.run(COUNT)
         (kept,) = psutil.Process(launcher.pid).children()
-        second = Pool(launcher.channel(1), Limits())
+        second = Pool(launcher.channel(1), LIMITS)
         first.pool, pool = second, first.pool
         first.run(COUNT)
         assert len(psutil.Process(launcher.pid).children()) == 2

@@ -23,7 +23,7 @@ class Court:
 
     def __init__(self) -> None:
         self.strikes = Strikes()
-        self.verdicts = Verdicts(Limits(seconds=5.0, memory=512 << 20), self.strikes)
+        self.verdicts = Verdicts(Limits(seconds=5.0, memory=512 << 20, workers=1), self.strikes)
 
     def stopped(self, end: End, own: float = 0.0, status: int = 0) -> Exception:
         notice = Notice(What.END, 1, 77, status)

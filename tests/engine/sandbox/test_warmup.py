@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from geoloom.grid import Grid, Lattice
-from geoloom.harness import Function, Given
-from geoloom_engine.sandbox.launch import ENVIRONMENT, MODULES
+from geoloom.harness import DEFAULT_MODULES, Function, Given
+from geoloom_engine.sandbox.launch import ENVIRONMENT
 from geoloom_engine.sandbox.lock import LockLevel
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def names_of(module: str) -> list[str]:
 def test_every_function_of_one_array_does_the_same_locked_in(start: StartSandbox, module: str) -> None:
     names = names_of(module)
     assert len(names) >= 10
-    sandbox = start(lock=LockLevel(), modules=MODULES, seconds=120.0)
+    sandbox = start(lock=LockLevel(), modules=DEFAULT_MODULES, seconds=120.0)
     image = np.random.default_rng(1).random((1, 12, 14)) + 0.1
     source = EVERY.replace("{module}", module)
     here = Function(source, "f", alone=True)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from geoloom.errors import FunctionFailed
-from geoloom_engine.sandbox.launch import MODULES
+from geoloom.harness import DEFAULT_MODULES
 from geoloom_engine.sandbox.lock import LockLevel
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def test_a_tile_leaves_nothing_that_changes_the_next(start: StartSandbox, state:
     found = [
         float(
             sandbox.run(
-                source, [1, 2], modules=(*MODULES, "decimal", "gc", "random", "sys", "warnings")
+                source, [1, 2], modules=(*DEFAULT_MODULES, "decimal", "gc", "random", "sys", "warnings")
             ).block.data[0, 0, 0]
         )
         for _ in range(3)

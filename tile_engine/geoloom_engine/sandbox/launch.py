@@ -17,9 +17,6 @@ from geoloom_engine.sandbox import wire
 from geoloom_engine.sandbox.lock import LockLevel
 from geoloom_engine.sandbox.messages import forget
 
-MODULES = ("numpy", "math", "scipy", "skimage")
-"""What functions may import unless the operator says otherwise: `geoloom.harness.DEFAULT_MODULES`."""
-
 ENVIRONMENT = {
     # Libraries for linear algebra start threads when they are loaded, and a process that has some cannot
     # be forked safely.
@@ -64,7 +61,7 @@ class Launcher:
         self,
         channels: int,
         lock: LockLevel,
-        modules: Sequence[str] = MODULES,
+        modules: Sequence[str],
         packets: bool = wire.PACKETS,
     ) -> None:
         self._lock = lock

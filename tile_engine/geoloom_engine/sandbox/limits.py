@@ -18,19 +18,19 @@ class Limits:
         For one tile.
     memory
         Bytes of one worker, beyond modules, input and output.
-    output, input
-        Bytes of a tile's result, and of its pixels, at most.
     workers
         Workers of this process.
+    output, input
+        Bytes of a tile's result, and of its pixels, at most.
     idle
         Seconds after which a worker without a tile is ended.
     """
 
-    seconds: float = 5.0
-    memory: int = 512 << 20
+    seconds: float
+    memory: int
+    workers: int
     output: int = 256 << 20
     input: int = 256 << 20
-    workers: int = 8
     idle: float = 60.0
 
     def check(self, layout: Layout) -> None:

@@ -13,9 +13,10 @@ import hashlib
 import threading
 import time
 from collections import OrderedDict
-from typing import Protocol
+from typing import Any, Protocol
 
 from geoloom.errors import FunctionRefused
+from geoloom.store import connect
 
 OUT = 2.9
 """Weight of strikes that ends a function: three, less what each loses to a machine that is a little busy."""
@@ -81,9 +82,7 @@ class RedisStrikes:
         import redis
 
         self._away = redis.RedisError
-        self._redis = redis.Redis.from_url(
-            url, socket_timeout=timeout, socket_connect_timeout=timeout, decode_responses=True
-        )
+        self._redis = connect(url, timeout)
 
     def add(self, key: str, weight: float, reason: str) -> float:
         """Count a strike; the weight of all, as far as is known."""
@@ -99,9 +98,10 @@ class RedisStrikes:
     def get(self, key: str) -> tuple[float, str]:
         """Weight of all strikes, and the reason of the last one."""
         with contextlib.suppress(self._away, ValueError):
-            weight, reason = self._redis.hmget(f"geoloom:strikes:{key}", "weight", "reason")
+            found: list[Any] = self._redis.hmget(f"geoloom:strikes:{key}", "weight", "reason")
+            weight, reason = found
             if weight is not None:
-                return float(weight), str(reason or "")
+                return float(weight), (reason or b"").decode("utf-8", "replace")
         return 0.0, ""
 
     def close(self) -> None:
