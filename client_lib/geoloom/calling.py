@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dis
 import inspect
+import re
 from collections.abc import Mapping, Sequence
 from types import CodeType
 from typing import Any
@@ -13,6 +14,9 @@ from geoloom.errors import FunctionFailed
 DEFAULT_MODULES = ("numpy", "math", "scipy", "skimage")
 """What a function may import, unless the operator says otherwise."""
 
+GIVEN_TO_OLDER = re.compile(r"img|band\d+")
+"""Global names that functions of the older style find."""
+
 
 def is_older_style(code: CodeType) -> bool:
     """Whether a function takes its window from ``band0``, ``band1``, … or gives its result in ``img``."""
@@ -21,7 +25,7 @@ def is_older_style(code: CodeType) -> bool:
         for one in dis.get_instructions(code)
         if one.opname in ("LOAD_GLOBAL", "STORE_GLOBAL", "LOAD_NAME", "STORE_NAME")
     }
-    return "img" in used or any(name[:4] == "band" and name[4:].isdecimal() for name in used)
+    return any(GIVEN_TO_OLDER.fullmatch(name) for name in used)
 
 
 def bound(

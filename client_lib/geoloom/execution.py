@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from geoloom import blobs
 from geoloom.capture import Captured, capture
+from geoloom.capture.uses import codes as within
 from geoloom.chain import canonical
 from geoloom.errors import FunctionFailed, FunctionNotSent, ParameterError
 from geoloom.given import Result
@@ -118,15 +119,10 @@ def codes(name: str, f: FunctionType | None) -> dict[str, CodeType]:
         name, one = left.pop()
         if name not in found:
             found[name] = one.__code__
-            known = {called: one.__globals__.get(called) for called in _used(one.__code__)}
+            used = {called for inner in within(one.__code__) for called in inner.co_names}
+            known = {called: one.__globals__.get(called) for called in used}
             left += [(called, other) for called, other in known.items() if isinstance(other, FunctionType)]
     return found
-
-
-def _used(code: CodeType) -> set[str]:
-    """Names that a code object and those within it use."""
-    inner = [one for one in code.co_consts if isinstance(one, CodeType)]
-    return set(code.co_names).union(*map(_used, inner))
 
 
 def _json(captured: Captured, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:

@@ -18,6 +18,7 @@ from types import FunctionType, TracebackType
 from typing import Any
 
 from geoloom import blobs
+from geoloom.capture.history import running_shell
 from geoloom.errors import FunctionFailed, FunctionRefused, ParameterError, callers
 from geoloom.examination import RUNS, Subject, examine, fresh
 from geoloom.execution import codes, execute, names_of, original
@@ -246,8 +247,7 @@ def _stopping() -> Callable[..., Any]:
 
     There it would pass without a word: JupyterLab's is attached once its button is pressed.
     """
-    ipython = sys.modules.get("IPython")
-    shell = None if ipython is None else ipython.get_ipython()
+    shell = running_shell()
     if "debugpy" not in sys.modules or shell is None or _attached():
         return breakpoint
 

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from geoloom.calling import is_older_style
+from geoloom.calling import GIVEN_TO_OLDER, is_older_style
 from geoloom.capture.compiling import compiled
 from geoloom.capture.constants import is_builtin, written
 from geoloom.capture.definition import HEADER, find, gives
@@ -30,7 +30,7 @@ from geoloom.capture.imports import (
 )
 from geoloom.capture.part import Part
 from geoloom.capture.refusal import TAKE_OUT, Unsendable, is_a, named, not_sent
-from geoloom.capture.rules import GIVEN_TO_OLDER, check_kind, check_style, imported_by, is_there, not_defined
+from geoloom.capture.rules import check_kind, check_style, imported_by, is_there, not_defined
 from geoloom.capture.uses import Use, attributes_of, globals_named, globals_set, globals_used, set_before_use
 
 _NOTHING = object()

@@ -5,19 +5,16 @@ from __future__ import annotations
 import ast
 import builtins
 import inspect
-import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from types import CodeType
 
+from geoloom.calling import GIVEN_TO_OLDER
 from geoloom.capture.compiling import FunctionNode
 from geoloom.capture.definition import Definition
 from geoloom.capture.imports import of_module
 from geoloom.capture.refusal import Unsendable
 from geoloom.capture.uses import globals_set, globals_used, imports_in
-
-GIVEN_TO_OLDER = re.compile(r"img|band\d+")
-"""Global names that functions of the older style find."""
 
 _NOT_THERE = {
     "open": "There are no files in the engine: read it in the notebook, and use what was read.",

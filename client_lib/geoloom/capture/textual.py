@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import CodeType
 
-from geoloom.calling import is_older_style
+from geoloom.calling import GIVEN_TO_OLDER, is_older_style
 from geoloom.capture import history
 from geoloom.capture.compiling import FunctionNode, compiled, lines_of, parse
 from geoloom.capture.definition import HEADER, cut
 from geoloom.capture.refusal import Unsendable, not_sent, slip
-from geoloom.capture.rules import GIVEN_TO_OLDER, check_kind, check_style, imported_by, is_there, not_defined
+from geoloom.capture.rules import check_kind, check_style, imported_by, is_there, not_defined
 from geoloom.capture.uses import codes, globals_set, globals_used
 from geoloom.errors import FunctionNotSent
 
