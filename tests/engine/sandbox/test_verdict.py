@@ -8,6 +8,7 @@ import pytest
 
 from geoloom.errors import EngineFault, EngineOverloaded, FunctionFailed, FunctionRefused, FunctionStopped
 from geoloom_engine.evaluate import Unwanted
+from geoloom_engine.sandbox import verdict
 from geoloom_engine.sandbox.limits import Limits
 from geoloom_engine.sandbox.messages import Notice, What
 from geoloom_engine.sandbox.remote import End, NoReply
@@ -97,6 +98,16 @@ def test_a_function_that_never_ends_is_found_on_a_busy_machine_too(court: Court)
     errors = [court.stopped(End.LATE, own=1.0) for _ in range(18)]
     assert [isinstance(error, FunctionStopped) for error in errors] == [False, False, True] * 6
     assert court.out
+
+
+def test_functions_that_never_ended_are_not_remembered_for_ever(
+    court: Court, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verdict, "MOST", 2)
+    for key in ("a", "b", "c", "a"):
+        lost = court.verdicts.stopped(CALL, key, NoReply(End.LATE, own=2.0), None)
+        assert isinstance(lost, EngineOverloaded), key
+    assert isinstance(court.verdicts.stopped(CALL, "c", NoReply(End.LATE, own=2.0), None), FunctionStopped)
 
 
 def test_what_is_not_its_doing_does_not_count(court: Court) -> None:

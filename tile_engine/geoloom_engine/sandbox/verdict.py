@@ -10,7 +10,7 @@ from geoloom_engine.evaluate import Unwanted
 from geoloom_engine.sandbox.limits import Limits, megabytes
 from geoloom_engine.sandbox.messages import Notice
 from geoloom_engine.sandbox.remote import End, NoReply
-from geoloom_engine.sandbox.strikes import Strikes
+from geoloom_engine.sandbox.strikes import MOST, Strikes
 from geoloom_engine.sandbox.task import Call
 
 log = logging.getLogger("geoloom_engine")
@@ -78,6 +78,8 @@ class Verdicts:
             own = self._late.pop(key, 0.0) + lost.own
             if own < OWN_DOING * limit:
                 self._late[key] = own
+                if len(self._late) > MOST:
+                    del self._late[next(iter(self._late))]
                 return EngineOverloaded(
                     f"The engine was too busy to run {call.function} in time.",
                     hint="It is asked again when the engine has room.",
