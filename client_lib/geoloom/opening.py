@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from difflib import get_close_matches
 from itertools import count
@@ -11,7 +12,6 @@ from typing import Any
 
 from geoloom import blobs
 from geoloom.answer import Texts, step
-from geoloom.capture.slips import explain_slips
 from geoloom.chain import Chain
 from geoloom.errors import ParameterError, SourceNotFound
 from geoloom.image import Image, connected
@@ -33,7 +33,11 @@ def open(href: Any) -> Image:  # noqa: A001 - the public name, as gl.open
     SourceError
         If the file is missing, refused, damaged or not georeferenced.
     """
-    explain_slips()
+    if "IPython" in sys.modules:
+        # Loaded only where it speaks: it takes 40 ms.
+        from geoloom.capture.slips import explain_slips
+
+        explain_slips()
     op = Open(href=_absolute(href))
     try:
         info = connected().info(op.href)
