@@ -21,6 +21,10 @@ from geoloom.ops.execute import Execute
 from geoloom.ops.open import Open
 from geoloom.ops.scale import Scale
 from geoloom.store import RedisStore
+from geoloom_engine import sandboxing
+from geoloom_engine.embedded import engine as engine_module
+from geoloom_engine.sandbox.lock import Available, LockLevel
+from geoloom_engine.settings import load
 
 if TYPE_CHECKING:
     from conftest import RunningEngine, StartEngine
@@ -197,3 +201,44 @@ def test_an_unlocked_engine_says_so_and_runs_what_is_trusted(
     with pytest.warns(UserWarning, match="not locked in"):
         client.put_blob(b"def f(img):\n    return img[0] * 31")
     client.tile(foreign, *PLACE)
+
+
+def test_a_system_that_cannot_lock_refuses_functions_unless_told_otherwise(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sandboxing, "available", lambda: Available(False, 0, "No seccomp: a test says so."))
+    op = Execute(text="0" * 32, main="f")
+    settings = ["--workers", "1", "--nonce", "n"]
+    refusing = sandboxing.Sandboxing(load(settings, {}))
+    refusing.start()
+    assert refusing.pid is None
+    assert "No seccomp: a test says so. GEOLOOM_FUNCTIONS" in caplog.text
+    with pytest.raises(FunctionRefused, match=r"cannot lock them in\. No seccomp: a test says so"):
+        refusing.functions().check(op)
+    caplog.clear()
+    told = sandboxing.Sandboxing(load([*settings, "--functions", "unprotected"], {}))
+    assert "GEOLOOM_FUNCTIONS=unprotected" in caplog.text
+    assert "WITHOUT A SANDBOX" in caplog.text
+    told.claim(0)
+    found = told.functions()
+    found.check(op)
+    found.close()
+    told.stop()
+
+
+def test_a_kernel_without_landlock_runs_functions_by_seccomp(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandboxing, "available", lambda: Available(True, 0, "No Landlock."))
+    levels = []
+    monkeypatch.setattr(sandboxing, "Launcher", lambda channels, level, modules: levels.append(level))
+    sandboxing.Sandboxing(load(["--workers", "1"], {}))
+    assert levels == [LockLevel(seccomp=True, landlock=False)]
+
+
+@pytest.mark.parametrize(("system", "chosen"), [("linux", None), ("darwin", "trusted")])
+def test_an_embedded_engine_without_seccomp_runs_what_its_own_kernels_sent(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, system: str, chosen: str | None
+) -> None:
+    monkeypatch.delenv("GEOLOOM_FUNCTIONS", raising=False)
+    monkeypatch.setattr(engine_module.sys, "platform", system)
+    made = engine_module.Engine(tmp_path, tmp_path, 0, [], None)
+    assert made.added.get("GEOLOOM_FUNCTIONS") == chosen
