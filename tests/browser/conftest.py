@@ -45,9 +45,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(missing)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """A headless chromium."""
+    """A headless chromium; while it is open, Playwright's event loop counts as running in this thread."""
     from playwright.sync_api import sync_playwright
 
     arguments = [

@@ -17,6 +17,7 @@ import tornado.netutil
 from geoloom.chain import Chain
 from geoloom.errors import DemandError, EngineOverloaded, SourceChanged
 from geoloom.grid import Tile
+from geoloom_engine import lanes
 from geoloom_engine.cache import Budget
 from geoloom_engine.evaluate import Unwanted
 from geoloom_engine.functions import Functions
@@ -32,6 +33,12 @@ from geoloom_engine.tile_cache import TileName
 
 CHAIN = Chain.extend("constant", 1, {"value": 1})
 TILE = Tile(3, 4, 2)
+
+
+@pytest.fixture(autouse=True)
+def nothing_overtakes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is queued behind a computation stays there, however long that takes."""
+    monkeypatch.setattr(lanes, "LONG", 60.0)
 
 
 class Pipeline:
