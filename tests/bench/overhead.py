@@ -57,8 +57,12 @@ class Overhead:
         return self.inside - self.here
 
 
+SPARE_SECONDS = 0.05
+"""In which a spare worker is made, behind another's first tile."""
+
+
 @contextlib.contextmanager
-def pool() -> Iterator[Pool]:
+def pool(spare: bool = True) -> Iterator[Pool]:
     """A sandbox with all locks that this system has."""
     found, settings = available(), load([], {})
     level = LockLevel(seccomp=found.seccomp, landlock=found.landlock_abi > 0)
@@ -66,7 +70,7 @@ def pool() -> Iterator[Pool]:
     launcher.start()
     made = Pool(
         launcher.channel(0),
-        Limits(settings.function_timeout, settings.function_memory, settings.function_workers),
+        Limits(settings.function_timeout, settings.function_memory, settings.function_workers, spare=spare),
     )
     try:
         yield made
@@ -84,18 +88,22 @@ def overheads(batches: int) -> list[Overhead]:
         ]
 
 
-def new_worker(times: int) -> float:
-    """Milliseconds by which the first tile of a session takes longer than its second: a new process."""
+def new_worker(times: int, spare: bool) -> float:
+    """Milliseconds by which the first tile of a session takes longer than its second."""
     block, call = _pixels(), _call("light", LIGHT, "bool")
-    with pool() as made:
+    with pool(spare) as made:
 
         def tile(session: int) -> float:
             begun = time.perf_counter()
             made.call(replace(call, session=str(session)), block, GRID, lambda: True)
             return (time.perf_counter() - begun) * 1000
 
+        def more(session: int) -> float:
+            time.sleep(SPARE_SECONDS)
+            return tile(session) - tile(session)
+
         tile(-1)  # the first of all has the modules loaded
-        return min(tile(session) - tile(session) for session in range(times))
+        return statistics.median(more(session) for session in range(times))
 
 
 def overhead(made: Pool, name: str, source: str, dtype: str, batches: int) -> Overhead:

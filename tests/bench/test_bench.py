@@ -129,7 +129,8 @@ def test_sandbox_gives_the_same_and_is_measured() -> None:
     found = overheads(1)
     assert [one.function for one in found] == ["light", "classify"]
     assert all(one.added == one.inside - one.here and one.here > 0 for one in found)
-    assert new_worker(3) > 0
+    assert new_worker(3, spare=False) > 0
+    assert new_worker(3, spare=True) < new_worker(3, spare=False)
 
 
 @pytest.mark.parametrize("name", ["b", "u"])

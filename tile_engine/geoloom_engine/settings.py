@@ -193,7 +193,9 @@ class Settings:
     function_timeout: float = setting("5s", seconds, "How long a user's function may take for one tile.")
     function_memory: int = setting("512MB", size, "Memory one process of a user's function may take.")
     function_workers: int = setting(
-        "8", whole(1, 256), "Processes of users' functions, per process of the engine; idle ones end."
+        "8",
+        whole(1, 256),
+        "Processes of users' functions, per process of the engine, and one kept ready; idle ones end.",
     )
     log_level: str = setting("info", one_of("debug", "info", "warning", "error"), "Least level to log.")
     log_format: str = setting("text", one_of("text", "json"), "One line of text, or of JSON, per entry.")

@@ -97,6 +97,8 @@ class Engine:
         self.zygote = psutil.Process(self.launcher.pid)
         for name in seconds:
             self.bystander(name)
+        while any(one._spare is None for one in self.pools.values()):
+            select.select([], [], [], 0.01)
         self.descriptors = self._settled()
         self.threads = _threads()
 

@@ -85,8 +85,8 @@ def start(zygotes: Callable[..., Launcher]) -> Iterator[StartSandbox]:
 
         def get(strikes: Strikes | None = None, launcher: Launcher | None = None, **settings: Any) -> Sandbox:
             chosen = {name: settings.pop(name) for name in ("lock", "modules", "packets") if name in settings}
-            # No test is to fail because the machine has other things to do.
-            limits = {"seconds": 60.0, "memory": 512 << 20, "workers": 8} | settings
+            # No test is to fail because the machine has other things to do; most count processes.
+            limits = {"seconds": 60.0, "memory": 512 << 20, "workers": 8, "spare": False} | settings
             zygote = launcher or zygotes(**chosen)
             pool = Pool(zygote.channel(0), Limits(**limits), strikes)
             stack.callback(pool.close)

@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ from geoloom_engine.sandbox import pool
 from geoloom_engine.sandbox.launch import Launcher
 from geoloom_engine.sandbox.lock import LockLevel
 from geoloom_engine.sandbox.messages import Notice
-from geoloom_engine.sandbox.remote import GRACE, NoReply
+from geoloom_engine.sandbox.remote import GRACE, End, NoReply, Remote
 from geoloom_engine.sandbox.strikes import Strikes
 from geoloom_engine.sandbox.task import Call
 from geoloom_engine.sandbox.verdict import Verdicts
@@ -277,6 +278,111 @@ class TestWorkers:
             "quarantined": 0,
         }
         assert state["seconds"] > GRACE
+
+
+class TestSpare:
+    """A worker that is kept ready for whoever comes next."""
+
+    @staticmethod
+    def ready(sandbox: Sandbox, wait_until: Callable[..., Any]) -> int:
+        """The spare worker's process, once there is one."""
+        wait_until(lambda: sandbox.pool._spare is not None)
+        assert sandbox.pool._spare is not None
+        return sandbox.pool._spare.pid
+
+    @pytest.mark.parametrize("packets", [True, False])
+    def test_the_next_function_gets_it_and_another_is_made(
+        self, start: StartSandbox, wait_until: Callable[..., Any], packets: bool
+    ) -> None:
+        sandbox = start(spare=True, packets=packets, lock=LockLevel() if packets else UNLOCKED)
+        assert sandbox.pool._spare is None
+        seen = set()
+        for session in range(3):
+            assert value(sandbox.run(COUNT, session=str(session))) == 1
+            assert value(sandbox.run(COUNT, session=str(session))) == 2
+            spare = self.ready(sandbox, wait_until)
+            assert spare not in seen
+            seen.add(spare)
+            assert len(alive(sandbox)) == sandbox.pool.state()["live"] == session + 2
+        owned = {remote.pid for remote in sandbox.pool._owners}
+        assert owned >= {pid for pid in seen if pid != spare}
+
+    def test_it_has_seen_no_function_but_its_own(
+        self, start: StartSandbox, wait_until: Callable[..., Any]
+    ) -> None:
+        sandbox = start(spare=True)
+        sandbox.run("def f(img):\n    numpy.secret = 1\n    return img[0]", session="a")
+        self.ready(sandbox, wait_until)
+        look = "def f(img):\n    return img[0] * 0 + hasattr(numpy, 'secret') + ('rehearse' in globals())"
+        assert value(sandbox.run(look, session="b")) == 0
+
+    def test_one_that_is_too_small_is_ended_and_a_larger_one_made(
+        self, start: StartSandbox, wait_until: Callable[..., Any]
+    ) -> None:
+        sandbox = start(spare=True)
+        sandbox.run(FIRST)
+        small = self.ready(sandbox, wait_until)
+        image = np.ones((1, 1024, 1024), np.int32)
+        assert value(sandbox.run(FIRST, session="b", image=image)) == 1
+        wait_until(lambda: small not in [process.pid for process in alive(sandbox)])
+        large = self.ready(sandbox, wait_until)
+        assert value(sandbox.run(FIRST, session="c", image=image)) == 1
+        assert large in {remote.pid for remote in sandbox.pool._owners}
+
+    def test_one_that_died_is_not_missed(self, start: StartSandbox, wait_until: Callable[..., Any]) -> None:
+        sandbox = start(spare=True)
+        sandbox.run(FIRST)
+        spare = self.ready(sandbox, wait_until)
+        os.kill(spare, signal.SIGKILL)
+        wait_until(lambda: spare not in [process.pid for process in alive(sandbox)])
+        assert value(sandbox.run(COUNT, session="b")) == 1
+
+    def test_it_ends_when_no_function_is_used(
+        self, start: StartSandbox, wait_until: Callable[..., Any]
+    ) -> None:
+        sandbox = start(spare=True)
+        sandbox.run(FIRST)
+        self.ready(sandbox, wait_until)
+        sandbox.pool._limits = replace(sandbox.pool._limits, idle=0.05)
+        wait_until(lambda: sandbox.pool.state()["live"] == 0)
+        wait_until(lambda: not alive(sandbox))
+        assert value(sandbox.run(COUNT)) == 1
+
+    def test_closing_ends_it_also_while_it_is_made(
+        self, start: StartSandbox, wait_until: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        making = threading.Event()
+        rehearse = Remote.rehearse
+
+        def slowly(self: Remote, wanted: Callable[[], bool]) -> None:
+            making.set()
+            wait_until(lambda: not wanted())
+            rehearse(self, wanted)
+
+        monkeypatch.setattr(Remote, "rehearse", slowly)
+        sandbox = start(spare=True)
+        sandbox.run(FIRST)
+        assert making.wait(60)
+        sandbox.pool.close()
+        wait_until(lambda: not alive(sandbox))
+        assert sandbox.pool.state()["live"] == 0
+
+    def test_functions_run_where_none_can_be_made(
+        self, start: StartSandbox, wait_until: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        tried = []
+
+        def fail(self: Remote, wanted: Callable[[], bool]) -> None:
+            tried.append(self.pid)
+            raise NoReply(End.LATE)
+
+        monkeypatch.setattr(Remote, "rehearse", fail)
+        sandbox = start(spare=True)
+        for session in "ab":
+            assert value(sandbox.run(COUNT, session=session)) == 1
+        wait_until(lambda: len(tried) == 2)
+        wait_until(lambda: len(alive(sandbox)) == 2)
+        assert sandbox.pool._spare is None
 
 
 def charge(monkeypatch: pytest.MonkeyPatch, share: float) -> None:

@@ -24,6 +24,8 @@ class Limits:
         Bytes of a tile's result, and of its pixels, at most.
     idle
         Seconds after which a worker without a tile is ended.
+    spare
+        Whether one more worker is kept ready for the next function, while there are any.
     """
 
     seconds: float
@@ -32,6 +34,7 @@ class Limits:
     output: int = 256 << 20
     input: int = 256 << 20
     idle: float = 60.0
+    spare: bool = True
 
     def check(self, layout: Layout) -> None:
         """Refuse a tile that takes more room than allowed; raises DemandError."""

@@ -31,10 +31,10 @@ from geoloom_engine.sandbox.messages import (
     What,
     plain,
 )
-from geoloom_engine.sandbox.task import Answer, Task
+from geoloom_engine.sandbox.task import Answer, Task, rehearsal
 
 LOCK_SECONDS = 10.0
-"""Seconds that a new worker has to lock itself down (it takes 1 ms)."""
+"""Seconds that a new worker has to lock itself down (it takes 4 ms), and to rehearse."""
 
 END_SECONDS = 5.0
 """Seconds to wait for the end of a worker that was killed."""
@@ -134,6 +134,15 @@ class Remote:
     def fits(self, layout: Layout) -> bool:
         """Whether there is room for a tile."""
         return layout.inside <= self.inside and layout.outside <= self.outside
+
+    def rehearse(self, wanted: Callable[[], bool]) -> None:
+        """Have it lock itself down and compute what is nobody's; raises NoReply.
+
+        A forked process copies each piece of memory when it first writes there: that takes as long as
+        fork and lock together, and is done for its first tile then.
+        """
+        self.run(rehearsal(), LOCK_SECONDS, wanted)
+        self._knows_program = False
 
     def run(self, task: Task, seconds: float, wanted: Callable[[], bool]) -> Answer:
         """Have a tile computed.
