@@ -6,10 +6,11 @@ import dis
 import inspect
 import re
 from collections.abc import Mapping, Sequence
-from types import CodeType
+from types import CodeType, FunctionType
 from typing import Any
 
 from geoloom.errors import FunctionFailed
+from geoloom.given import RESERVED
 
 DEFAULT_MODULES = ("numpy", "math", "scipy", "skimage")
 """What a function may import, unless the operator says otherwise."""
@@ -33,9 +34,23 @@ def bound(
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
     filled: Mapping[str, Any],
+    defaults: Mapping[str, Any],
     name: str,
 ) -> tuple[list[Any], dict[str, Any]]:
-    """Positional and named arguments for a function, those that are filled in left out of the count.
+    """Positional and named arguments for a function.
+
+    Parameters
+    ----------
+    parameters
+        Of the function, but for the image.
+    args, kwargs
+        What it is called with.
+    filled
+        What it gets besides, by name.
+    defaults
+        What it has for parameters that are not given.
+    name
+        Of the function.
 
     Raises
     ------
@@ -50,18 +65,39 @@ def bound(
         raise FunctionFailed(
             f"{name} cannot be called so: {error}.", hint=f"Its own arguments are: {shown}.", function=name
         ) from None
-    found.apply_defaults()
-    values = {**found.arguments, **filled}
+    values = {**defaults, **found.arguments, **filled}
     positional: list[Any] = []
     named: dict[str, Any] = {}
     for one in parameters:
-        value = values[one.name]
         if one.kind is one.VAR_POSITIONAL:
-            positional.extend(value)
-        elif one.kind is one.VAR_KEYWORD:
-            named.update(value)
-        elif one.kind is one.KEYWORD_ONLY:
+            positional.extend(values.get(one.name, ()))
+            continue
+        if one.kind is one.VAR_KEYWORD:
+            named.update(values.get(one.name, {}))
+            continue
+        value = values[one.name]
+        if one.kind is one.KEYWORD_ONLY:
             named[one.name] = value
         else:
             positional.append(value)
     return positional, named
+
+
+def own_parameters(signature: inspect.Signature, older_style: bool) -> list[inspect.Parameter]:
+    """Parameters that are not for the image; ``*args`` take that and more."""
+    found = list(signature.parameters.values())
+    takes_all = bool(found) and found[0].kind is inspect.Parameter.VAR_POSITIONAL
+    return found[0 if older_style or takes_all else 1 :]
+
+
+def is_filled(parameter: inspect.Parameter, kwargs: Mapping[str, Any]) -> bool:
+    """Whether a parameter is given by its name alone what it stands for, such as the mask."""
+    several = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    return parameter.name in RESERVED and parameter.name not in kwargs and not several
+
+
+def defaults_of(function: FunctionType) -> dict[str, Any]:
+    """The values of a function's defaults, by the names of their parameters."""
+    code, values = function.__code__, function.__defaults__ or ()
+    names = code.co_varnames[code.co_argcount - len(values) : code.co_argcount]
+    return {**dict(zip(names, values, strict=True)), **(function.__kwdefaults__ or {})}

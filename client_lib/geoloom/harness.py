@@ -29,14 +29,20 @@ import numpy as np
 
 from geoloom.afresh import PRINT_LIMIT, Prints, afresh
 from geoloom.block import Array, Mask, eroded, everywhere
-from geoloom.calling import DEFAULT_MODULES, bound, is_older_style
+from geoloom.calling import (
+    DEFAULT_MODULES,
+    bound,
+    defaults_of,
+    is_filled,
+    is_older_style,
+    own_parameters,
+)
 from geoloom.errors import FunctionFailed
-from geoloom.given import DTYPES, RESERVED, Given, Place, Result, asked_for, widened, without_margin
+from geoloom.given import DTYPES, Given, Place, Result, asked_for, widened, without_margin
 
 __all__ = [
     "DEFAULT_MODULES",
     "PRINT_LIMIT",
-    "RESERVED",
     "Function",
     "Given",
     "Place",
@@ -106,7 +112,7 @@ class Function:
             function = self._fresh()[name]
         self._qualname = function.__code__.co_qualname
         self.older_style = is_older_style(function.__code__)
-        self._parameters = tuple(inspect.signature(function).parameters.values())
+        self._parameters = own_parameters(inspect.signature(function), self.older_style)
 
     def call(
         self,
@@ -229,11 +235,10 @@ class Function:
     ) -> Any:
         """Call with the image, the arguments, and what it asks for by name."""
         __tracebackhide__ = True
-        filled: dict[str, Any] = {}
-        for one in self._parameters:
-            if one.name in RESERVED and one.name not in kwargs:
-                filled[one.name] = asked_for(one.name, given)
-        positional, named = bound(self._parameters[len(image) :], args, kwargs, filled, self.name)
+        filled = {one.name: asked_for(one.name, given) for one in self._parameters if is_filled(one, kwargs)}
+        # Those of this very function: the one that the parameters were taken from had others.
+        defaults = defaults_of(function)
+        positional, named = bound(self._parameters, args, kwargs, filled, defaults, self.name)
         return function(*image, *positional, **named)
 
     def _result(self, value: Any, given: Given, dtype: str | None, bands: int | None) -> tuple[Array, Mask]:

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from geoloom.calling import bound, is_older_style
+from geoloom.calling import bound, defaults_of, is_filled, is_older_style, own_parameters
 from geoloom.errors import FunctionFailed
 
 
@@ -33,12 +32,10 @@ def test_the_style_is_told_from_the_names_it_uses(text: str, older: bool) -> Non
     assert style_of(text) == older
 
 
-def parameters(f: Callable[..., Any]) -> list[inspect.Parameter]:
-    return list(inspect.signature(f).parameters.values())[1:]
-
-
-def called(f: Callable[..., Any], args: list[Any], kwargs: dict[str, Any], filled: dict[str, Any]) -> Any:
-    positional, named = bound(parameters(f), args, kwargs, filled, "f")
+def called(f: Any, args: list[Any], kwargs: dict[str, Any], filled: dict[str, Any]) -> Any:
+    parameters = own_parameters(inspect.signature(f), older_style=False)
+    assert {one.name for one in parameters if is_filled(one, kwargs)} == set(filled)
+    positional, named = bound(parameters, args, kwargs, filled, defaults_of(f), "f")
     return f("image", *positional, **named)
 
 
@@ -56,6 +53,23 @@ def test_positional_only_and_variable_arguments_go_where_they_belong() -> None:
         return img, a, b, rest, valid, more
 
     assert called(f, [1, 2, 3, 4], {"x": 5}, {"valid": "V"}) == ("image", 1, 2, (3, 4), "V", {"x": 5})
+
+
+def test_variable_arguments_may_take_the_image_too() -> None:
+    def f(*everything, **bands):  # type: ignore[no-untyped-def]
+        return everything, bands
+
+    assert called(f, [1, 2], {"x": 5}, {}) == (("image", 1, 2), {"x": 5})
+    assert called(f, [], {}, {}) == (("image",), {})
+
+
+def test_defaults_are_those_that_the_function_has_by_now() -> None:
+    def f(img, a, b=2, /, c=3, *, valid, d=4):  # type: ignore[no-untyped-def]
+        return a, b, c, valid, d
+
+    assert called(f, [1], {}, {"valid": "V"}) == (1, 2, 3, "V", 4)
+    f.__defaults__, f.__kwdefaults__ = (20, 30), {"d": 40}
+    assert called(f, [1], {}, {"valid": "V"}) == (1, 20, 30, "V", 40)
 
 
 @pytest.mark.parametrize(

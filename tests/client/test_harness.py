@@ -89,6 +89,24 @@ def test_what_a_global_holds_ends_with_the_call() -> None:
     assert [int(function.call(given()).data[0, 0, 0]) for _ in range(3)] == [1, 1, 1]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def f(img, seen=[]):\n    seen.append(1)\n    return img[0] * 0 + len(seen)",
+        "def f(img, *, seen=[]):\n    seen.append(1)\n    return img[0] * 0 + len(seen)",
+        "def f(img, cache={}):\n    cache[img[0].sum()] = 1\n    return img[0] * 0 + len(cache)",
+        "def f(seen=[]):\n    global img\n    seen.append(1)\n    img = band0 * 0 + len(seen)",
+        "SEEN = []\ndef g():\n    SEEN.append(1)\n    return len(SEEN)\n"
+        "def f(img, how=g):\n    return img[0] * 0 + how()",
+        "def f(img, weight=np.ones(1, int)):\n    weight += 1\n    return img[0] * 0 + weight - 1",
+    ],
+)
+def test_what_a_default_holds_ends_with_the_call(text: str) -> None:
+    function = Function(text, "f")
+    for _ in range(3):
+        assert np.unique(function.call(given()).data).tolist() == [1]
+
+
 def test_random_numbers_repeat() -> None:
     text = "import numpy as np\ndef f(img):\n    return np.random.random(img.shape[1:])"
     assert np.array_equal(run(text).data, run(text).data)

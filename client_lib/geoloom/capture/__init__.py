@@ -17,6 +17,7 @@ from difflib import get_close_matches
 from types import FunctionType, MappingProxyType
 from typing import Any
 
+from geoloom.calling import is_filled, own_parameters
 from geoloom.capture.arrangement import Arrangement
 from geoloom.capture.compiling import FunctionNode
 from geoloom.capture.gathering import Gathering
@@ -24,7 +25,6 @@ from geoloom.capture.imports import importable, is_foreign
 from geoloom.capture.refusal import library_function, named, not_a_function
 from geoloom.capture.textual import from_text
 from geoloom.errors import FunctionNotSent
-from geoloom.given import RESERVED
 from geoloom.harness import DEFAULT_MODULES
 
 MOST_SOURCE = 1 << 20
@@ -66,8 +66,8 @@ class Captured:
         FunctionNotSent
             One is missing, unknown, or too many.
         """
-        parameters = list(self.signature.parameters.values())[0 if self.older_style else 1 :]
-        own = [one for one in parameters if one.name not in RESERVED or one.name in kwargs]
+        parameters = own_parameters(self.signature, self.older_style)
+        own = [one for one in parameters if not is_filled(one, kwargs)]
         try:
             inspect.Signature(own).bind(*args, **kwargs)
         except TypeError:
