@@ -505,7 +505,6 @@ import scipy
 import scipy.ndimage
 
 LIMITS = {'low': (1, 2.5), 'names': {'a', 'b'}}
-late = 0.2
 weights = np.array([[0, 1], [1, 0]], 'int64')
 
 
@@ -521,7 +520,7 @@ def smooth(band, w=weights):
 blur = smooth
 
 
-def f(img, by=late):
+def f(img, by=None):
     return rules["mark"](blur(img[0])).astype(float32) * by
 f.__defaults__ = (0.1,)
 """
@@ -531,7 +530,7 @@ def test_the_text_as_a_whole() -> None:
     captured = capture(cell(NOTEBOOK)["f"])
     assert captured.source == TEXT
     assert captured.modules == ("math", "numpy", "scipy")
-    assert captured.lines == {"mark": 16, "smooth": 23, "f": 28}
+    assert captured.lines == {"mark": 15, "smooth": 22, "f": 27}
 
 
 def test_what_else_a_notebook_holds_changes_nothing() -> None:
@@ -587,6 +586,29 @@ def test_defaults_are_those_of_the_def() -> None:
     text = "N = 3\ndef f(img, n=N, *, m=N * 2):\n    return img[0] * 0 + n + m + N\nN = 100"
     captured = capture(cell(text)["f"])
     assert executed(captured)(pixels()).max() == 3 + 6 + 100
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "n = 3\ndef f(img, by=n * 2):\n    return img[0] * 0 + by\ndel n",
+        "c = {'a': 6}\ndef f(img, by=c['a']):\n    return img[0] * 0 + by\nc = {'b': 1}",
+        "t = [1, 6]\ndef f(img, *, by=t[1], ü='é', more=t):\n    return img[0] * 0 + by\nt = [0]",
+        "t = [1, 6]\ndef f(img, a=1, é=(\n        t\n        [1]  # six\n), b=2):\n"
+        "    return img[0] * 0 + é\nt = 5",
+        "t = [1, 6]\nf = lambda img, by=t[1], *, more=t[0]: img[0] * 0 + by + more - 1\nt = 0",
+        "class Table:\n    value = 6\nt = Table()\ndef f(img, by=t.value):\n    return img[0] * 0 + by",
+    ],
+)
+def test_a_default_is_its_value_whatever_it_was_computed_from(text: str) -> None:
+    captured = capture(cell(text)["f"])
+    assert np.unique(executed(captured)(pixels())).tolist() == [6]
+
+
+def test_a_nameless_function_may_use_what_is_called_function() -> None:
+    text = "def per_band(function):\n    return lambda img: function(img[0])\nf = [per_band(np.negative)]"
+    captured = capture(cell("import numpy as np\n" + text)["f"][0])
+    np.testing.assert_array_equal(executed(captured)(pixels()), -pixels()[0])
 
 
 @pytest.mark.parametrize(

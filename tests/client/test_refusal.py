@@ -214,11 +214,6 @@ CASES: dict[str, tuple[str, str, str]] = {
         "g: its text cannot be found; it was made by exec",
         "in a .py file",
     ),
-    "a default from a name that is gone": (
-        "n = 3\ndef f(img, by=n * 2):\n    return img\ndel n",
-        "the default of by is computed from n, which is not there any more (line 1: def f(img, by=n * 2):)",
-        "Write the value itself.",
-    ),
     "a default that cannot be sent": (
         "class A:\n    pass\ndef f(img, by=A()):\n    return img",
         "the default of by is an object of class A (line 1: def f(img, by=A()):)",

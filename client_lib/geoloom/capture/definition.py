@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import linecache
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 from types import CodeType, FunctionType
@@ -58,6 +58,21 @@ class Definition:
     def is_lambda(self) -> bool:
         """Whether it is no ``def``."""
         return isinstance(self.node, ast.Lambda)
+
+    def emptied(self, expressions: Sequence[ast.expr]) -> Definition:
+        """The same text with None in place of some expressions, on as many lines."""
+        if not expressions:
+            return self
+        # Columns count bytes of UTF-8, and those of a lambda the parenthesis that it was read in.
+        rows = [line.encode() for line in self.lines]
+        rows[0] = b"(" * self.is_lambda + rows[0]
+        for one in sorted(expressions, key=lambda found: (found.lineno, found.col_offset), reverse=True):
+            first, last = one.lineno - 1, (one.end_lineno or one.lineno) - 1
+            ahead, behind = rows[first][: one.col_offset], rows[last][one.end_col_offset :]
+            rows[first : last + 1] = [ahead + b"None", *[b""] * (last - first)]
+            rows[last] += behind
+        rows[0] = rows[0][self.is_lambda :]
+        return replace(self, lines=tuple(row.decode() for row in rows))
 
     def statement(self, name: str, indent: str = "") -> list[str]:
         """Lines that bind the function to a name."""

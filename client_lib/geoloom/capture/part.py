@@ -6,6 +6,7 @@ import ast
 import builtins
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, count
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -16,6 +17,8 @@ from geoloom.capture.definition import INDENT, Definition, find
 from geoloom.capture.imports import importable
 from geoloom.capture.refusal import Unsendable, is_a
 from geoloom.capture.uses import globals_used
+
+_NOTHING = object()
 
 
 @dataclass(eq=False)
@@ -39,6 +42,8 @@ class Part:
         Names by which it finds itself there.
     defaults, named_defaults
         Values of its defaults, where its text may give others by now.
+    changing
+        Expressions of defaults that may give other values by now: they do not come along.
     early
         What must be there before it is defined.
     """
@@ -50,6 +55,7 @@ class Part:
     own_names: list[str] = field(default_factory=list)
     defaults: tuple[Any, ...] | None = None
     named_defaults: dict[str, Any] | None = None
+    changing: list[ast.expr] = field(default_factory=list)
     early: list[Any] = field(default_factory=list)
 
     @staticmethod
@@ -73,10 +79,12 @@ class Part:
 
         If it is `enclosed`, they define ``around``, which gives it.
         """
+        definition = self.definition.emptied(self.changing)
         if not self.enclosed:
-            return self.definition.statement(name), 0
-        inner = self.definition.name or (self.own_names or ["function"])[0]
-        lines = [f"def {around}({', '.join(self.values)}):", *self.definition.statement(inner, INDENT)]
+            return definition.statement(name), 0
+        names = chain(self.own_names, map("function_{}".format, count()))
+        inner = self.definition.name or next(one for one in names if one not in self.values)
+        lines = [f"def {around}({', '.join(self.values)}):", *definition.statement(inner, INDENT)]
         lines += [f"{INDENT}{one} = {inner}" for one in self.own_names if one != inner]
         return [*lines, f"{INDENT}return {inner}"], 1
 
@@ -120,38 +128,31 @@ class Part:
     def _look_at_defaults(self) -> None:
         """Defaults count as they were when the ``def`` was run."""
         arguments = self.definition.node.args
+        changing: list[ast.expr] = []
         values, named = self.function.__defaults__ or (), self.function.__kwdefaults__ or {}
-        positional = [*arguments.posonlyargs, *arguments.args]
         if len(values) == len(arguments.defaults):
-            given = positional[len(positional) - len(values) :]
-            pairs = zip(given, arguments.defaults, values, strict=True)
-            steady = [self._is_steady(*one) for one in pairs]
-            self.defaults = None if all(steady) else values
+            pairs = zip(arguments.defaults, values, strict=True)
+            changing += [one for one, value in pairs if not self._is_steady(one, value)]
+            self.defaults = values if changing else None
         listed = [
-            (one, default, named[one.arg])
+            (default, named[one.arg])
             for one, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
             if default is not None and one.arg in named
         ]
-        steady = [self._is_steady(*one) for one in listed]
-        self.named_defaults = None if all(steady) else dict(named)
+        changing_named = [one for one, value in listed if not self._is_steady(one, value)]
+        self.named_defaults = dict(named) if changing_named else None
+        self.changing = [*changing, *changing_named]
 
-    def _is_steady(self, argument: ast.arg, default: ast.expr, value: Any) -> bool:
+    def _is_steady(self, default: ast.expr, value: Any) -> bool:
         """Whether the text of a default gives the value that the function has."""
         space: dict[str, Any] = {**vars(builtins), "numpy": np, "np": np, **self.function.__globals__}
-        names = {use.name for use in globals_used(compiled(ast.unparse(default)))}
-        for name in sorted(names.difference(self.values, vars(builtins), ("numpy", "np"))):
-            if name in space:
-                self.early.append(space[name])
-            elif isinstance(default, ast.Name):
-                self.values[name] = value
-                self.early.append(value)
-            else:
-                reason = f"the default of {argument.arg} is computed from {name}, which is not there any more"
-                raise Unsendable(reason, "Write the value itself.", default.lineno)
-        known = {name: self.values.get(name, space.get(name)) for name in names}
         if isinstance(default, ast.Name):
-            return known[default.id] is value
-        return all(self._is_fixed(name, one) for name, one in known.items())
+            steady = default.id not in self.values and space.get(default.id, _NOTHING) is value
+            if steady:
+                self.early.append(value)
+            return steady
+        names = {use.name for use in globals_used(compiled(ast.unparse(default)))}
+        return all(name in space and self._is_fixed(name, space[name]) for name in names)
 
     def _is_fixed(self, name: str, value: Any) -> bool:
         if is_a(value, ModuleType):

@@ -101,6 +101,11 @@ def of_object(name: str, value: object) -> Unsendable:
             f"Add its bands to the image first: gl.stack(image, {name}).execute(…); "
             "in the function they are further bands of the array.",
         )
+    if top == "geoloom" and is_a(value, dict):
+        return Unsendable(
+            f"{name} is {article(kind)} of geoloom (a kind of dict)",
+            f"Take the numbers out of it in the notebook, or make it a plain dict: {name} = dict({name}).",
+        )
     if top == "geoloom":
         return Unsendable(f"{name} is {article(kind)} of geoloom", "The function gets plain numpy arrays.")
     if top == "pandas":
