@@ -95,7 +95,7 @@ def _tried(f: Any, captured: Captured, image: Profile, op: Execute) -> Result:
         return tried({})
     except FunctionFailed as error:
         if isinstance(error.__cause__, KeyboardInterrupt):
-            raise
+            raise KeyboardInterrupt from None
     return tried(codes(captured.name, f if isinstance(f, FunctionType) else None))
 
 

@@ -13,14 +13,17 @@ import math
 import sys
 import time
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from types import FunctionType, TracebackType
 from typing import Any
 
+import numpy as np
+
 from geoloom import blobs
 from geoloom.capture.history import running_shell
 from geoloom.errors import FunctionFailed, FunctionRefused, ParameterError, callers
-from geoloom.examination import RUNS, Subject, examine, fresh
+from geoloom.examination import TILES, Subject, examine, fresh
 from geoloom.execution import codes, execute, names_of, original
 from geoloom.given import Given, Result
 from geoloom.grid import MAX_ZOOM, Tile
@@ -30,7 +33,7 @@ from geoloom.op import Profile, decode
 from geoloom.ops.execute import Execute
 from geoloom.report import Check, Report
 
-PATIENCE = 2.0
+PATIENCE = 1.0
 """Seconds for a tile beyond which it is said that the checks take their time."""
 
 DENSE = 2
@@ -99,7 +102,8 @@ def test_execute(
     result = found.run(given, place)
     seconds = time.perf_counter() - begun
     if seconds > PATIENCE:
-        print(f"{found.op.main} takes {seconds:.1f} s for a tile; the checks run it some {RUNS} times more.")
+        more = seconds * TILES
+        print(f"{found.op.main} takes {seconds:.1f} s for a tile; the checks take some {more:.0f} s more.")
     if trial is not None and not isinstance(result, FunctionFailed):
         names = names_of(found.op.main, image.profile, result.data.shape[0])
         found = Local(executed(dtype=dtype or result.data.dtype, bands=bands or names))
@@ -201,9 +205,7 @@ class Local:
         __tracebackhide__ = True
         raised: BaseException | None
         try:
-            return self._function.call(
-                fresh(given), self._subject.args, self._subject.kwargs, stop=_stopping()
-            )
+            return self._function.call(fresh(given), *self.op.call(), stop=_stopping())
         except FunctionFailed as error:
             if error.__cause__ is None:
                 return error
@@ -228,7 +230,10 @@ class Local:
 
 
 class _AtHand(Function):
-    """The person's function itself, among the notebook's names instead of the text's."""
+    """The person's function itself, among the notebook's names instead of the text's.
+
+    What it does to its defaults stays here: they are the notebook's.
+    """
 
     def __init__(self, f: FunctionType, *text: Any) -> None:
         self._f = f
@@ -236,10 +241,17 @@ class _AtHand(Function):
 
     def _fresh(self, stop: Callable[..., Any] | None = None) -> dict[str, Any]:
         namespace = {**super()._fresh(stop), **self._f.__globals__}
-        own = FunctionType(self._f.__code__, namespace, self.name, self._f.__defaults__, self._f.__closure__)
-        own.__kwdefaults__ = self._f.__kwdefaults__
+        f = self._f
+        defaults = tuple(_copy(one) for one in f.__defaults__ or ()) or None
+        own = FunctionType(f.__code__, namespace, self.name, defaults, f.__closure__)
+        own.__kwdefaults__ = {name: _copy(one) for name, one in (f.__kwdefaults__ or {}).items()}
         namespace[self.name] = own
         return namespace
+
+
+def _copy(value: Any) -> Any:
+    """A copy of what a function might change."""
+    return deepcopy(value) if isinstance(value, list | dict | set | np.ndarray) else value
 
 
 def _stopping() -> Callable[..., Any]:
@@ -290,15 +302,17 @@ def _step(image: Image, key: str) -> Image:
 
 def _place(image: Image, tile: Sequence[int] | Tile | None, bbox: Sequence[float] | None) -> Tile:
     """The tile to run on."""
-    if isinstance(tile, Tile):
-        return tile
     if tile is not None:
-        return Tile(*tile)
+        return tile if isinstance(tile, Tile) else Tile(*_numbers("tile", tile, ("z", "x", "y"), int))
     client = connected()
     if bbox is None:
         client.register(image.chain)
         return Tile(*client.explain(image.key)["tile"])
-    west, south, east, north = (float(one) for one in bbox)
+    west, south, east, north = _numbers("bbox", bbox, ("west", "south", "east", "north"), float)
+    if not (-180 <= west <= 180 and -180 <= east <= 180 and -90 <= south <= north <= 90):
+        raise ParameterError(
+            f"bbox = {tuple(bbox)} is no rectangle in degrees.", hint="It is (west, south, east, north)."
+        )
     # In pixels of the last zoom, of which all others are halves.
     first, last = Tile.at(west, north, MAX_ZOOM), Tile.at(east, south, MAX_ZOOM)
     world = 1 << MAX_ZOOM
@@ -308,3 +322,14 @@ def _place(image: Image, tile: Sequence[int] | Tile | None, bbox: Sequence[float
     )
     shift = MAX_ZOOM - max(zoom, 0)
     return Tile(max(zoom, 0), (first.x + width // 2) % world >> shift, (first.y + height // 2) >> shift)
+
+
+def _numbers[T](name: str, given: Any, wanted: tuple[str, ...], kind: Callable[[Any], T]) -> list[T]:
+    """What stands in a tuple of some numbers."""
+    try:
+        found = [kind(one) for one in given]
+    except (TypeError, ValueError):
+        found = []
+    if len(found) != len(wanted):
+        raise ParameterError(f"{name} = {given!r} cannot be used.", hint=f"It is ({', '.join(wanted)}).")
+    return found

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from geoloom import examination
 from geoloom.block import Block
 from geoloom.errors import EngineOverloaded, FunctionStopped
 from geoloom.examination import RUNS, Subject, examine
@@ -49,12 +50,13 @@ def checks_of(
     engines: Callable[[Subject, Given], Given] | None = None,
     dtype: str = "int32",
     tile: Tile = TILE,
+    args: Sequence[Any] = (),
 ) -> dict[str, Check]:
     world = world or World()
     subject = Subject(
         captured=Function(text, "f"),
         at_hand=None if at_hand is None else Function(at_hand, "f"),
-        args=(),
+        args=args,
         kwargs={},
         dtype=dtype,
         bands=("f",),
@@ -79,7 +81,8 @@ def wrong(checks: dict[str, Check]) -> list[str]:
 WELL = "def f(img):\n    return img[1] - img[0]\n"
 
 
-def test_of_a_good_function_all_is_well() -> None:
+def test_of_a_good_function_all_is_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(examination, "QUICK", 60.0)
     checks = checks_of(WELL, at_hand=WELL)
     assert [check.ok for check in checks.values()] == [True] * 8
     assert "2 × 256 × 256 of int32, all valid" in checks["pixels"].message
@@ -102,6 +105,11 @@ def test_what_is_no_image_is_said_and_nothing_else_is_looked_at() -> None:
     assert wrong(checks) == ["result"]
     assert len(checks) == 1
     assert "shape (2, 3, 256)" in checks["result"].message
+
+
+def test_arguments_that_a_function_changes_are_new_each_time() -> None:
+    text = "def f(img, seen):\n    seen.append(1)\n    return img[0] * 0 + len(seen)"
+    assert wrong(checks_of(text, args=[[1]])) == []
 
 
 def test_a_place_without_valid_pixels_is_said() -> None:
@@ -129,8 +137,13 @@ class TestRepeated:
         assert "repeated" in wrong(checks)
         assert "differ when it runs twice" in checks["repeated"].message
 
-    def test_the_functions_memory_is_measured(self) -> None:
+    def test_the_functions_memory_is_measured_unless_that_takes_long(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         text = "def f(img):\n    big = np.ones(5_000_000)\n    return img[0]\n"
+        monkeypatch.setattr(examination, "QUICK", 0.0)
+        assert checks_of(text)["repeated"].message == "the same twice"
+        monkeypatch.setattr(examination, "QUICK", 60.0)
         message = checks_of(text)["repeated"].message
         assert 40 <= float(message.split(" MB")[0].split()[-1]) < 60
 

@@ -57,7 +57,7 @@ def test_steps_are_shown_as_they_are_written() -> None:
 
 def test_the_chain_is_read_elsewhere_as_it_is() -> None:
     found = SCENE.execute(above, 500, margin=3)
-    read = Chain.from_json(found.to_json())
+    read = Chain.from_json(found.chain.to_json())
     assert read == found.chain
 
 
@@ -87,7 +87,7 @@ def test_one_interrupt_ends_a_trial(monkeypatch: pytest.MonkeyPatch) -> None:
         return tried(*given)
 
     monkeypatch.setattr(execution, "try_out", counted)
-    with pytest.raises(FunctionFailed, match="KeyboardInterrupt"):
+    with pytest.raises(KeyboardInterrupt):
         SCENE.execute(loops)
     assert len(trials) == 1
 

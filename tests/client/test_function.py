@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import linecache
+import re
 import sys
 import traceback
 from collections.abc import Iterator
@@ -214,9 +215,8 @@ class TestExecute:
     ) -> None:
         monkeypatch.setattr(function, "PATIENCE", 0.0)
         gl.test_execute(difference, image=image)
-        assert (
-            "s for a tile; the checks run it some 10 times more." in capsys.readouterr().out.splitlines()[0]
-        )
+        said = capsys.readouterr().out.splitlines()[0]
+        assert re.fullmatch(r"difference takes \d\.\d s for a tile; the checks take some \d+ s more\.", said)
 
     def test_the_tile_can_be_named(self, image: Image, engine: PaperEngine) -> None:
         assert gl.test_execute(difference, image=image, tile=(5, 17, 11)).tile == Tile(5, 17, 11)
@@ -305,6 +305,35 @@ class TestExecute:
     def test_an_array_is_no_image(self) -> None:
         with pytest.raises(ParameterError, match="image= has to be an image, not ndarray"):
             gl.test_execute(difference, image=np.zeros((2, 3, 3)))
+
+    @pytest.mark.parametrize(
+        ("place", "words"),
+        [
+            ({"tile": 3}, r"tile = 3 .*It is \(z, x, y\)"),
+            ({"tile": (3, 1)}, r"tile = \(3, 1\)"),
+            ({"bbox": (1, 2)}, r"bbox = \(1, 2\) .*\(west, south, east, north\)"),
+            ({"bbox": (500_000, 4_000_000, 500_100, 4_000_100)}, "no rectangle in degrees"),
+            ({"bbox": (1, 5, 2, 4)}, "no rectangle"),
+        ],
+    )
+    def test_a_place_that_is_none_is_said(self, image: Image, place: Any, words: str) -> None:
+        with pytest.raises(ParameterError, match=words):
+            gl.test_execute(difference, image=image, **place)
+
+    def test_defaults_of_the_notebook_stay_as_they_are(self, image: Image) -> None:
+        def counts(img, seen=[]):  # type: ignore[no-untyped-def]  # noqa: B006
+            seen.append(1)
+            return img[0] * 0 + len(seen)
+
+        assert gl.test_execute(counts, image=image).passed
+        assert counts.__defaults__ == ([],)
+
+    def test_one_interrupt_in_the_trial_ends_it(self, image: Image, engine: PaperEngine) -> None:
+        def stopped(img):  # type: ignore[no-untyped-def]
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            gl.test_execute(stopped, image=image)
 
     def test_stopping_the_kernel_shows_where_it_was(self, image: Image) -> None:
         with pytest.raises(KeyboardInterrupt) as caught:
