@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -38,6 +38,9 @@ class Bounds:
     south: float
     east: float
     north: float
+
+    def __iter__(self) -> Iterator[float]:
+        yield from (self.west, self.south, self.east, self.north)
 
     def parts(self) -> tuple[Bounds, ...]:
         """One or two rectangles with west ≤ east that together cover this one (in degrees)."""

@@ -129,6 +129,7 @@ def test_other_pixel_ratios(ratio: int) -> None:
 def test_bounds_across_the_antimeridian_have_two_parts() -> None:
     assert Bounds(170, -10, -170, 10).parts() == (Bounds(170, -10, 180, 10), Bounds(-180, -10, -170, 10))
     assert Bounds(-10, -10, 10, 10).parts() == (Bounds(-10, -10, 10, 10),)
+    assert tuple(Bounds(1, 2, 3, 4)) == (1, 2, 3, 4)
 
 
 @given(st.floats(-180, 180), st.floats(-180, 180))
