@@ -12,7 +12,7 @@ import re
 import sys
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from itertools import groupby
 from typing import Any
@@ -107,13 +107,12 @@ class Trouble:
         The same for all events of this reason.
     event
         The first of them, as the engine told it.
-    times
-        How often it happened.
     """
 
     about: tuple[Any, ...]
     event: Mapping[str, Any]
-    times: int = 0
+    _counts: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Of each group of equal events: those before the engine counted anew, and its last count."""
 
     @staticmethod
     def of(event: Mapping[str, Any]) -> Trouble:
@@ -122,10 +121,17 @@ class Trouble:
         kind = str(event.get("exception") or "").partition(":")[0]
         return Trouble((*(_plain(event.get(name)) for name in what), kind[:LONGEST]), event)
 
+    @property
+    def times(self) -> int:
+        """How often it happened, as far as it was told."""
+        return sum(before + last for before, last in self._counts.values())
+
     def count(self, event: Mapping[str, Any]) -> None:
-        """It happened again; one event may stand for several."""
-        times = event.get("count")
-        self.times += times if isinstance(times, int) else 1
+        """It happened again; an event says how often equal ones have happened by now."""
+        group, times = str(event.get("same")), event.get("count")
+        before, last = self._counts.get(group, (0, 0))
+        now = times if isinstance(times, int) else last + 1
+        self._counts[group] = (before + last if now < last else before, now)
 
     def told(self, replay: str | None = None) -> str:
         """In words; `replay` is the beginning of the call that runs a tile here."""

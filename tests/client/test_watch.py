@@ -65,7 +65,9 @@ def fail(engine: Any, layer: ImageLayer, x: int, line: int = 2) -> None:
         exception=shown,
         op="execute",
     )
-    engine.happened.put({**error.to_json(), "type": "error", "key": layer.key, "tile": [5, x, 2], "count": 1})
+    engine.happened.put(
+        {**error.to_json(), "type": "error", "key": layer.key, "tile": [5, x, 2], "same": shown, "count": 1}
+    )
 
 
 class TestTurns:

@@ -43,7 +43,8 @@ def event(**more: Any) -> dict[str, Any]:
         node="0" * 32,
         op="execute",
     )
-    return {**error.to_json(), "type": "error", "key": "1" * 32, "tile": [12, 2356, 1477], "count": 1, **more}
+    told = {**error.to_json(), "type": "error", "key": "1" * 32, "tile": [12, 2356, 1477], "count": 1, **more}
+    return {"same": told["message"], **told}
 
 
 def told(*events: dict[str, Any], replay: str | None = "m.layer('a').image") -> str:
@@ -83,6 +84,13 @@ def test_other_tiles_are_counted() -> None:
     assert shown.startswith("stubble, line 3: IndexError: index 7 is out of bounds\n")
     assert "\nIt happened 2 times so far. To run it here, on the pixels of tile 12/2356/1477:\n" in shown
     assert "It happened 6 times so far." in told(event(count=5), again)
+
+
+def test_an_event_that_comes_again_says_the_number_so_far() -> None:
+    again = event(message="stubble, line 3: IndexError: index 9 is out of bounds", count=3)
+    assert "It happened 11 times so far." in told(event(), event(count=2), again, event(count=8))
+    # The engine began to count anew.
+    assert "It happened 10 times so far." in told(event(count=8), event(count=1), event(count=2))
 
 
 def test_another_line_or_another_exception_is_another_trouble() -> None:

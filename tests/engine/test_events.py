@@ -46,6 +46,21 @@ def test_an_event_is_told_once_and_repetitions_are_counted(valkey: str) -> None:
     assert answer["last"] == second["id"]
 
 
+def test_a_failure_is_told_again_when_its_number_has_doubled(valkey: str) -> None:
+    async def use(log: EventLog, session: str) -> Any:
+        found, last = [], "0-0"
+        for x in range(9):
+            log.tell(session, Event.of(SourceUnreadable("a.tif is damaged."), KEY, (4, x, 1)))
+            answer = await log.follow(session, last, 0)
+            last = answer["last"]
+            found += [(event["tile"][1], event["count"], event["same"]) for event in answer["events"]]
+        return found
+
+    found = with_log(valkey, use)
+    assert [one[:2] for one in found] == [(0, 1), (1, 2), (3, 4), (7, 8)]
+    assert len({same for *_, same in found}) == 1
+
+
 def test_following_goes_on_after_the_last(valkey: str) -> None:
     async def use(log: EventLog, session: str) -> Any:
         log.tell(session, Event("print", KEY, {"message": "one"}))

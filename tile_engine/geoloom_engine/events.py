@@ -2,7 +2,8 @@
 
 Browsers cannot see why an image failed, so the engine writes each failed or refused tile (and what
 user functions print) into ``geoloom:log:{session}``; the session's kernel reads along by long
-poll. Repetitions within a while are counted, not repeated. All workers share the streams.
+poll. Repetitions within a while are counted; those of failures are told again each time their number
+has doubled. All workers share the streams.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ KEPT = 500
 """Events kept of a session."""
 
 QUIET = {"error": 600, "refused": 2, "print": 600, "seen": 3600, "changed": 2}
-"""Seconds for which equal events are counted and not repeated."""
+"""Seconds for which equal events are counted."""
 
 MOST_SEEN = 10_000
 """Layers remembered as seen in one process."""
@@ -143,7 +144,11 @@ class EventLog:
             for identity, fields in entries
         ]
         await self._count(session, entries, events)
-        return {"events": events, "last": events[-1]["id"] if events else after}
+        last = events[-1]["id"] if events else after
+        # Of a failure that was told several times meanwhile, the first says it all.
+        repeated = {event["id"] for event in events if event["type"] == "error"}
+        repeated -= {event["id"] for event in {event["same"]: event for event in reversed(events)}.values()}
+        return {"events": [event for event in events if event["id"] not in repeated], "last": last}
 
     async def close(self) -> None:
         """Write what is held back, if possible, and close the connections."""
@@ -182,12 +187,14 @@ class EventLog:
             seen = _seen(session, digest)
             pipe.incr(seen)
             pipe.expire(seen, quiet, nx=True)
-            if (await pipe.execute())[0] > 1:
+            times = (await pipe.execute())[0]
+            if times > 1 and (event.kind != "error" or times & (times - 1)):
                 return
         told = {
             **event.payload,
             "type": event.kind,
             "key": event.key,
+            "same": digest,
             "tile": None if event.tile is None else list(event.tile),
         }
         pipe = self._redis.pipeline(transaction=False)
