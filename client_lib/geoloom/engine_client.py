@@ -114,7 +114,7 @@ class EngineClient:
         ChainError, SourceError
             What is wrong with the chain or its sources.
         """
-        texts = {key: content for key in blobs.needed(chain) if (content := blobs.kept(key)) is not None}
+        texts = {key: content for key in blobs.needed(chain) if (content := blobs.known(key)) is not None}
         for attempt in (0, 1):
             self._send(texts)
             try:
@@ -135,9 +135,9 @@ class EngineClient:
         """Keep a registered chain for good."""
         self._json("PUT", f"/chains/{_part(key)}/saved", b"")
 
-    def put_blob(self, content: bytes) -> str:
-        """Store bytes; their key."""
-        answer = self._json("POST", "/blobs", content)
+    def put_blob(self, content: bytes, foreign: bool = False) -> str:
+        """Store bytes; their key. What is `foreign` was not made in this session."""
+        answer = self._json("POST", "/blobs?foreign=1" if foreign else "/blobs", content)
         if "notice" in answer:
             warnings.warn(str(answer["notice"]), stacklevel=2)
         return str(answer["key"])
@@ -230,7 +230,7 @@ class EngineClient:
         for key, content in texts.items():
             known = (self.endpoint.nonce, key)
             if known not in self._sent:
-                self.put_blob(content)
+                self.put_blob(content, foreign=blobs.kept(key) is None)
                 self._sent.add(known)
 
     def _ask(self, path: str, **question: Any) -> dict[str, Any]:

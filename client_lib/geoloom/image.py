@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from geoloom import blobs
 from geoloom.answer import Explanation, Statistics, place, step, table
 from geoloom.chain import Chain
 from geoloom.errors import ImageUseError, ParameterError
@@ -105,8 +106,8 @@ class Image(Lazy):
         return min(self._sources.values(), key=lambda one: one["ground_resolution"], default=None)
 
     def to_json(self) -> str:
-        """The chain's canonical JSON."""
-        return self.chain.to_json().decode("utf-8")
+        """The chain's canonical JSON, the texts of its functions included."""
+        return blobs.to_json(self.chain, lambda key: connected().blob(key))
 
     def equals(self, other: Image) -> bool:
         """Whether both are the same chain; ``==`` compares pixel by pixel."""

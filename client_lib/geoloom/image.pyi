@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from geoloom import blobs
 from geoloom.answer import Explanation, Statistics, place, step, table
 from geoloom.chain import Chain
 from geoloom.errors import ImageUseError, ParameterError

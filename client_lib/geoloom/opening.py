@@ -59,7 +59,7 @@ def load(key: str) -> Image:
 
 def from_json(text: str | bytes) -> Image:
     """The image of a chain's JSON, as `Image.to_json` gave it; raises CorruptChain."""
-    return from_chain(Chain.from_json(text))
+    return from_chain(blobs.from_json(text))
 
 
 def from_chain(chain: Chain) -> Image:
@@ -83,7 +83,7 @@ def functions(image: Image) -> dict[str, str]:
     for node in image.chain.topological():
         if node.op == Execute.name:
             key = str(node.params["text"])
-            content = blobs.kept(key) or client.blob(key)
+            content = blobs.known(key) or client.blob(key)
             main, text = str(node.params["main"]), content.decode()
             names = (main if n == 1 else f"{main} ({n})" for n in count(1))
             found[next(name for name in names if found.get(name, text) == text)] = text
@@ -98,7 +98,7 @@ def trust(image: Image) -> None:
     """
     client = connected()
     for key in blobs.needed(image.chain):
-        content = blobs.kept(key) or client.blob(key)
+        content = blobs.known(key) or client.blob(key)
         blobs.keep(content)
         client.put_blob(content)
 

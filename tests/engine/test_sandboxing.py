@@ -201,6 +201,15 @@ def test_an_unlocked_engine_says_so_and_runs_what_is_trusted(
     with pytest.warns(UserWarning, match="not locked in"):
         client.put_blob(b"def f(img):\n    return img[0] * 31")
     client.tile(foreign, *PLACE)
+    # What came along with a chain's JSON is sent, but nobody here wrote it.
+    text = b"def f(img):\n    return img[0] * 33"
+    chain = chain_of(engine, "return img[0] * 33", keep=False)
+    assert blobs.from_json(blobs.to_json(chain, lambda key: text)) == chain
+    with (
+        pytest.warns(UserWarning, match="not locked in"),
+        pytest.raises(FunctionRefused, match="was not written in a notebook of this session"),
+    ):
+        client.register(chain)
 
 
 def test_a_system_that_cannot_lock_refuses_functions_unless_told_otherwise(
