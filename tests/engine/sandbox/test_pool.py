@@ -378,11 +378,29 @@ class TestSpare:
 
         monkeypatch.setattr(Remote, "rehearse", fail)
         sandbox = start(spare=True)
-        for session in "ab":
+        for times, session in enumerate("ab", 1):
             assert value(sandbox.run(COUNT, session=session)) == 1
-        wait_until(lambda: len(tried) == 2)
+            wait_until(lambda times=times: len(tried) == times)
         wait_until(lambda: len(alive(sandbox)) == 2)
         assert sandbox.pool._spare is None
+
+    def test_workers_are_looked_after_where_none_can_be_made(
+        self, start: StartSandbox, wait_until: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        sandbox = start(spare=True)
+        made: Any = sandbox.pool._made
+
+        def none(*_: Any) -> Remote:
+            if threading.current_thread().name == "sandbox":
+                raise OSError(24, "Too many open files")
+            return made(*_)
+
+        monkeypatch.setattr(sandbox.pool, "_made", none)
+        sandbox.run(FIRST)
+        wait_until(lambda: sandbox.pool._spare_for is None)
+        sandbox.pool._limits = replace(sandbox.pool._limits, idle=0.05)
+        wait_until(lambda: sandbox.pool.state()["live"] == 0)
+        wait_until(lambda: not alive(sandbox))
 
 
 def charge(monkeypatch: pytest.MonkeyPatch, share: float) -> None:

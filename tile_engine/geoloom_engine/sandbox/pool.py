@@ -17,7 +17,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from geoloom.block import Block
-from geoloom.errors import EngineOverloaded, FunctionFailed, FunctionRefused, GeoloomError
+from geoloom.errors import EngineOverloaded, FunctionFailed, FunctionRefused
 from geoloom.grid import Grid
 from geoloom_engine.evaluate import Unwanted
 from geoloom_engine.sandbox.arena import Layout
@@ -232,7 +232,7 @@ class Pool:
         try:
             spare = self._made(layout, ask)
             spare.rehearse(lambda: not self._closed)
-        except (GeoloomError, NewZygote, NoReply, Unwanted) as error:
+        except Exception as error:  # noqa: BLE001 - functions run without it, and the keeper has more to do
             log.debug("no spare process for functions: %r", error)
             if spare is not None:
                 spare.bury()
