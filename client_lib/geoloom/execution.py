@@ -10,6 +10,7 @@ from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 from geoloom import blobs
+from geoloom.calling import own_parameters
 from geoloom.capture import Captured, capture
 from geoloom.capture.uses import codes as within
 from geoloom.chain import canonical
@@ -56,6 +57,7 @@ def execute(
         An argument is no JSON.
     """
     captured = capture(f, allowed(modules))
+    _check_whose(captured, len(args), {"margin": margin or None, "modules": modules, "dtype": dtype})
     arguments = _json(captured, args, kwargs)
     names = None if bands is None else (bands,) if isinstance(bands, str) else tuple(bands)
     key = blobs.keep(captured.source.encode())
@@ -123,6 +125,17 @@ def codes(name: str, f: FunctionType | None) -> dict[str, CodeType]:
             known = {called: one.__globals__.get(called) for called in used}
             left += [(called, other) for called, other in known.items() if isinstance(other, FunctionType)]
     return found
+
+
+def _check_whose(captured: Captured, positional: int, taken: Mapping[str, Any]) -> None:
+    """Refuse a name that `execute` takes, where the function has a parameter of that name which it lacks."""
+    own = [one.name for one in own_parameters(captured.signature, captured.older_style)]
+    for name, value in taken.items():
+        if value is not None and name in own[positional:]:
+            raise ParameterError(
+                f"{name}= is taken by execute, and {captured.name} has a parameter of that name.",
+                hint=f"Rename it in {captured.name}, or give it by its place, without its name.",
+            )
 
 
 def _json(captured: Captured, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:

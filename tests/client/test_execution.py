@@ -92,6 +92,14 @@ def test_one_interrupt_ends_a_trial(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(trials) == 1
 
 
+@pytest.mark.parametrize(("name", "value"), [("margin", 3), ("dtype", "float32"), ("modules", "math")])
+def test_a_name_that_execute_takes_itself_is_no_argument(name: str, value: Any) -> None:
+    text = f"def f(img, low, {name}=2):\n    return img[0] * low"
+    with pytest.raises(ParameterError, match=f"{name}= is taken by execute, and f has"):
+        SCENE.execute(text, 1, **{name: value})
+    assert SCENE.execute(text, 1, 2).band_names == SCENE.execute(text, 1, 5, **{name: value}).band_names
+
+
 def test_what_is_declared_is_not_tried() -> None:
     text = "def f(img):\n    return img[99]"
     with pytest.raises(FunctionFailed, match="IndexError"):
