@@ -102,6 +102,10 @@ class Engine:
         self.descriptors = self._settled()
         self.threads = _threads()
 
+    def attacked(self, source: str, arguments: list[Any], options: dict[str, Any]) -> dict[str, Any]:
+        """Run an attack, and see to somebody else's next tile; what became of both."""
+        return {**self.call(source, arguments, options), "bystander": self.bystander()}
+
     def call(self, source: str, arguments: list[Any], options: dict[str, Any]) -> dict[str, Any]:
         """Run an attack, as session `attacker` unless told otherwise; what became of it."""
         call = Call(
@@ -195,7 +199,7 @@ def main() -> None:
     with contextlib.closing(engine), ThreadPoolExecutor(16, "attack") as threads:
         for line in sys.stdin:
             asked = json.loads(line)
-            done = list(threads.map(lambda group: [engine.call(*one) for one in group], asked))
+            done = list(threads.map(lambda group: [engine.attacked(*one) for one in group], asked))
             say({"done": done, "health": engine.health()})
 
 

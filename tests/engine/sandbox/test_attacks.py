@@ -344,7 +344,7 @@ class Attacked:
         return by == "always" or LEVELS[self.level].seccomp or (by == "stranger" and self.user == "root")
 
     def attack(self, *attacks: Attack) -> list[Outcome]:
-        """Run attacks side by side; afterwards all has to be well."""
+        """Run attacks side by side. After each another user's tile is right; in the end all is well."""
         return [outcome for (outcome,) in self._attack([[one] for one in attacks])]
 
     def attack_in_turn(self, *attacks: Attack) -> list[Outcome]:
@@ -354,6 +354,7 @@ class Attacked:
 
     def _attack(self, groups: Sequence[Sequence[Attack]]) -> list[list[Outcome]]:
         said = self._say(groups)
+        assert all(done["bystander"] for group in said["done"] for done in group)
         assert said["health"] == {
             "bystander": True, "descriptors": 0, "threads": 0, "zygote": True, "children": True,
         }  # fmt: skip

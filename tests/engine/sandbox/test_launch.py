@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from conftest import StartSandbox
 
 WaitUntil = Callable[..., Any]
-LIMITS = Limits(seconds=5.0, memory=512 << 20, workers=8)
+LIMITS = Limits(seconds=5.0, memory=512 << 20, workers=8, spare=False)
 COUNT = "def f(img):\n    numpy.count = getattr(numpy, 'count', 0) + 1\n    return img[0] * 0 + numpy.count"
 
 
