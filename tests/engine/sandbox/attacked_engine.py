@@ -158,14 +158,21 @@ class Engine:
         """
         deadline = time.monotonic() + 30
         while True:
-            live = sum(int(one.state()["live"]) for one in self.pools.values())
+            live = self._live()
             surplus = max(0, len(self.zygote.children()) - live)
             counted = sum(1 for _ in Path("/proc/self/fd").iterdir()) - OWN_DESCRIPTORS * live
-            if (
-                not surplus and counted <= getattr(self, "descriptors", counted)
-            ) or time.monotonic() > deadline:
+            well = not surplus and counted <= getattr(self, "descriptors", counted)
+            # A spare one may come and go by itself.
+            if (well and live == self._live()) or time.monotonic() > deadline:
                 return counted + 1000 * surplus
             select.select([], [], [], 0.01)
+
+    def spare(self) -> list[int]:
+        """Pids of workers that have no function yet."""
+        return [one._spare.pid for one in self.pools.values() if one._spare is not None]
+
+    def _live(self) -> int:
+        return sum(int(one.state()["live"]) for one in self.pools.values())
 
     def close(self) -> None:
         """End all."""
@@ -200,7 +207,7 @@ def main() -> None:
         for line in sys.stdin:
             asked = json.loads(line)
             done = list(threads.map(lambda group: [engine.attacked(*one) for one in group], asked))
-            say({"done": done, "health": engine.health()})
+            say({"done": done, "health": engine.health(), "spare": engine.spare()})
 
 
 if __name__ == "__main__":

@@ -361,8 +361,9 @@ class Attacked:
         return [[Outcome.of(done) for done in group] for group in said["done"]]
 
     def workers(self) -> list[int]:
-        """Pids of the processes that functions run in."""
-        return [child.pid for child in psutil.Process(self.zygote).children()]
+        """Pids of the processes that functions run in, but for those that have none yet."""
+        spare = self._say([])["spare"]
+        return [child.pid for child in psutil.Process(self.zygote).children() if child.pid not in spare]
 
     def _say(self, what: object) -> Any:
         assert self._process.stdin is not None
