@@ -71,15 +71,12 @@ def bound(
     for one in parameters:
         if one.kind is one.VAR_POSITIONAL:
             positional.extend(values.get(one.name, ()))
-            continue
-        if one.kind is one.VAR_KEYWORD:
+        elif one.kind is one.VAR_KEYWORD:
             named.update(values.get(one.name, {}))
-            continue
-        value = values[one.name]
-        if one.kind is one.KEYWORD_ONLY:
-            named[one.name] = value
+        elif one.kind is one.KEYWORD_ONLY:
+            named[one.name] = values[one.name]
         else:
-            positional.append(value)
+            positional.append(values[one.name])
     return positional, named
 
 

@@ -88,7 +88,7 @@ class EngineClient:
         if locate is None:
             fixed = Endpoint(_checked(base_url), token, 0, "")
         self.session = session or secrets.token_hex(12)
-        self._sent: set[tuple[str, str]] = set()
+        self._sent: set[tuple[str, str, bool]] = set()
         self._connection = EngineConnection(
             locate or (lambda verify: fixed), locate is not None, self.session
         )
@@ -228,9 +228,10 @@ class EngineClient:
     def _send(self, texts: Mapping[str, bytes]) -> None:
         """Have the engine store blobs that it was not sent yet."""
         for key, content in texts.items():
-            known = (self.endpoint.nonce, key)
+            foreign = blobs.kept(key) is None
+            known = (self.endpoint.nonce, key, foreign)
             if known not in self._sent:
-                self.put_blob(content, foreign=blobs.kept(key) is None)
+                self.put_blob(content, foreign)
                 self._sent.add(known)
 
     def _ask(self, path: str, **question: Any) -> dict[str, Any]:

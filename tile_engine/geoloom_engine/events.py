@@ -140,15 +140,19 @@ class EventLog:
             raise EngineUnreachable(f"The event store does not answer: {reason(error)}.") from None
         entries = _entries(found)
         events = [
-            {**json.loads(fields[b"event"]), "id": identity.decode(), "count": 1}
+            {
+                **json.loads(fields[b"event"]),
+                "id": identity.decode(),
+                "same": fields[b"digest"].decode(),
+                "count": 1,
+            }
             for identity, fields in entries
         ]
-        await self._count(session, entries, events)
-        last = events[-1]["id"] if events else after
+        await self._count(session, events)
         # Of a failure that was told several times meanwhile, the first says it all.
-        repeated = {event["id"] for event in events if event["type"] == "error"}
-        repeated -= {event["id"] for event in {event["same"]: event for event in reversed(events)}.values()}
-        return {"events": [event for event in events if event["id"] not in repeated], "last": last}
+        first = {event["same"]: event["id"] for event in reversed(events)}
+        told = [one for one in events if one["type"] != "error" or one["id"] == first[one["same"]]]
+        return {"events": told, "last": events[-1]["id"] if events else after}
 
     async def close(self) -> None:
         """Write what is held back, if possible, and close the connections."""
@@ -156,12 +160,10 @@ class EventLog:
         await self._redis.aclose()
         await self._followers.aclose()
 
-    async def _count(
-        self, session: str, entries: list[tuple[bytes, dict[bytes, bytes]]], events: list[dict[str, Any]]
-    ) -> None:
+    async def _count(self, session: str, events: list[dict[str, Any]]) -> None:
         if not events:
             return
-        names = [_seen(session, fields[b"digest"].decode()) for _, fields in entries]
+        names = [_seen(session, event["same"]) for event in events]
         try:
             counts = await self._redis.mget(names)
         except AWAY:
@@ -194,7 +196,6 @@ class EventLog:
             **event.payload,
             "type": event.kind,
             "key": event.key,
-            "same": digest,
             "tile": None if event.tile is None else list(event.tile),
         }
         pipe = self._redis.pipeline(transaction=False)

@@ -290,6 +290,12 @@ class TestSpare:
         assert sandbox.pool._spare is not None
         return sandbox.pool._spare.pid
 
+    def begun(self, start: StartSandbox, wait_until: Callable[..., Any]) -> tuple[Sandbox, int]:
+        """A sandbox in which a function has run, and its spare worker's process."""
+        sandbox = start(spare=True)
+        sandbox.run(FIRST)
+        return sandbox, self.ready(sandbox, wait_until)
+
     @pytest.mark.parametrize("packets", [True, False])
     def test_the_next_function_gets_it_and_another_is_made(
         self, start: StartSandbox, wait_until: Callable[..., Any], packets: bool
@@ -319,9 +325,7 @@ class TestSpare:
     def test_one_that_is_too_small_is_ended_and_a_larger_one_made(
         self, start: StartSandbox, wait_until: Callable[..., Any]
     ) -> None:
-        sandbox = start(spare=True)
-        sandbox.run(FIRST)
-        small = self.ready(sandbox, wait_until)
+        sandbox, small = self.begun(start, wait_until)
         image = np.ones((1, 1024, 1024), np.int32)
         assert value(sandbox.run(FIRST, session="b", image=image)) == 1
         wait_until(lambda: small not in [process.pid for process in alive(sandbox)])
@@ -330,9 +334,7 @@ class TestSpare:
         assert large in {remote.pid for remote in sandbox.pool._owners}
 
     def test_one_that_died_is_not_missed(self, start: StartSandbox, wait_until: Callable[..., Any]) -> None:
-        sandbox = start(spare=True)
-        sandbox.run(FIRST)
-        spare = self.ready(sandbox, wait_until)
+        sandbox, spare = self.begun(start, wait_until)
         os.kill(spare, signal.SIGKILL)
         wait_until(lambda: spare not in [process.pid for process in alive(sandbox)])
         assert value(sandbox.run(COUNT, session="b")) == 1
@@ -340,9 +342,7 @@ class TestSpare:
     def test_it_ends_when_no_function_is_used(
         self, start: StartSandbox, wait_until: Callable[..., Any]
     ) -> None:
-        sandbox = start(spare=True)
-        sandbox.run(FIRST)
-        self.ready(sandbox, wait_until)
+        sandbox, _ = self.begun(start, wait_until)
         sandbox.pool._limits = replace(sandbox.pool._limits, idle=0.05)
         wait_until(lambda: sandbox.pool.state()["live"] == 0)
         wait_until(lambda: not alive(sandbox))
