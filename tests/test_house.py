@@ -32,6 +32,10 @@ STOREYS: tuple[frozenset[str], ...] = (
     frozenset(
         {
             "ops",
+            "address",
+            "derivation",
+            "query",
+            "query",
             "selection",
             "harness",
             "given",
@@ -58,6 +62,7 @@ STOREYS: tuple[frozenset[str], ...] = (
             "examination",
             "report",
             "thumbnail",
+            "per_item",
         }
     ),
     frozenset(),  # all that is not named
