@@ -28,7 +28,7 @@ STOREYS: tuple[frozenset[str], ...] = (
     frozenset({"_version", "errors"}),
     frozenset({"grid", "block", "colour", "loops"}),
     frozenset({"chain"}),
-    frozenset({"param", "profile", "paint", "declaration", "op"}),
+    frozenset({"param", "profile", "paint", "declaration", "op", "symbols"}),
     frozenset(
         {
             "ops",
@@ -99,6 +99,7 @@ TESTED_WITH = {
     "ops/item": "plan",
     "ops/open": "opening",
     "ops/terrain": "slope",
+    "ops/vectors": "burn",
     "demand": "warp",
     "gather": "warp",
     "levels": "warp",
