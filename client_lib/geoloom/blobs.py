@@ -13,7 +13,6 @@ from typing import Any
 from geoloom.chain import Chain, canonical, key_of
 from geoloom.errors import CorruptChain, UnknownOp
 from geoloom.op import class_of
-from geoloom.param import BlobKey
 
 _kept: dict[str, bytes] = {}
 _brought: dict[str, bytes] = {}
@@ -82,6 +81,6 @@ def needed(chain: Chain) -> tuple[str, ...]:
         with contextlib.suppress(UnknownOp):
             for declared in class_of(node).parameters:
                 value = node.params.get(declared.name)
-                if declared.hint is BlobKey and value is not None:
+                if declared.names_blob and value is not None:
                     found.append(str(value))
     return tuple(dict.fromkeys(found))

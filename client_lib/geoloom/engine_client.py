@@ -159,27 +159,27 @@ class EngineClient:
 
     def info(self, href: str) -> dict[str, Any]:
         """What a file holds; raises SourceError."""
-        return self._ask("/info", href=href)
+        return self.ask("/info", href=href)
 
     def describe(self, chain: Chain) -> dict[str, Any]:
         """Bands, dtype, unit, look, bounds in degrees, zooms and sources of a chain."""
-        return self._ask("/info", chain=json.loads(chain.to_json()))
+        return self.ask("/info", chain=json.loads(chain.to_json()))
 
     def point(self, key: str, lon: float, lat: float, zoom: int | None = None) -> dict[str, Any]:
         """Values at a point in degrees, at a map zoom or of the finest source's own pixel."""
-        return self._ask("/point", key=key, lon=lon, lat=lat, zoom=zoom)
+        return self.ask("/point", key=key, lon=lon, lat=lat, zoom=zoom)
 
     def statistics(self, key: str, bbox: tuple[float, float, float, float] | None = None) -> dict[str, Any]:
         """Statistics of each band over (west, south, east, north), or over all of the image."""
-        return self._ask("/statistics", key=key, bbox=None if bbox is None else list(bbox))
+        return self.ask("/statistics", key=key, bbox=None if bbox is None else list(bbox))
 
     def explain(
         self, key: str, zoom: int | None = None, tile: tuple[int, int, int] | None = None
     ) -> dict[str, Any]:
         """The plan of a tile (z, x, y), or of the one in the image's middle at a zoom."""
         if tile is not None:
-            return self._ask("/explain", key=key, z=tile[0], x=tile[1], y=tile[2])
-        return self._ask("/explain", key=key, zoom=zoom)
+            return self.ask("/explain", key=key, z=tile[0], x=tile[1], y=tile[2])
+        return self.ask("/explain", key=key, zoom=zoom)
 
     def legend(self, key: str) -> dict[str, Any]:
         """What a chain's colours mean."""
@@ -234,7 +234,8 @@ class EngineClient:
                 self.put_blob(content, foreign)
                 self._sent.add(known)
 
-    def _ask(self, path: str, **question: Any) -> dict[str, Any]:
+    def ask(self, path: str, **question: Any) -> dict[str, Any]:
+        """What the engine answers to a question, such as ``ask("/point", key=…, lon=…, lat=…)``."""
         try:
             body = json.dumps(question, allow_nan=False).encode()
         except (TypeError, ValueError) as error:

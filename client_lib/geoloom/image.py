@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from geoloom import blobs
 from geoloom.answer import Explanation, Statistics, place, step, table
 from geoloom.chain import Chain
-from geoloom.errors import ImageUseError, ParameterError
+from geoloom.errors import ImageUseError
 from geoloom.grid import Bounds
 from geoloom.lazy import NO_NUMBERS, Lazy, band_name
 from geoloom.op import Op, Profile, registry
-from geoloom.operators import REVERSED, operators
+from geoloom.operators import REVERSED, arguments, operators
 from geoloom.ops.constant import Constant
 from geoloom.ops.open import pinned
 
@@ -304,22 +304,8 @@ def build(op: Op, *inputs: Any) -> Image:
 
 
 def call(cls: type[Op], *args: Any, **kwargs: Any) -> Image:
-    """Call an op as its method is called: the first image, other inputs, then parameters.
-
-    Raises
-    ------
-    ParameterError
-        If the arguments do not fit the op's signature.
-    """
-    signature = cls.signature()
-    try:
-        bound = signature.bind(*args, **kwargs)
-    except TypeError as error:
-        first = "(" if cls.method else f"({cls.inputs[0].name}, "
-        shown = str(signature).replace("(self, ", first).replace("(self)", "()")
-        raise ParameterError(f"{cls.name}: {error}.", hint=f"It is called as {cls.name}{shown}.") from None
-    bound.apply_defaults()
-    values = bound.arguments
+    """Call an op as its method is called: the first image, other inputs, then parameters."""
+    values = arguments(cls, args, kwargs)
     inputs = [values.pop("self")] if cls.inputs else []
     for declared in cls.inputs[1:]:
         given = values.pop(declared.name)
@@ -335,6 +321,8 @@ def call(cls: type[Op], *args: Any, **kwargs: Any) -> Image:
 
 
 def _image(name: str, value: Any) -> Image:
+    if not isinstance(value, Image) and hasattr(value, "__geoloom_image__"):
+        value = value.__geoloom_image__()
     if isinstance(value, Image):
         return value
     if hasattr(value, "item") and getattr(value, "shape", None) == ():

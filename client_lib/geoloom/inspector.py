@@ -15,7 +15,8 @@ from geoloom.chain import Chain
 from geoloom.errors import GeoloomError
 from geoloom.layers import INK, WRONG, ImageLayer
 from geoloom.legend import number, unit_text
-from geoloom.op import Profile, profiles
+from geoloom.derivation import profiles
+from geoloom.op import Profile
 from geoloom.wording import in_words, one_line
 
 HINT = "Click on the map to read values."

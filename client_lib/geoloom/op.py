@@ -70,7 +70,6 @@ __all__ = [
     "images",
     "op",
     "param",
-    "profiles",
     "registry",
     "sub_chain",
 ]
@@ -96,6 +95,8 @@ class Op:
     """Whether a pixel may be valid though all it was computed from is invalid."""
     sandboxed: ClassVar[bool] = False
     """Whether a user's function computes it: its pixels may depend on the window."""
+    painted: ClassVar[bool] = False
+    """Whether it has no inputs and its pixels come from a painter of the engine."""
     symbol: ClassVar[str | None] = None
     """The Python operator it stands for, such as ``+``."""
     ufunc: ClassVar[str | None] = None
@@ -369,22 +370,6 @@ def decode(node: Node) -> Op:
     except ParameterError as error:
         error.node, error.op = node.key, node.op
         raise
-    return found
-
-
-def profiles(chain: Chain, of_source: Callable[[Op], Profile]) -> dict[str, Profile]:
-    """The profile of every node of a chain, by key; `of_source` knows those of its sources."""
-    found: dict[str, Profile] = {}
-    for node in chain.topological():
-        decoded = decode(node)
-        try:
-            if decoded.source:
-                found[node.key] = of_source(decoded)
-            else:
-                found[node.key] = decoded.described(*(found[key] for key in node.inputs))
-        except (BandError, ParameterError) as error:
-            error.node, error.op = error.node or node.key, error.op or node.op
-            raise
     return found
 
 

@@ -15,7 +15,8 @@ from geoloom.answer import Texts, step
 from geoloom.chain import Chain
 from geoloom.errors import ParameterError, SourceNotFound
 from geoloom.image import Image, connected
-from geoloom.op import Op, Profile, profiles
+from geoloom.derivation import profiles
+from geoloom.op import Op, Profile
 from geoloom.ops.execute import Execute
 from geoloom.ops.open import Open
 

@@ -62,6 +62,11 @@ class Parameter:
         """Whether it names one band or several of the op's first input."""
         return self.hint is BandName or BandName in get_args(self.hint)
 
+    @property
+    def names_blob(self) -> bool:
+        """Whether it names a blob, or may do so."""
+        return self.hint is BlobKey or BlobKey in get_args(self.hint)
+
     def normalise(self, value: Any, op: str) -> Any:
         """The canonical value: plain JSON with tuples for lists.
 

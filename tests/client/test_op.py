@@ -14,6 +14,7 @@ from geoloom.block import Block
 from geoloom.chain import Chain, Node
 from geoloom.errors import BandError, GeoloomError, ParameterError, UnknownOp
 from geoloom.grid import Grid, Tile
+from geoloom.derivation import profiles
 from geoloom.op import (
     Band,
     Image,
@@ -29,7 +30,6 @@ from geoloom.op import (
     images,
     op,
     param,
-    profiles,
     registry,
     sub_chain,
 )

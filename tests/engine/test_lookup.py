@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from geoloom.block import Block
 from geoloom.grid import Bounds, Grid, Lattice
 from geoloom.image import Image, build
-from geoloom.op import Profile, decode, profiles, registry
+from geoloom.derivation import profiles
+from geoloom.op import Profile, decode, registry
 from geoloom.ops.open import Open
 from geoloom_engine.evaluate import evaluate
 from geoloom_engine.lookup import joined

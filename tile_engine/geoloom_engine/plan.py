@@ -15,7 +15,8 @@ from geoloom.block import Block
 from geoloom.chain import Chain, canonical, key_of
 from geoloom.errors import DemandError, GeoloomError, ParameterError, SourceChanged
 from geoloom.grid import Grid
-from geoloom.op import Op, Profile, decode, profiles
+from geoloom.derivation import profiles
+from geoloom.op import Op, Profile, decode
 from geoloom.ops.execute import Execute
 from geoloom.ops.open import Open
 from geoloom_engine.description import Description

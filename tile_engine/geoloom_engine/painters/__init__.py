@@ -1,0 +1,1 @@
+"""What paints ops that have no inputs, one file per noun."""
