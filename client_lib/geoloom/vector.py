@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from typing import Any
 
 import ipyleaflet
 
 from geoloom.errors import ParameterError
-
-GEOMETRIES = (
-    "Point",
-    "MultiPoint",
-    "LineString",
-    "MultiLineString",
-    "Polygon",
-    "MultiPolygon",
-    "GeometryCollection",
-)
+from geoloom.geojson import features_of
 
 
 def leaflet_layer(item: Any) -> ipyleaflet.Layer:
@@ -39,17 +29,14 @@ def leaflet_layer(item: Any) -> ipyleaflet.Layer:
         item = item.as_leaflet_layer()
     if isinstance(item, ipyleaflet.Layer):
         return as_text(item)
-    if isinstance(item, Mapping) and item.get("type") in ("FeatureCollection", "Feature", *GEOMETRIES):
-        return as_text(ipyleaflet.GeoJSON(data=_collection(item)))
-    if getattr(item, "crs", None) is not None and hasattr(item, "to_crs"):
-        item = item.to_crs(4326)
-    if hasattr(item, "__geo_interface__"):
-        return as_text(ipyleaflet.GeoJSON(data=_collection(item.__geo_interface__)))
+    features = features_of(item)
+    if features is not None:
+        return as_text(ipyleaflet.GeoJSON(data={"type": "FeatureCollection", "features": features}))
     raise ParameterError(
         f"This {type(item).__name__} cannot be shown on a map.",
-        hint="Open the file first: m.add_layer(gl.open(…))."
+        hint="Open the file first: m.add_layer(gl.open(…)), or gl.vector(…) for features."
         if isinstance(item, str | os.PathLike)
-        else "Give an image, GeoJSON, a GeoDataFrame or an ipyleaflet layer.",
+        else "Give an image, a vector, GeoJSON, a GeoDataFrame or an ipyleaflet layer.",
     )
 
 
@@ -58,15 +45,3 @@ def as_text[T: ipyleaflet.Layer | ipyleaflet.Control](part: T) -> T:
     words = f"<{type(part).__name__} on a map>"
     part._repr_mimebundle_ = lambda **_: {"text/plain": words}
     return part
-
-
-def _collection(item: Mapping[str, Any]) -> dict[str, Any]:
-    """Any GeoJSON as a FeatureCollection, whose features ipyleaflet styles without surprises."""
-    if item["type"] == "FeatureCollection":
-        features = list(item["features"])
-    elif item["type"] == "Feature":
-        features = [item]
-    else:
-        features = [{"type": "Feature", "geometry": dict(item)}]
-    whole = [{**feature, "properties": dict(feature.get("properties") or {})} for feature in features]
-    return {"type": "FeatureCollection", "features": whole}
