@@ -35,7 +35,6 @@ STOREYS: tuple[frozenset[str], ...] = (
             "address",
             "derivation",
             "query",
-            "query",
             "selection",
             "harness",
             "given",
