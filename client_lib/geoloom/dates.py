@@ -129,8 +129,8 @@ def _span(given: Any, whole: bool = True) -> tuple[datetime, datetime]:
     if isinstance(given, str):
         text = given.strip()
         if (match := _DATE.fullmatch(text)) is not None:
-            year, month, day = (None if part is None else int(part) for part in match.groups())
-            return _calendar(text, year or 0, month, day)
+            year, month, number = (None if part is None else int(part) for part in match.groups())
+            return _calendar(text, year or 0, month, number)
         given, written = _of_text(text, given), True
     else:
         written = False
