@@ -48,6 +48,8 @@ STOREYS: tuple[frozenset[str], ...] = (
             "blobs",
             "trial",
             "capture",
+            "geojson",
+            "paths",
         }
     ),
     frozenset(
@@ -62,6 +64,13 @@ STOREYS: tuple[frozenset[str], ...] = (
             "report",
             "thumbnail",
             "per_item",
+            "legend",
+            "stencil",
+            "joining",
+            "classification",
+            "features",
+            "feature_source",
+            "zonal",
         }
     ),
     frozenset(),  # all that is not named

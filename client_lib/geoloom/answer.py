@@ -74,11 +74,13 @@ def place(bounds: Sequence[float] | None, source: Mapping[str, Any] | None) -> s
     source
         What the engine said of the file with the finest pixels.
     """
-    if bounds is None or source is None:
+    if bounds is None:
         return "everywhere"
     west, east = (f"{abs(one):.4g}° {'W' if one < 0 else 'E'}" for one in (bounds[0], bounds[2]))
     south, north = (f"{abs(one):.4g}° {'S' if one < 0 else 'N'}" for one in (bounds[1], bounds[3]))
-    return f"{west} to {east}, {south} to {north}; pixels of {source['ground_resolution']:.3g} m"
+    metres = None if source is None else source.get("ground_resolution")
+    pixels = "" if metres is None else f"; pixels of {metres:.3g} m"
+    return f"{west} to {east}, {south} to {north}{pixels}"
 
 
 def step(node: Node) -> str:

@@ -11,7 +11,7 @@ from geoloom.chain import canonical
 from geoloom.errors import ParameterError
 from geoloom.grid import Bounds
 
-__all__ = ["GEOMETRIES", "bounds_of", "content_of", "features_of"]
+__all__ = ["GEOMETRIES", "bounds_of", "content_of", "features_of", "plain_value"]
 
 GEOMETRIES = (
     "Point",
@@ -74,9 +74,9 @@ def content_of(item: Any) -> bytes | None:
     plain = []
     for number, feature in enumerate(features):
         _check(feature["geometry"], number)
-        properties = {str(name): _plain(value) for name, value in feature["properties"].items()}
+        properties = {str(name): plain_value(value) for name, value in feature["properties"].items()}
         kept = {"type": "Feature", "geometry": _bare(feature["geometry"]), "properties": properties}
-        plain.append(kept if feature.get("id") is None else {**kept, "id": _plain(feature["id"])})
+        plain.append(kept if feature.get("id") is None else {**kept, "id": plain_value(feature["id"])})
     return canonical({"type": "FeatureCollection", "features": plain})
 
 
@@ -143,7 +143,7 @@ def _positions(coordinates: Any) -> Iterator[Any]:
         yield from _positions(one)
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
     """A value of an attribute as JSON has it; what is missing is None."""
     if hasattr(value, "item") and getattr(value, "shape", None) == ():
         value = value.item()
@@ -152,9 +152,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
+        return [plain_value(one) for one in value]
     if isinstance(value, Mapping):
-        return {str(name): _plain(one) for name, one in value.items()}
+        return {str(name): plain_value(one) for name, one in value.items()}
     if isinstance(value, datetime.date | datetime.datetime):
         return None if value != value else value.isoformat()
     return None if value != value else str(value)

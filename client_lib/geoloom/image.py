@@ -6,6 +6,7 @@ Nothing here computes a pixel: operators and methods build the chain, and only `
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from geoloom.answer import Explanation, Statistics, place, step, table
 from geoloom.chain import Chain
 from geoloom.errors import ImageUseError
 from geoloom.grid import Bounds
-from geoloom.lazy import NO_NUMBERS, Lazy, band_name
+from geoloom.lazy import NO_NUMBERS, Lazy, band_name, no_image
 from geoloom.op import Op, Profile, registry
 from geoloom.operators import REVERSED, arguments, operators
 from geoloom.ops.constant import Constant
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from geoloom.engine_client import EngineClient
     from geoloom.report import Report
 
+Bbox = tuple[float, float, float, float]
 Sources = Mapping[str, Mapping[str, Any]]
 """What the engine said of each source, by href."""
 
@@ -92,10 +94,11 @@ class Image(Lazy):
     def resolution(self) -> tuple[float, float] | None:
         """Pixel width and height of the finest source, in units of `crs`."""
         finest = self._finest()
-        return None if finest is None else (finest["resolution"][0], finest["resolution"][1])
+        found = (finest or {}).get("resolution")
+        return None if found is None else (found[0], found[1])
 
     @property
-    def bounds(self) -> tuple[float, float, float, float] | None:
+    def bounds(self) -> Bbox | None:
         """West, south, east, north in degrees; west > east crosses the antimeridian."""
         if not self._sources:
             return None
@@ -103,7 +106,8 @@ class Image(Lazy):
         return around.west, around.south, around.east, around.north
 
     def _finest(self) -> Mapping[str, Any] | None:
-        return min(self._sources.values(), key=lambda one: one["ground_resolution"], default=None)
+        known = self._sources.values()  # features have no resolution
+        return min(known, key=lambda one: float(one.get("ground_resolution", math.inf)), default=None)
 
     def to_json(self) -> str:
         """The chain's canonical JSON, the texts of its functions included."""
@@ -272,7 +276,9 @@ class Image(Lazy):
             warnings.warn(f"Nothing is there; is it point(lon={lat}, lat={lon})?", stacklevel=2)
         return values
 
-    def statistics(self, bbox: tuple[float, float, float, float] | None = None) -> Statistics:
+    def statistics(
+        self, bbox: Bbox | None = None, *, zones: Any = None, resolution: float | None = None
+    ) -> Any:
         """Count, min, max, mean, std, percentiles and histogram of each band.
 
         Computed on at most 512 × 512 pixels, as the map would show the area.
@@ -281,7 +287,15 @@ class Image(Lazy):
         ----------
         bbox
             West, south, east, north in degrees; without it all of the sources' extent.
+        zones
+            A `geoloom.vector`: the answer is a DataFrame with its attributes, a row for each feature.
+        resolution
+            Of the zones' pixels, in ground metres; without it the image's own.
         """
+        if zones is not None:
+            from geoloom.zonal import zone_table
+
+            return zone_table(self, zones, resolution)
         client = connected()
         client.register(self.chain)
         return Statistics(client.statistics(self.key, bbox)["bands"])
@@ -332,13 +346,11 @@ def _image(name: str, value: Any) -> Image:
     if isinstance(value, int | float):
         op = Constant(value=value)
         return Image(op.chain(), op.profile(), {})
-    shown = type(value).__name__
-    raise ImageUseError(
-        f"{name} combines images and numbers, not {shown}.",
-        hint="Arrays have no place on Earth; make them a GeoTIFF and gl.open it."
-        if shown in ("ndarray", "DataArray")
-        else None,
-    )
+    from geoloom.stencil import area
+
+    if (found := area(value)) is not None:
+        return found
+    raise no_image(name, value)
 
 
 def connected() -> EngineClient:

@@ -78,3 +78,14 @@ def band_name(profile: Profile, which: Any) -> str:
             hint=f"The {profile.bands} bands are: {', '.join(profile.names)}; numbers count from 0.",
         )
     raise BandError(f"A band is named by text or number, not by {type(which).__name__}.")
+
+
+def no_image(op_name: str, value: Any) -> ImageUseError:
+    """Why an op cannot take a value."""
+    shown = type(value).__name__
+    return ImageUseError(
+        f"{op_name} combines images and numbers, not {shown}.",
+        hint="Arrays have no place on Earth; make them a GeoTIFF and gl.open it."
+        if shown in ("ndarray", "DataArray")
+        else None,
+    )

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping
-from difflib import get_close_matches
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 from geoloom import blobs
 from geoloom.answer import Texts, step
 from geoloom.chain import Chain
-from geoloom.errors import ParameterError, SourceNotFound
-from geoloom.image import Image, connected
 from geoloom.derivation import profiles
+from geoloom.errors import SourceNotFound
+from geoloom.image import Image, connected
 from geoloom.op import Op, Profile
 from geoloom.ops.execute import Execute
+from geoloom.ops.item import Item
 from geoloom.ops.open import Open
+from geoloom.paths import absolute, nearby
+from geoloom.selection import Selection
 
 
 def open(href: Any) -> Image:  # noqa: A001 - the public name, as gl.open
@@ -39,11 +39,11 @@ def open(href: Any) -> Image:  # noqa: A001 - the public name, as gl.open
         from geoloom.capture.slips import explain_slips
 
         explain_slips()
-    op = Open(href=_absolute(href))
+    op = Open(href=absolute(href))
     try:
         info = connected().info(op.href)
     except SourceNotFound as error:
-        raise SourceNotFound(error.message, hint=_nearby(op.href) or error.hint) from None
+        raise SourceNotFound(error.message, hint=nearby(op.href) or error.hint) from None
     return Image(op.chain(), Profile.of_source(info), {op.href: info})
 
 
@@ -69,10 +69,14 @@ def from_chain(chain: Chain) -> Image:
     sources: dict[str, Mapping[str, Any]] = {}
 
     def of_source(op: Op) -> Profile:
-        if not isinstance(op, Open):
-            raise ParameterError(f"{op.name}() has no meaning outside a collection's map.")
-        sources[op.href] = client.info(op.href)
-        return Profile.of_source(sources[op.href])
+        if isinstance(op, Item):
+            table = blobs.known(op.selection) or client.blob(op.selection)
+            info: Mapping[str, Any] = Selection.from_bytes(table).info()
+        else:
+            assert isinstance(op, Open)
+            info = client.info(op.href)
+        sources[info["href"] if isinstance(op, Item) else op.href] = info
+        return Profile.of_source(info)
 
     return Image(chain, profiles(chain, of_source)[chain.root], sources)
 
@@ -112,31 +116,3 @@ def diff(a: Image, b: Image) -> str:
 
     found = lines("-", a.chain, b.chain) + lines("+", b.chain, a.chain)
     return "\n".join(found) or "The chains are equal."
-
-
-def _nearby(href: str) -> str | None:
-    """What lies where the embedded engine looked for a file."""
-    path = Path(href)
-    if os.environ.get("GEOLOOM_ENGINE_URL") or "://" in href or path.is_file():
-        return None
-    try:
-        folder = next(one for one in (path, *path.parents) if one.is_dir())
-        names = sorted(one.name for one in folder.iterdir() if not one.name.startswith("."))
-    except (OSError, StopIteration):
-        return None
-    if folder == path and names:
-        return f"It holds {', '.join(names[:8])}{' …' if len(names) > 8 else ''}."
-    if folder == path:
-        return None
-    missing = path.relative_to(folder).parts[0]
-    near = get_close_matches(missing, names, n=3, cutoff=0.7)
-    looked = f"Looked in {folder}" if missing == path.name else f"There is no folder {missing} in {folder}"
-    return looked + (f"; did you mean {' or '.join(near)}?" if near else ".")
-
-
-def _absolute(href: Any) -> Any:
-    if isinstance(href, Path) or (isinstance(href, str) and "://" not in href and not href.startswith("/")):
-        text = str(href)
-        if text and "\0" not in text and "\n" not in text:
-            return str(Path(text).expanduser().absolute())
-    return href
