@@ -1,0 +1,96 @@
+"""Hrefs with the parts of their item's id taken out, so that those of many items are alike.
+
+A part is a run of ASCII letters and digits of the id, three at least. Where such a run stands in an
+href on its own, the template has ``$`` and a symbol of its number: ``0`` … ``9``, ``a`` … ``z``. A dollar
+itself is ``$$``. Runs are whole or not at all, so an href has one template.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from geoloom.errors import CorruptChain
+
+_SYMBOLS = "0123456789abcdefghijklmnopqrstuvwxyz"
+_RUN = re.compile(r"[0-9A-Za-z]{3,}")
+_TOKEN = re.compile(r"[0-9A-Za-z]+|\$")
+_MARKED = re.compile(r"\$(.?)", re.DOTALL)
+_OPEN_END = re.compile(r"[0-9A-Za-z]*\Z")
+_LITERAL = re.compile(r"\$.|([0-9A-Za-z]+)", re.DOTALL)
+_PROBE = {f"unlikely0run0of0letters{symbol}": symbol for symbol in _SYMBOLS}
+
+
+def parts_of(id_: str) -> dict[str, str]:
+    """The runs of an id, each with its symbol."""
+    return dict(zip(dict.fromkeys(_RUN.findall(id_)), _SYMBOLS, strict=False))
+
+
+def template(href: str, parts: Mapping[str, str]) -> str:
+    """An href with the runs in `parts` as ``$`` and their symbols."""
+
+    def mark(found: re.Match[str]) -> str:
+        run = found[0]
+        if run == "$":
+            return "$$"
+        symbol = parts.get(run)
+        return run if symbol is None else "$" + symbol
+
+    return _TOKEN.sub(mark, href)
+
+
+def fill(text: str, parts: Mapping[str, str]) -> str:
+    """The href of a template.
+
+    Raises
+    ------
+    CorruptChain
+        It names a part that is none.
+    """
+    if "$" not in text:
+        return text
+    runs = {symbol: run for run, symbol in parts.items()}
+    runs["$"] = "$"
+    try:
+        return _MARKED.sub(lambda found: runs[found[1]], text)
+    except KeyError:
+        raise CorruptChain("An href names a part that its item's id does not have.") from None
+
+
+def literals(text: str) -> frozenset[str]:
+    """The runs that stand in a template as they are, and its symbols each after a dollar.
+
+    Raises
+    ------
+    CorruptChain
+        No href has this template.
+    """
+    if template(fill(text, _PROBE), _PROBE) != text:
+        raise CorruptChain("The template of an href is not canonical.")
+    runs = (found for found in _LITERAL.findall(text) if len(found) >= 3)
+    return frozenset([*runs, *("$" + symbol for symbol in _MARKED.findall(text) if symbol != "$")])
+
+
+def fits(found: frozenset[str], parts: Mapping[str, str]) -> bool:
+    """Whether a template of these `literals` is the one that hrefs of an item with such parts have."""
+    if not found.isdisjoint(parts):
+        return False
+    return all(len(one) != 2 or one[1] in _SYMBOLS[: len(parts)] for one in found)
+
+
+def beginning(hrefs: Sequence[str]) -> str:
+    """What all hrefs begin with, as far as no run of letters and digits is cut."""
+    first, last = min(hrefs, default=""), max(hrefs, default="")
+    same = next((at for at, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), None)
+    return _OPEN_END.sub("", first[:same])
+
+
+def begins_apart(names: Sequence[str]) -> bool:
+    """Whether well formed templates are of hrefs that have no `beginning` in common."""
+    return not beginning([fill(name, _PROBE) for name in names])
+
+
+def is_beginning(stem: str) -> bool:
+    """Whether a well formed template is one of a `beginning`."""
+    filled = fill(stem, _PROBE)
+    return beginning([filled]) == filled

@@ -1,0 +1,233 @@
+"""Columns of whole numbers and of texts, written as short as text allows, each in just one way.
+
+Text, because it travels inside JSON; not compressed, because compressors of different versions give
+different bytes. A number is written in digits of base 46; 46 further characters say that another
+digit follows. So a column of n small numbers takes n characters.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from geoloom.errors import CorruptChain
+
+Ints = npt.NDArray[np.int64]
+
+_ALPHABET = bytes(code for code in range(0x21, 0x7F) if chr(code) not in '"\\')
+_BASE = len(_ALPHABET) // 2
+_LETTERS = np.frombuffer(_ALPHABET, np.uint8)
+_VALUES = np.full(256, -1, np.int64)
+_VALUES[_LETTERS] = np.arange(len(_ALPHABET))
+_POWERS = _BASE ** np.arange(11, dtype=np.int64)
+_LIMIT = 1 << 60
+_TOKEN = re.compile(r"[0-9]+|[^0-9]+")
+_WIDEST = 17
+_MARK_BYTES = 5
+_WORD_POWERS = 85 ** np.arange(4, -1, -1, dtype=np.int64)
+
+
+def pack_numbers(values: npt.ArrayLike) -> str:
+    """Whole numbers below 2⁵⁹ as a text: constant, as they are, signed, or as differences, the shortest."""
+    numbers = np.asarray(values, dtype=np.int64)
+    if not numbers.size:
+        return ""
+    if (numbers == numbers[0]).all():
+        return "c" + _digits(_unsigned(numbers[:1]))
+    steps = np.diff(numbers, prepend=np.int64(0))
+    ways = [("z", _unsigned(numbers)), ("d", _unsigned(steps))]
+    if numbers.min() >= 0:
+        ways.insert(0, ("u", numbers))
+    return min((way + _digits(written) for way, written in ways), key=len)
+
+
+def unpack_numbers(text: Any, count: int) -> Ints:
+    """The numbers of `pack_numbers`, (count,).
+
+    Raises
+    ------
+    CorruptChain
+        Other than `pack_numbers` would write them, or not as many.
+    """
+    if not isinstance(text, str):
+        raise CorruptChain("A column of numbers is not text.")
+    if count == 0:
+        numbers = np.zeros(0, np.int64)
+    else:
+        numbers = _read(text, count)
+    if len(numbers) != count or pack_numbers(numbers) != text:
+        raise CorruptChain("A column of numbers is not written canonically.")
+    return numbers
+
+
+def _read(text: str, count: int) -> Ints:
+    way, written = text[:1], _numbers(text[1:])
+    if way == "u":
+        return written
+    signed = (written >> 1) ^ -(written & 1)
+    if way == "z":
+        return signed
+    if way == "d":
+        return np.cumsum(signed)
+    if way == "c" and len(signed) == 1:
+        return np.repeat(signed, count)
+    raise CorruptChain("A column of numbers is written in no known way.")
+
+
+def _unsigned(numbers: Ints) -> Ints:
+    """Of 0, −1, 1, −2 … the numbers 0, 1, 2, 3 and so on."""
+    if numbers.size and max(-int(numbers.min()), int(numbers.max())) >= _LIMIT:
+        raise CorruptChain("A number is too large for a column.")
+    return (numbers << 1) ^ (numbers >> 63)
+
+
+def _digits(numbers: Ints) -> str:
+    """Numbers ≥ 0 in digits of base 46, the lowest first."""
+    lengths = np.searchsorted(_POWERS[1:], numbers, side="right") + 1
+    starts = np.cumsum(lengths) - lengths
+    codes = np.zeros(int(lengths.sum()), np.int64)
+    rest = numbers.copy()
+    for place in range(int(lengths.max(initial=0))):
+        there = lengths > place
+        more = np.where(lengths[there] > place + 1, _BASE, 0)
+        codes[starts[there] + place] = rest[there] % _BASE + more
+        rest //= _BASE
+    return _LETTERS[codes].tobytes().decode("ascii")
+
+
+def _numbers(text: str) -> Ints:
+    codes = _codes(text)
+    last = codes < _BASE
+    if not len(codes):
+        return codes
+    if not last[-1]:
+        raise CorruptChain("A column of numbers is cut off.")
+    ends = np.flatnonzero(last)
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    if (ends - starts).max() >= len(_POWERS):
+        raise CorruptChain("A number is too large for a column.")
+    places = np.arange(len(codes)) - np.repeat(starts, ends - starts + 1)
+    return np.add.reduceat(codes % _BASE * _POWERS[places], starts)
+
+
+def _codes(text: str) -> Ints:
+    try:
+        codes = _VALUES[np.frombuffer(text.encode("ascii"), np.uint8)]
+    except UnicodeEncodeError:
+        raise CorruptChain("A column holds a character that none is written with.") from None
+    if len(codes) and codes.min() < 0:
+        raise CorruptChain("A column holds a character that none is written with.")
+    return codes
+
+
+def pack_texts(texts: Sequence[str]) -> list[Any]:
+    """Texts that are made alike, such as ids, by columns of their digits and of what stands between.
+
+    Returns
+    -------
+    list
+        ``[texts]``, or ``[groups, columns of group 0, …]``: the shorter.
+    """
+    split = [_TOKEN.findall(text) for text in texts]
+    kinds: dict[int, int] = {}
+    groups = [kinds.setdefault(len(tokens), len(kinds)) for tokens in split]
+    packed: list[Any] = [pack_numbers(groups)]
+    for length in kinds:
+        rows = [tokens for tokens in split if len(tokens) == length]
+        packed.append([_pack_column(column) for column in zip(*rows, strict=True)])
+    plain = [list(texts)]
+    return plain if _size(plain) <= _size(packed) else packed
+
+
+def unpack_texts(packed: Any, count: int) -> list[str]:
+    """The texts of `pack_texts`, as many as `count`.
+
+    Raises
+    ------
+    CorruptChain
+        Other than `pack_texts` would write them, or not as many.
+    """
+    if not isinstance(packed, list) or not packed:
+        raise CorruptChain("A column of texts is no list.")
+    if isinstance(packed[0], list):
+        texts = packed[0]
+        if not all(isinstance(text, str) for text in texts):
+            raise CorruptChain("A column of texts holds something else.")
+    else:
+        texts = _unpack_groups(packed, count)
+    if len(texts) != count or pack_texts(texts) != packed:
+        raise CorruptChain("A column of texts is not written canonically.")
+    return texts
+
+
+def _unpack_groups(packed: list[Any], count: int) -> list[str]:
+    groups = unpack_numbers(packed[0], count)
+    texts: list[str] = [""] * count
+    for number, columns in enumerate(packed[1:]):
+        rows = np.flatnonzero(groups == number).tolist()
+        if not isinstance(columns, list) or len(columns) > 1000:
+            raise CorruptChain("A group of texts is no list of columns.")
+        tokens = [_unpack_column(column, len(rows)) for column in columns]
+        for row, parts in zip(rows, zip(*tokens, strict=True), strict=False):
+            texts[row] = "".join(parts)
+    return texts
+
+
+def _pack_column(tokens: Sequence[str]) -> list[Any]:
+    known: dict[str, int] = {}
+    places = [known.setdefault(token, len(known)) for token in tokens]
+    listed = [list(known), pack_numbers(places)]
+    width = len(tokens[0])
+    if width > _WIDEST or not all(len(token) == width and token[0] in "0123456789" for token in tokens):
+        return listed
+    counted = [width, pack_numbers([int(token) for token in tokens])]
+    return counted if _size(counted) < _size(listed) else listed
+
+
+def _unpack_column(column: Any, count: int) -> list[str]:
+    if not isinstance(column, list) or len(column) != 2:
+        raise CorruptChain("A column of texts is malformed.")
+    values, places = column[0], unpack_numbers(column[1], count)
+    if isinstance(values, list):
+        if not all(isinstance(value, str) for value in values):
+            raise CorruptChain("A column of texts holds something else.")
+        if count and not 0 <= places.min() <= places.max() < len(values):
+            raise CorruptChain("A column of texts names what it does not hold.")
+        return [values[place] for place in places.tolist()]
+    if type(values) is not int or not 1 <= values <= _WIDEST or (count and places.min() < 0):
+        raise CorruptChain("A column of digits is malformed.")
+    return [f"{number:0{values}d}" for number in places.tolist()]
+
+
+def pack_marks(marks: Iterable[str]) -> str:
+    """Marks of ten hex digits in 6¼ characters each."""
+    content = bytes.fromhex("".join(marks))
+    words = np.frombuffer(content + bytes(-len(content) % 4), ">u4").astype(np.int64)
+    return _LETTERS[words[:, np.newaxis] // _WORD_POWERS % 85].tobytes().decode("ascii")
+
+
+def unpack_marks(text: Any, count: int) -> str:
+    """The hex digits of the marks of `pack_marks`, ten for each of `count`.
+
+    Raises
+    ------
+    CorruptChain
+        Other than `pack_marks` would write them, or not as many.
+    """
+    if not isinstance(text, str) or len(text) != -(-count * _MARK_BYTES // 4) * 5:
+        raise CorruptChain("The marks of files are not as many as the files.")
+    codes = _codes(text).reshape(-1, 5)
+    words = codes @ _WORD_POWERS
+    digits = words.astype(">u4").tobytes()[: count * _MARK_BYTES].hex()
+    if pack_marks([digits]) != text:
+        raise CorruptChain("The marks of files are not written canonically.")
+    return digits
+
+
+def _size(value: Any) -> int:
+    return len(json.dumps(value, ensure_ascii=False, separators=(",", ":")))

@@ -1,0 +1,27 @@
+"""Hrefs with the parts of their item's id taken out."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from geoloom.href_template import beginning, fill, fits, literals, parts_of, template
+
+hrefs = st.text(alphabet="abS2$0_/.é", max_size=30)
+
+
+@given(hrefs, hrefs)
+def test_an_href_comes_back(href: str, id_: str) -> None:
+    parts = parts_of(id_)
+    assert fill(template(href, parts), parts) == href
+    assert fits(literals(template(href, parts)), parts)
+
+
+def test_parts_of_the_id_are_taken_out() -> None:
+    parts = parts_of("S2A_34TFQ_20160713_0_L2A")
+    assert template("34TFQ_20160713_B04.tif", parts) == "$1_$2_B04.tif"
+
+
+def test_the_beginning_cuts_no_word() -> None:
+    assert beginning(["a/b/B04.tif", "a/b/B08.tif"]) == "a/b/"
+    assert beginning(["T34_B04.tif"]) == "T34_B04."
