@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from geoloom.errors import CorruptChain
 
@@ -16,7 +17,9 @@ _SYMBOLS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _RUN = re.compile(r"[0-9A-Za-z]{3,}")
 _TOKEN = re.compile(r"[0-9A-Za-z]+|\$")
 _MARKED = re.compile(r"\$(.?)", re.DOTALL)
+_CLOSED_END = re.compile(r"[0-9A-Za-z]\Z")
 _OPEN_END = re.compile(r"[0-9A-Za-z]*\Z")
+_WELL_FORMED = re.compile(r"(?:[^0-9A-Za-z$]|\$\$|(?:[0-9A-Za-z]+|\$[0-9a-z])(?=[^0-9A-Za-z$]|\$\$|\Z))*+")
 _LITERAL = re.compile(r"\$.|([0-9A-Za-z]+)", re.DOTALL)
 _PROBE = {f"unlikely0run0of0letters{symbol}": symbol for symbol in _SYMBOLS}
 
@@ -57,25 +60,34 @@ def fill(text: str, parts: Mapping[str, str]) -> str:
         raise CorruptChain("An href names a part that its item's id does not have.") from None
 
 
-def literals(text: str) -> frozenset[str]:
-    """The runs that stand in a template as they are, and its symbols each after a dollar.
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What templates are made of: runs that stand in them as they are, and the number of parts they need."""
 
-    Raises
-    ------
-    CorruptChain
-        No href has this template.
-    """
-    if template(fill(text, _PROBE), _PROBE) != text:
-        raise CorruptChain("The template of an href is not canonical.")
-    runs = (found for found in _LITERAL.findall(text) if len(found) >= 3)
-    return frozenset([*runs, *("$" + symbol for symbol in _MARKED.findall(text) if symbol != "$")])
+    runs: frozenset[str]
+    parts: int
 
+    @staticmethod
+    def of(*templates: str) -> Words:
+        """Of some templates together.
 
-def fits(found: frozenset[str], parts: Mapping[str, str]) -> bool:
-    """Whether a template of these `literals` is the one that hrefs of an item with such parts have."""
-    if not found.isdisjoint(parts):
-        return False
-    return all(len(one) != 2 or one[1] in _SYMBOLS[: len(parts)] for one in found)
+        Raises
+        ------
+        CorruptChain
+            No href has one of these templates.
+        """
+        if not all(map(_WELL_FORMED.fullmatch, templates)):
+            raise CorruptChain("The template of an href is not canonical.")
+        text = " ".join(templates)
+        symbols = set(_MARKED.findall(text)) - {"$"}
+        return Words(
+            frozenset(run for run in _LITERAL.findall(text) if len(run) >= 3),
+            max(map(_SYMBOLS.index, symbols), default=-1) + 1,
+        )
+
+    def fit(self, parts: Mapping[str, str]) -> bool:
+        """Whether hrefs of an item with these parts have such templates."""
+        return self.parts <= len(parts) and self.runs.isdisjoint(parts)
 
 
 def beginning(hrefs: Sequence[str]) -> str:
@@ -92,5 +104,4 @@ def begins_apart(names: Sequence[str]) -> bool:
 
 def is_beginning(stem: str) -> bool:
     """Whether a well formed template is one of a `beginning`."""
-    filled = fill(stem, _PROBE)
-    return beginning([filled]) == filled
+    return _CLOSED_END.search(stem) is None

@@ -27,6 +27,7 @@ _VALUES[_LETTERS] = np.arange(len(_ALPHABET))
 _POWERS = _BASE ** np.arange(11, dtype=np.int64)
 _LIMIT = 1 << 60
 _TOKEN = re.compile(r"[0-9]+|[^0-9]+")
+_DIGITS = frozenset("0123456789")
 _WIDEST = 17
 _MARK_BYTES = 5
 _WORD_POWERS = 85 ** np.arange(4, -1, -1, dtype=np.int64)
@@ -133,13 +134,19 @@ def pack_texts(texts: Sequence[str]) -> list[Any]:
     list
         ``[texts]``, or ``[groups, columns of group 0, …]``: the shorter.
     """
-    split = [_TOKEN.findall(text) for text in texts]
-    kinds: dict[int, int] = {}
-    groups = [kinds.setdefault(len(tokens), len(kinds)) for tokens in split]
-    packed: list[Any] = [pack_numbers(groups)]
-    for length in kinds:
-        rows = [tokens for tokens in split if len(tokens) == length]
-        packed.append([_pack_column(column) for column in zip(*rows, strict=True)])
+    split = list(map(_TOKEN.findall, texts))
+    kinds: dict[tuple[int, bool], list[list[str]]] = {}
+    for text, tokens in zip(texts, split, strict=True):
+        kinds.setdefault((len(tokens), text[:1] in _DIGITS), []).append(tokens)
+    number = {kind: place for place, kind in enumerate(kinds)}
+    packed: list[Any] = [
+        pack_numbers(
+            [number[len(tokens), text[:1] in _DIGITS] for text, tokens in zip(texts, split, strict=True)]
+        )
+    ]
+    for (_, digits), rows in kinds.items():
+        columns = enumerate(zip(*rows, strict=True))
+        packed.append([_pack_column(column, (place % 2 == 0) == digits) for place, column in columns])
     plain = [list(texts)]
     return plain if _size(plain) <= _size(packed) else packed
 
@@ -178,14 +185,13 @@ def _unpack_groups(packed: list[Any], count: int) -> list[str]:
     return texts
 
 
-def _pack_column(tokens: Sequence[str]) -> list[Any]:
-    known: dict[str, int] = {}
-    places = [known.setdefault(token, len(known)) for token in tokens]
-    listed = [list(known), pack_numbers(places)]
+def _pack_column(tokens: Sequence[str], digits: bool) -> list[Any]:
+    known = {token: place for place, token in enumerate(dict.fromkeys(tokens))}
+    listed = [list(known), pack_numbers(list(map(known.__getitem__, tokens)))]
     width = len(tokens[0])
-    if width > _WIDEST or not all(len(token) == width and token[0] in "0123456789" for token in tokens):
+    if not digits or width > _WIDEST or set(map(len, known)) != {width}:
         return listed
-    counted = [width, pack_numbers([int(token) for token in tokens])]
+    counted = [width, pack_numbers(list(map(int, tokens)))]
     return counted if _size(counted) < _size(listed) else listed
 
 
@@ -198,10 +204,10 @@ def _unpack_column(column: Any, count: int) -> list[str]:
             raise CorruptChain("A column of texts holds something else.")
         if count and not 0 <= places.min() <= places.max() < len(values):
             raise CorruptChain("A column of texts names what it does not hold.")
-        return [values[place] for place in places.tolist()]
+        return list(map(values.__getitem__, places.tolist()))
     if type(values) is not int or not 1 <= values <= _WIDEST or (count and places.min() < 0):
         raise CorruptChain("A column of digits is malformed.")
-    return [f"{number:0{values}d}" for number in places.tolist()]
+    return list(map(f"%0{values}d".__mod__, places.tolist()))
 
 
 def pack_marks(marks: Iterable[str]) -> str:

@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from geoloom.chain import canonical
 from geoloom.errors import CorruptChain
-from geoloom.href_template import begins_apart, fill, fits, is_beginning, literals, parts_of
+from geoloom.href_template import Words, begins_apart, fill, is_beginning, parts_of
 from geoloom.outline import Outlines, unpack_outlines
 from geoloom.packing import Ints, unpack_marks, unpack_numbers, unpack_texts
 
@@ -287,22 +287,21 @@ def _check_places(places: Any, crs: Any) -> None:
 
 def _check_templates(ids: list[str], stems: list[str], layouts: Any, layout: Ints) -> None:
     """Refuse hrefs that could be written otherwise: with more parts of the id, or a longer stem."""
-    named = [frozenset[str]().union(*(literals(file[0]) for file in one)) for one in layouts]
-    if not all(begins_apart([file[0] for file in one]) for one in layouts):
+    names = [[file[0] for file in one] for one in layouts]
+    named = [Words.of(*one) for one in names]
+    if not all(map(begins_apart, names)):
         raise CorruptChain("a layout is not canonical.")
-    known: dict[str, frozenset[str]] = {}
+    known: dict[str, Words] = {}
     for id_, stem, number in zip(ids, stems, layout.tolist(), strict=True):
         found = known.get(stem)
         if found is None:
-            found = known[stem] = literals(stem)
+            found = known[stem] = Words.of(stem)
             if not is_beginning(stem):
                 raise CorruptChain("the beginning of an item's addresses is malformed.")
-        if stem and not layouts[number]:
-            raise CorruptChain("an item without files has an address.")
         parts = parts_of(id_)
-        if not fits(found, parts) or not fits(named[number], parts):
+        if not found.fit(parts) or not named[number].fit(parts):
             raise CorruptChain("an address is not written canonically.")
-        if not stem and any(not file[0] for file in layouts[number]):
+        if (stem and not names[number]) or (not stem and "" in names[number]):
             raise CorruptChain("a file has no address.")
 
 

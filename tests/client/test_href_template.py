@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoloom.href_template import beginning, fill, fits, literals, parts_of, template
+from geoloom.errors import CorruptChain
+from geoloom.href_template import Words, beginning, fill, is_beginning, parts_of, template
 
 hrefs = st.text(alphabet="abS2$0_/.é", max_size=30)
 
@@ -14,7 +16,7 @@ hrefs = st.text(alphabet="abS2$0_/.é", max_size=30)
 def test_an_href_comes_back(href: str, id_: str) -> None:
     parts = parts_of(id_)
     assert fill(template(href, parts), parts) == href
-    assert fits(literals(template(href, parts)), parts)
+    assert Words.of(template(href, parts)).fit(parts)
 
 
 def test_parts_of_the_id_are_taken_out() -> None:
@@ -25,3 +27,17 @@ def test_parts_of_the_id_are_taken_out() -> None:
 def test_the_beginning_cuts_no_word() -> None:
     assert beginning(["a/b/B04.tif", "a/b/B08.tif"]) == "a/b/"
     assert beginning(["T34_B04.tif"]) == "T34_B04."
+
+
+@given(st.lists(hrefs, min_size=1, max_size=3), hrefs)
+def test_a_beginning_is_one(given_: list[str], id_: str) -> None:
+    parts, stem = parts_of(id_), beginning(given_)
+    assert is_beginning(template(stem, parts))
+    for href in given_:
+        assert template(stem, parts) + template(href[len(stem) :], parts) == template(href, parts)
+
+
+@pytest.mark.parametrize("text", ["a$0", "$0a", "$0$1", "$", "x$", "$A/"])
+def test_what_is_no_template_is_refused(text: str) -> None:
+    with pytest.raises(CorruptChain):
+        Words.of(text)
