@@ -17,7 +17,8 @@
     │   ├── SourceRefused               outside the allowed sources, or not an allowed format
     │   ├── SourceUnreadable            damaged, truncated, or not an image
     │   ├── SourceNotGeoreferenced      it does not say where on Earth it lies
-    │   └── SourceChanged               a pinned source is no longer what it was
+    │   ├── SourceChanged               a pinned source is no longer what it was
+    │   └── ItemUnreadable              an item of a collection that a picture is shown without
     ├── DemandError                     the view would read or compute too much
     ├── FunctionError                   a user's own function
     │   ├── FunctionNotSent (ValueError)  it cannot travel to the engine; said in the notebook
@@ -59,6 +60,7 @@ __all__ = [
     "GeoloomError",
     "ImageUseError",
     "NotFound",
+    "ItemUnreadable",
     "ParameterError",
     "QuotaExceeded",
     "RequestError",
@@ -201,6 +203,10 @@ class SourceNotGeoreferenced(SourceError):
 
 class SourceChanged(SourceError):
     """A pinned source is no longer what it was."""
+
+
+class ItemUnreadable(SourceError):
+    """An item of a collection that cannot be read; the others are shown without it."""
 
 
 class DemandError(GeoloomError):

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from geoloom import op as module
 from geoloom.block import Block
 from geoloom.chain import Chain, Node
+from geoloom.derivation import profiles
 from geoloom.errors import BandError, GeoloomError, ParameterError, UnknownOp
 from geoloom.grid import Grid, Tile
-from geoloom.derivation import profiles
 from geoloom.op import (
     Band,
     Image,

@@ -15,8 +15,8 @@ import pytest
 
 from geoloom.errors import DemandError, EngineOverloaded
 from geoloom_engine import lanes, work
-from geoloom_engine.evaluate import Unwanted
 from geoloom_engine.lanes import MOST_RUNAWAYS, Wanted
+from geoloom_engine.unwanted import Unwanted
 from geoloom_engine.work import WorkQueue
 
 PATIENCE = 20.0

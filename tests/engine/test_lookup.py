@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geoloom.block import Block
+from geoloom.derivation import profiles
 from geoloom.grid import Bounds, Grid, Lattice
 from geoloom.image import Image, build
-from geoloom.derivation import profiles
 from geoloom.op import Profile, decode, registry
 from geoloom.ops.open import Open
 from geoloom_engine.evaluate import evaluate

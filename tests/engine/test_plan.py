@@ -6,11 +6,10 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from geoloom.errors import DemandError, NotFound, ParameterError, SourceChanged
+from geoloom.errors import DemandError, NotFound, SourceChanged
 from geoloom.grid import Bounds, Tile
 from geoloom.image import Image, build
 from geoloom.op import Profile, registry
-from geoloom.ops.item import Item
 from geoloom.ops.open import Open
 from geoloom_engine.plan import MAX_COST, Planner
 from geoloom_engine.readers import BandInfo, SourceInfo
@@ -204,11 +203,6 @@ def test_without_overviews_low_zooms_are_refused_beforehand(image):
     assert lowest > 8
     with pytest.raises(DemandError, match=r"zoom|overview"):
         planner.plan(image.chain, Tile.at(12.5, 49.85, 8).grid())
-
-
-def test_an_item_outside_a_collection_is_refused(planner):
-    with pytest.raises(ParameterError, match="collection"):
-        planner.describe(Item(selection="0" * 32).chain())
 
 
 def test_deep_chains_need_no_recursion(planner, image):

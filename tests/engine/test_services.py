@@ -19,7 +19,6 @@ from geoloom.errors import DemandError, EngineOverloaded, SourceChanged
 from geoloom.grid import Tile
 from geoloom_engine import lanes
 from geoloom_engine.cache import Budget
-from geoloom_engine.evaluate import Unwanted
 from geoloom_engine.functions import Functions
 from geoloom_engine.lanes import Wanted
 from geoloom_engine.metrics import Metrics
@@ -30,6 +29,7 @@ from geoloom_engine.server import application
 from geoloom_engine.services import Services
 from geoloom_engine.settings import Settings, load
 from geoloom_engine.tile_cache import TileName
+from geoloom_engine.unwanted import Unwanted
 
 CHAIN = Chain.extend("constant", 1, {"value": 1})
 TILE = Tile(3, 4, 2)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from geoloom.grid import MAX_ZOOM, Bounds, Lattice
 from geoloom.op import Profile
+from geoloom.selection import Selection
+from geoloom_engine.painting import Painted
 from geoloom_engine.readers import SourceInfo
 from geoloom_engine.warp import Limits
 
@@ -28,6 +31,8 @@ class Description:
         Ground metres of the finest source's pixels.
     sources
         By href.
+    selections, painted
+        The collections it reads items of, and what is painted.
     """
 
     profile: Profile
@@ -35,18 +40,29 @@ class Description:
     zooms: tuple[int, int]
     resolution: float | None
     sources: dict[str, SourceInfo]
+    selections: tuple[Selection, ...] = ()
+    painted: tuple[Painted, ...] = ()
 
     @staticmethod
-    def of(profile: Profile, sources: dict[str, SourceInfo], limits: Limits) -> Description:
+    def of(
+        profile: Profile,
+        sources: dict[str, SourceInfo],
+        limits: Limits,
+        painted: Iterable[Painted] = (),
+        selections: Iterable[Selection] = (),
+    ) -> Description:
         """The description of what has this profile and these sources."""
-        infos = list(sources.values())
-        if not infos:
-            return Description(profile, None, (0, MAX_ZOOM), None, {})
-        finest = min(info.ground_resolution for info in infos)
-        lowest = max(_lowest_zoom(info, limits) for info in infos)
-        highest = min(max(math.ceil(_zoom_of(finest)), 0), MAX_ZOOM)
-        bounds = Bounds.around([info.bounds for info in infos])
-        return Description(profile, bounds, (min(lowest, highest), highest), finest, sources)
+        infos, chosen, shapes = list(sources.values()), tuple(selections), tuple(painted)
+        places = [info.bounds for info in infos] + [one.bounds for one in chosen if len(one)]
+        places += [one.bounds for one in shapes if one.bounds is not None]
+        sizes = [info.ground_resolution for info in infos] + [one.resolution for one in chosen]
+        sizes += [one.resolution for one in shapes if one.resolution is not None]
+        finest = min((size for size in sizes if size > 0), default=None)
+        lowest = max((_lowest_zoom(info, limits) for info in infos), default=0)
+        highest = MAX_ZOOM if finest is None else min(max(math.ceil(_zoom_of(finest)), 0), MAX_ZOOM)
+        bounds = Bounds.around(places) if places else None
+        zooms = (min(lowest, highest), highest)
+        return Description(profile, bounds, zooms, finest, sources, chosen, shapes)
 
     def to_json(self) -> dict[str, Any]:
         """The description as ``/info`` answers it."""
@@ -60,7 +76,8 @@ class Description:
             "bounds": None if bounds is None else [bounds.west, bounds.south, bounds.east, bounds.north],
             "zooms": list(self.zooms),
             "resolution_m": self.resolution,
-            "sources": [info.to_json() for info in self.sources.values()],
+            "sources": [info.to_json() for info in self.sources.values()]
+            + [selection.info() for selection in self.selections],
         }
 
 

@@ -12,11 +12,16 @@ from geoloom.chain import Chain
 from geoloom.errors import EngineFault, GeoloomError, SourceChanged
 from geoloom.grid import Grid
 from geoloom.ops.open import Open
+from geoloom_engine.compositing import reduced
+from geoloom_engine.items import Pixels
 from geoloom_engine.lookup import look_up
 from geoloom_engine.nodes import NodeCache
+from geoloom_engine.painting import painter_of
 from geoloom_engine.plan import Plan, Planner
 from geoloom_engine.readers import SourcePool
-from geoloom_engine.steps import Compute, Gather, Lookup, Part, Read
+from geoloom_engine.steps import Compute, Gather, ItemRead, Lookup, Part, Read, Reduce
+from geoloom_engine.supply import Supply
+from geoloom_engine.unwanted import Unwanted, always
 from geoloom_engine.warp import warp
 
 if TYPE_CHECKING:
@@ -24,15 +29,6 @@ if TYPE_CHECKING:
 
 RETRIES = 3
 """How often `run` plans anew when a source changes under its hands."""
-
-
-class Unwanted(Exception):
-    """Nobody waits for the result any more."""
-
-
-def always() -> bool:
-    """The result is wanted whatever happens."""
-    return True
 
 
 def fetch(plan: Plan, pool: SourcePool, wanted: Callable[[], bool] = always) -> dict[int, Block]:
@@ -76,6 +72,9 @@ def evaluate(
     nodes: NodeCache | None = None,
     wanted: Callable[[], bool] = always,
     call: FunctionCall | None = None,
+    supply: Supply | None = None,
+    lasting: frozenset[int] = frozenset(),
+    shared: dict[int, Block] | None = None,
 ) -> Block:
     """Compute the root's block on the plan's grid.
 
@@ -91,6 +90,10 @@ def evaluate(
         Asked before each step whether to go on.
     call
         Runs users' functions.
+    supply
+        Where painted pixels and those of items come from. What it could not read is not kept.
+    lasting, shared
+        The steps that are the same for all items of a collection, and their blocks, computed with the first.
 
     Returns
     -------
@@ -107,20 +110,27 @@ def evaluate(
         if grid is None:
             continue
         result = plan.found.get(index)
+        if result is None and shared is not None:
+            result = shared.get(index)
         if result is None:
             if not wanted():
                 raise Unwanted
-            if isinstance(step, Read):
+            if isinstance(step, Read | ItemRead):
                 result = blocks[index]
+            elif isinstance(step, Reduce):
+                result = _reduce(plan, index, step, grid, wanted, call, supply)
             elif isinstance(step, Gather):
                 result = _gather(plan, step, grid, results)
             elif isinstance(step, Lookup):
                 result = look_up(step, [_part(plan, part, grid, results) for part in step.parts])
             else:
-                result = _compute(plan, step, grid, results, call)
+                result = _compute(plan, step, grid, results, call, supply)
             name = plan.names.get(index)
-            if nodes is not None and name is not None and not isinstance(step, Gather | Lookup):
+            whole = supply is None or not supply.reader.failures
+            if nodes is not None and name is not None and whole and not isinstance(step, Gather | Lookup):
                 nodes.put(name, grid, step.bands, result)
+            if shared is not None and index in lasting:
+                shared[index] = result
         results[index] = result
         for done in plan.done.get(index, ()):
             results[done] = None
@@ -129,7 +139,13 @@ def evaluate(
     return root.fill(plan.grid.rows, plan.grid.cols)
 
 
-def run(planner: Planner, chain: Chain, grid: Grid, call: FunctionCall | None = None) -> tuple[Block, Plan]:
+def run(
+    planner: Planner,
+    chain: Chain,
+    grid: Grid,
+    call: FunctionCall | None = None,
+    wanted: Callable[[], bool] = always,
+) -> tuple[Block, Plan]:
     """Plan, fetch and evaluate; plans anew when a source changed in between."""
     for attempt in range(RETRIES):
         try:
@@ -140,7 +156,7 @@ def run(planner: Planner, chain: Chain, grid: Grid, call: FunctionCall | None = 
             if attempt == RETRIES - 1:
                 raise
             continue
-        return evaluate(plan, blocks, planner.nodes, call=call), plan
+        return evaluate(plan, blocks, planner.nodes, wanted, call, planner.supply(wanted)), plan
     raise AssertionError("unreachable")
 
 
@@ -153,13 +169,47 @@ def _part(plan: Plan, part: Part, grid: Grid, results: list[Block | None]) -> Bl
     return block.pick(part.bands)
 
 
+def _reduce(
+    plan: Plan,
+    index: int,
+    step: Reduce,
+    grid: Grid,
+    wanted: Callable[[], bool],
+    call: FunctionCall | None,
+    supply: Supply | None,
+) -> Block:
+    """The block of a reduction, its items computed one after the other."""
+    if supply is None:
+        raise EngineFault(f"{step.op.name} has nothing to read items with.", node=step.key, op=step.op.name)
+    files: dict[int, dict[int, Block]] = {}
+
+    def compute(inner: Plan, pixels: Pixels, shared: dict[int, Block]) -> Block:
+        if id(inner) not in files:
+            files[id(inner)] = fetch(inner, supply.reader.pool, wanted)
+        own = {**files[id(inner)], **pixels}
+        return evaluate(inner, own, None, wanted, call, supply, step.lasting, shared)
+
+    try:
+        return reduced(step, plan.gatherings[index], grid, supply.reader, compute)
+    except GeoloomError as error:
+        error.node, error.op = error.node or step.key, error.op or step.op.name
+        raise
+
+
 def _compute(
-    plan: Plan, step: Compute, grid: Grid, results: list[Block | None], call: FunctionCall | None
+    plan: Plan,
+    step: Compute,
+    grid: Grid,
+    results: list[Block | None],
+    call: FunctionCall | None,
+    supply: Supply | None,
 ) -> Block:
     try:
         around = grid.expand(step.op.margin_on(grid))
         blocks = tuple(_part(plan, part, around, results) for part in step.parts)
-        if step.op.sandboxed and call is not None:
+        if step.op.painted and supply is not None:
+            block = painter_of(step.op).paint(step.op, grid, supply.given)
+        elif step.op.sandboxed and call is not None:
             block = call(step, blocks[0], grid)
         else:
             block = step.op.compute(blocks, grid, step.profiles)

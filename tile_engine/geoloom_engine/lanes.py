@@ -20,8 +20,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from geoloom_engine.evaluate import Unwanted
 from geoloom_engine.fairness import Turn, Turns
+from geoloom_engine.unwanted import Unwanted
 
 MOST_RUNAWAYS = 2
 """Computations beyond their budget that may still run while others go on."""

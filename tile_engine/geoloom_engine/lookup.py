@@ -18,7 +18,7 @@ from geoloom.errors import GeoloomError
 from geoloom.grid import Grid, Lattice
 from geoloom.loops import array, compiled
 from geoloom.ops.constant import Constant
-from geoloom_engine.steps import Compute, Gather, Lookup, Part, Read, Step, parts_of
+from geoloom_engine.steps import Compute, Gather, ItemRead, Lookup, Part, Read, Reduce, Step, parts_of
 
 SHORTEST = 3
 """Ops that a run has at least if its results are wider than a byte: wide tables are slower to read."""
@@ -230,7 +230,7 @@ def _same(block: Block, bands: int) -> Block:
 
 
 def _moved(step: Step, places: dict[int, int]) -> Step:
-    if isinstance(step, Read):
+    if isinstance(step, Read | ItemRead | Reduce):
         return step
     return replace(step, parts=tuple(Part(places[part.step], part.bands) for part in step.parts))
 

@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 
 ROUTES = ("tiles", "chains", "blobs", "legend", "tilejson", "basemap", "values", "events", "health", "other")
 STATUSES = ("2xx", "3xx", "4xx", "5xx")
-ORIGINS = ("memory", "redis", "computed")
+ORIGINS = ("memory", "redis", "computed", "partial")
 STAGES = ("queue", "plan", "read", "compute", "encode", "cache", "hop")
 CACHES = ("blocks", "nodes", "tiles")
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)

@@ -15,7 +15,7 @@ from geoloom.block import Array, Block, Mask
 from geoloom.grid import TILE_SIZE, Grid, Tile
 from geoloom.op import Profile
 from geoloom_engine.cache import Budget, Cache, CacheState
-from geoloom_engine.steps import Compute, Read, Step, parts_of
+from geoloom_engine.steps import Compute, Read, Reduce, Step, parts_of
 
 WORTH = 8.0
 """A node's result is kept if making it from kept ones takes this many sums of two a pixel."""
@@ -141,12 +141,17 @@ def worth_keeping(
         if isinstance(step, Read):
             names[index] = NodeName(step.key, step.resampling, data[index])
             continue
+        if isinstance(step, Reduce):
+            names[index] = NodeName(step.key, step.asked, data[index], step.exact)
+            exact[index] = step.exact
+            continue
+        parts = parts_of(step)
         own = isinstance(step, Compute) and step.op.sandboxed
-        exact[index] = own or any(exact[part.step] for part in step.parts)
-        effort[index] = sum(effort[one] for one in {part.step for part in step.parts}) + 1.0
+        exact[index] = own or any(exact[part.step] for part in parts)
+        effort[index] = sum(effort[one] for one in {part.step for part in parts}) + 1.0
         if isinstance(step, Compute):
             effort[index] += step.op.effort(_NOMINAL) - 1.0
-            if effort[index] >= WORTH or (index in coloured and step.parts):
+            if effort[index] >= WORTH or step.op.painted or (index in coloured and step.parts):
                 names[index] = NodeName(step.key, step.asked, data[index], exact[index])
                 effort[index] = 0.0
     return names

@@ -8,42 +8,48 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from geoloom.block import Block
-from geoloom.chain import Chain
+from geoloom.chain import Chain, Node
 from geoloom.errors import FunctionRefused, NotFound
 from geoloom.given import Given
 from geoloom.grid import Bounds, Grid, Tile
 from geoloom.op import decode
 from geoloom.ops.execute import Execute
+from geoloom.ops.item import Item
 from geoloom.ops.open import Open
 from geoloom_engine import values
 from geoloom_engine.basemap import basemap_tile
 from geoloom_engine.cache import BlockCache
-from geoloom_engine.evaluate import always, evaluate, fetch
+from geoloom_engine.evaluate import evaluate, fetch
 from geoloom_engine.explanation import explained
 from geoloom_engine.functions import Functions
+from geoloom_engine.items import ItemFailure, remote
 from geoloom_engine.legend import legend, legend_png
 from geoloom_engine.memory import Memory
 from geoloom_engine.nodes import NodeCache
 from geoloom_engine.plan import Plan, Planner
 from geoloom_engine.readers import SourcePool
 from geoloom_engine.render import own_colours, png
+from geoloom_engine.selections import Blobs
 from geoloom_engine.settings import Settings
+from geoloom_engine.unwanted import always
 from geoloom_engine.warp import Limits
 from geoloom_engine.window import window
 
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """An encoded tile, the data version it shows, the seconds of each stage, and what functions printed."""
+    """An encoded tile, the data version it shows, the seconds of each stage, prints, and missing items."""
 
     png: bytes
     data: str
     stages: dict[str, float]
     printed: tuple[str, ...] = ()
+    failures: tuple[ItemFailure, ...] = ()
 
 
 class Pipeline:
@@ -53,6 +59,8 @@ class Pipeline:
     ----------
     functions
         Runs users' functions; by default they do not run.
+    load
+        What chains name by a key; by default only what was `keep`.
 
     Raises
     ------
@@ -60,8 +68,15 @@ class Pipeline:
         The settings name sources that cannot be.
     """
 
-    def __init__(self, settings: Settings, functions: Functions | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        functions: Functions | None = None,
+        load: Callable[[str], bytes] | None = None,
+    ) -> None:
         self.functions = functions or Functions(None, settings.function_modules, _no_text)
+        self.blobs = Blobs(load or _no_text)
+        self._readers = ThreadPoolExecutor(settings.io_threads, "items")
         self.memory = Memory.of(settings)
         self.budget = self.memory.budget
         self.pool = SourcePool(
@@ -81,7 +96,15 @@ class Pipeline:
             self.memory.evaluation,
             self.memory.make_room,
             self.functions.version,
+            self.blobs,
+            settings.max_reads,
+            self._readers,
         )
+
+    def keep(self, key: str, content: bytes) -> None:
+        """Remember what a chain names by a key."""
+        self.functions.keep(key, content)
+        self.blobs.keep(key, content)
 
     def read(self, raw: bytes) -> Chain:
         """A chain from canonical JSON, verified, of ops and parameters this engine knows."""
@@ -120,15 +143,26 @@ class Pipeline:
                     self.pool.recheck(str(node.params["href"]))
         return self.planner.data_version(chain)
 
-    def remote(self, chain: Chain) -> bool:
-        """Whether a chain reads over the network: waiting for it must not hold up computation."""
+    def fetched(self, chain: Chain) -> bool:
+        """Whether it opens a file over the network: that is waited for before anything is computed."""
         return any(
             node.op == Open.name and "://" in str(node.params["href"]) for node in chain.nodes.values()
         )
 
+    def remote(self, chain: Chain) -> bool:
+        """Whether a chain reads over the network: waiting for it must not hold up computation."""
+        return self.fetched(chain) or any(map(self._far, chain.nodes.values()))
+
     def outside(self, chain: Chain) -> bool:
-        """Whether computing it waits for other processes: those of users' functions."""
-        return any(node.op == Execute.name for node in chain.nodes.values())
+        """Whether computing it waits for others: processes of users' functions, servers of items."""
+        return any(node.op == Execute.name or self._far(node) for node in chain.nodes.values())
+
+    def _far(self, node: Node) -> bool:
+        """Whether a node reads items of other machines."""
+        if node.op != Item.name:
+            return False
+        selection = self.blobs.selection(str(node.params["selection"]))
+        return remote(selection, tuple(range(min(len(selection), 1))))
 
     def read_pixels(
         self, chain: Chain, grid: Grid, wanted: Callable[[], bool] = always
@@ -174,11 +208,13 @@ class Pipeline:
         begun = time.perf_counter()
         printed: list[str] = []
         call = self.functions.bound(session, wanted, printed)
-        block = evaluate(plan, blocks, self.planner.nodes, wanted, call)
+        supply = self.planner.supply(wanted)
+        block = evaluate(plan, blocks, self.planner.nodes, wanted, call, supply)
         computed = time.perf_counter()
         picture = png(block, plan.profile.look)
         own = {"compute": computed - begun, "encode": time.perf_counter() - computed}
-        return Drawn(picture, plan.data, stages | own, tuple(printed))
+        failures = tuple(supply.reader.failures)
+        return Drawn(picture, plan.data, stages | own, tuple(printed), failures)
 
     def tile(
         self,
@@ -210,7 +246,7 @@ class Pipeline:
     ) -> dict[str, Any]:
         """Values at a place."""
         call = self.functions.bound(session, wanted, [])
-        return values.point(self.planner, chain, lon, lat, zoom, call)
+        return values.point(self.planner, chain, lon, lat, zoom, call, wanted)
 
     def statistics(
         self,
@@ -221,7 +257,7 @@ class Pipeline:
     ) -> dict[str, Any]:
         """Statistics of an area."""
         box = None if bbox is None else (bbox.west, bbox.south, bbox.east, bbox.north)
-        return values.statistics(self.planner, chain, box, self.functions.bound(session, wanted, []))
+        return values.statistics(self.planner, chain, box, self.functions.bound(session, wanted, []), wanted)
 
     def window(
         self,
@@ -244,7 +280,8 @@ class Pipeline:
         NotFound
             The chain has no such node.
         """
-        return window(self.planner, chain, key, tile.grid(ratio), self.functions.bound(session, wanted, []))
+        call = self.functions.bound(session, wanted, [])
+        return window(self.planner, chain, key, tile.grid(ratio), call, wanted)
 
     def explain(self, chain: Chain, tile: Tile | None, zoom: int | None) -> dict[str, Any]:
         """The plan of a tile; by default of the one in the image's middle, at its finest zoom."""
@@ -274,6 +311,7 @@ class Pipeline:
     def close(self) -> None:
         """Close all sources, end all functions."""
         self.functions.close()
+        self._readers.shutdown(wait=False, cancel_futures=True)
         self.memory.close()
         self.pool.close()
 

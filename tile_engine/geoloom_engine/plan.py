@@ -6,25 +6,32 @@ its readers needs. Nothing here reads a pixel.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
 from geoloom.block import Block
-from geoloom.chain import Chain, canonical, key_of
-from geoloom.errors import DemandError, GeoloomError, ParameterError, SourceChanged
+from geoloom.chain import Chain
+from geoloom.errors import DemandError, GeoloomError, NotFound
 from geoloom.grid import Grid
-from geoloom.derivation import profiles
-from geoloom.op import Op, Profile, decode
-from geoloom.ops.execute import Execute
+from geoloom.op import Profile
 from geoloom.ops.open import Open
 from geoloom_engine.description import Description
-from geoloom_engine.lookup import joined
+from geoloom_engine.gathering import Gathering, gathered
+from geoloom_engine.items import ItemReader
 from geoloom_engine.memo import Memo
-from geoloom_engine.nodes import NodeCache, NodeName, worth_keeping
+from geoloom_engine.nodes import NodeCache, NodeName
+from geoloom_engine.painting import Given
 from geoloom_engine.readers import SourceInfo, SourcePool
-from geoloom_engine.steps import Compute, Lookup, Read, Step, Steps, last_readers, parts_of
+from geoloom_engine.recipe import Recipe, prepare
+from geoloom_engine.selections import Blobs
+from geoloom_engine.steps import Compute, Gather, ItemRead, Read, Reduce, Step, parts_of
+from geoloom_engine.supply import Supply
+from geoloom_engine.unwanted import always, insist
+from geoloom_engine.versions import Versions
 from geoloom_engine.warp import Limits, ReadPlan, demand
 
 MAX_MARGIN = 512
@@ -37,8 +44,8 @@ SMALL = 16 << 20
 RECIPE_BYTES = 8 << 20
 """Size of the prepared chains kept by one planner, as JSON; in memory it is some ten times as much."""
 
-VERSIONS = 4096
-"""Data versions remembered by the fingerprints they come from."""
+MAX_READS = 500
+"""Files of items that one evaluation may read, unless the planner is told otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +75,8 @@ class Plan:
         The data version the plan was made with.
     done
         By step: the earlier steps whose blocks nothing later reads.
+    gatherings
+        Which items each Reduce step that is computed needs, and what is computed of one.
     """
 
     grid: Grid
@@ -80,6 +89,12 @@ class Plan:
     profile: Profile
     data: str
     done: Mapping[int, list[int]]
+    gatherings: dict[int, Gathering] = field(default_factory=dict)
+
+    @property
+    def files(self) -> int:
+        """Files of items that will be read at most."""
+        return sum(one.files for one in self.gatherings.values())
 
     @property
     def pixels(self) -> int:
@@ -96,7 +111,11 @@ class Plan:
         """Pixels read, and pixels computed of every band by the effort of their op."""
         computed = 0.0
         for index, step, grid in self.live():
-            if index not in self.found and isinstance(step, Compute | Lookup):
+            if index in self.found or isinstance(step, Read | ItemRead | Gather):
+                continue
+            if isinstance(step, Reduce):
+                computed += self.gatherings[index].cost
+            else:
                 effort = step.op.effort(grid) if isinstance(step, Compute) else 1.0
                 computed += step.count * grid.pixels * effort
         return self.pixels + int(computed)
@@ -108,33 +127,21 @@ class Plan:
             index: grid.pixels * step.count * (np.dtype(step.dtype).itemsize + 1)
             for index, step, grid in self.live()
         }
+        inner = max((one.memory for one in self.gatherings.values()), default=0)
         if sum(sizes.values()) <= SMALL:
-            return sum(sizes.values())
+            return sum(sizes.values()) + inner
         alive = most = sum(sizes[index] for index in self.reads)
         for index, size in sizes.items():
             alive += 0 if index in self.reads else size
             most = max(most, alive)
             alive -= sum(sizes.get(done, 0) for done in self.done.get(index, ()))
-        return most
+        return most + inner
 
     def live(self) -> Iterator[tuple[int, Step, Grid]]:
         """The steps that are needed, each with its place and its grid."""
         for index, (step, grid) in enumerate(zip(self.steps, self.grids, strict=True)):
             if grid is not None:
                 yield index, step, grid
-
-
-@dataclass(frozen=True, slots=True)
-class _Recipe:
-    """A prepared chain: its steps without a grid."""
-
-    steps: tuple[Step, ...]
-    done: Mapping[int, list[int]]
-    names: Mapping[int, NodeName]
-    profile: Profile
-    sources: dict[str, SourceInfo]
-    data: str
-    size: int
 
 
 class Planner:
@@ -156,6 +163,12 @@ class Planner:
         Told, before a plan is carried out, how many bytes that will take.
     functions
         Version of what users' functions run in: part of the data version of what they compute.
+    blobs
+        What chains name by key, the tables of their items above all.
+    max_reads
+        Files of items that one evaluation may read.
+    executor
+        Threads in which items of other machines are read side by side; None to read them in turn.
     """
 
     def __init__(
@@ -167,16 +180,29 @@ class Planner:
         memory: int = MAX_MEMORY,
         make_room: Callable[[int], None] | None = None,
         functions: str = "",
+        blobs: Blobs | None = None,
+        max_reads: int = MAX_READS,
+        executor: Executor | None = None,
     ) -> None:
         self.pool = pool
         self.limits = limits
         self.memory = memory
+        self.max_reads = max_reads
         self._make_room = make_room
-        self.epoch = epoch
+        self._executor = executor
         self.nodes = nodes
-        self._functions = ("", functions)
-        self._recipes: Memo[_Recipe] = Memo(RECIPE_BYTES, lambda recipe: recipe.size)
-        self._versions: Memo[str] = Memo(VERSIONS)
+        self.blobs = Blobs(_nothing) if blobs is None else blobs
+        self._versions = Versions(pool, epoch, functions, self.given())
+        self._recipes: Memo[Recipe] = Memo(RECIPE_BYTES, lambda recipe: recipe.size)
+
+    def supply(self, wanted: Callable[[], bool] = always) -> Supply:
+        """What an evaluation gets its pixels from, beside what is read before it."""
+        reader = ItemReader(self.pool, self.limits, self._executor, wanted)
+        return Supply(self.given(wanted), reader)
+
+    def given(self, wanted: Callable[[], bool] = always) -> Given:
+        """What painters may use."""
+        return Given(self.pool, self.blobs.get, self.blobs.selection, insist(wanted))
 
     def data_version(self, chain: Chain) -> str:
         """Hash over the fingerprints of the chain's sources, the epoch, and what users' functions run in.
@@ -186,24 +212,14 @@ class Planner:
         SourceError
             If a source is gone, refused or, when pinned, changed.
         """
-        found = []
-        for node in chain.nodes.values():
-            if node.op == Open.name:
-                href = str(node.params["href"])
-                found.append((href, self._fingerprint(href, node.params.get("fingerprint"), node.key)))
-            elif node.op == Execute.name:
-                found.append(self._functions)
-        return self._version(found)
-
-    def _version(self, fingerprints: Iterable[tuple[str, str]]) -> str:
-        """The data version of some sources, by href and fingerprint."""
-        key = tuple(sorted(set(fingerprints)))
-        return self._versions.get(key, lambda: key_of(canonical([self.epoch, list(map(list, key))]))[:16])
+        return self._versions.of(chain)
 
     def describe(self, chain: Chain) -> Description:
         """Bands, dtype, look, bounds and zooms of a chain; raises what is wrong with it."""
         recipe = self._recipe(chain)
-        return Description.of(recipe.profile, recipe.sources, self.limits)
+        return Description.of(
+            recipe.profile, recipe.sources, self.limits, recipe.painted.values(), recipe.selections.values()
+        )
 
     def plan(self, chain: Chain, grid: Grid, reuse: bool = True) -> Plan:
         """What evaluating `chain` on `grid` will read and compute.
@@ -219,74 +235,63 @@ class Planner:
             If that is more than the limits allow, before anything is read.
         """
         recipe = self._recipe(chain)
-        grids, found = _grids(recipe, grid, self.nodes if reuse else None)
+        plan = self._lay_out(recipe, recipe.steps, recipe.done, grid, self.nodes if reuse else None)
+        self._check(chain, plan)
+        return plan
+
+    def _lay_out(
+        self,
+        recipe: Recipe,
+        steps: tuple[Step, ...],
+        done: Mapping[int, list[int]],
+        grid: Grid,
+        nodes: NodeCache | None,
+    ) -> Plan:
+        """Steps on a grid, those that are computed of each item included."""
+        outer = steps is recipe.steps
+        names = recipe.names if outer else {}
+        grids, found = _grids(steps, names, grid, nodes)
         reads: dict[int, ReadPlan] = {}
-        for index, (step, around) in enumerate(zip(recipe.steps, grids, strict=True)):
-            if isinstance(step, Read) and around is not None and index not in found:
-                info = recipe.sources[step.href]
-                try:
+        gatherings: dict[int, Gathering] = {}
+        for index, (step, around) in enumerate(zip(steps, grids, strict=True)):
+            if around is None or index in found:
+                continue
+            try:
+                if isinstance(step, Read):
+                    info = recipe.sources[step.href]
                     reads[index] = demand(info, around, step.bands, step.resampling, self.limits)
-                except GeoloomError as error:
-                    error.node, error.op = step.key, Open.name
-                    raise
-        plan = Plan(
+                elif isinstance(step, Reduce):
+                    gatherings[index] = self._gather(recipe, step, around)
+            except GeoloomError as error:
+                error.node = error.node or step.key
+                error.op = error.op or (Open.name if isinstance(step, Read) else None)
+                raise
+        return Plan(
             grid,
-            recipe.steps,
+            steps,
             grids,
             found,
-            recipe.names,
+            names,
             reads,
             recipe.sources,
             recipe.profile,
             recipe.data,
-            recipe.done,
+            done,
+            gatherings,
         )
-        self._check(chain, plan)
-        return plan
 
-    def _fingerprint(self, href: str, pinned: str | None, key: str) -> str:
-        try:
-            found = self.pool.fingerprint(href)
-        except GeoloomError as error:
-            error.node, error.op = key, Open.name
-            raise
-        if pinned is not None and pinned != found:
-            raise SourceChanged(
-                f"{href} has changed since the image was pinned.",
-                hint="Open it again, and pin it if the new content is what you want.",
-                node=key,
-                op=Open.name,
-            )
-        return found
+    def _gather(self, recipe: Recipe, step: Reduce, grid: Grid) -> Gathering:
+        inner = self._lay_out(recipe, step.steps, step.done, grid, None)
+        again = partial(self._gather, recipe, step)
+        return gathered(step, recipe.selections[step.selection], inner, self.memory, self.max_reads, again)
 
-    def _recipe(self, chain: Chain) -> _Recipe:
+    def _recipe(self, chain: Chain) -> Recipe:
         data = self.data_version(chain)
-        return self._recipes.get((chain.root, data), lambda: self._prepare(chain, data))
 
-    def _prepare(self, chain: Chain, data: str) -> _Recipe:
-        sources: dict[str, SourceInfo] = {}
+        def make() -> Recipe:
+            return prepare(chain, data, self._versions, self.given(), self.nodes is not None)
 
-        def of_source(op: Op) -> Profile:
-            if not isinstance(op, Open):
-                raise ParameterError(
-                    f"{op.name}() stands for the item of a collection and has no pixels of its own.",
-                    hint="Use it inside collection.map(…).",
-                )
-            sources[op.href] = self.pool.open(op.href).info
-            return Profile.of_source(sources[op.href].to_json())
-
-        ops = {node.key: decode(node) for node in chain.topological()}
-        known = profiles(chain, of_source)
-        found = [(href, info.fingerprint) for href, info in sources.items()]
-        found += [self._functions for op in ops.values() if op.sandboxed]
-        if self._version(found) != data:
-            # Else new pixels would be kept under the old version.
-            raise SourceChanged("A file changed while its chain was being prepared.", hint="Ask again.")
-        steps = joined(Steps(chain, ops, known, sources).build())
-        names = {} if self.nodes is None else worth_keeping(steps, known, self._below(steps, sources))
-        # What it holds beside its parameters counts as much as a short chain does.
-        size = chain.size + 4096 + sum(step.table.nbytes for step in steps if isinstance(step, Lookup)) // 8
-        return _Recipe(steps, last_readers(steps), names, known[chain.root], sources, data, size)
+        return self._recipes.get((chain.root, data), make)
 
     def make_room(self, plan: Plan) -> None:
         """Have caches let go of what stands in the way of carrying out a plan."""
@@ -312,24 +317,15 @@ class Planner:
                 f"This view needs {wanted} that are allowed.", hint=hint, node=chain.root, op=chain.node.op
             )
 
-    def _below(self, steps: tuple[Step, ...], sources: Mapping[str, SourceInfo]) -> list[str]:
-        """By step: the data version of the sources it comes from."""
-        found: list[frozenset[tuple[str, str]]] = []
-        for step in steps:
-            own = []
-            if isinstance(step, Read):
-                own = [(step.href, sources[step.href].fingerprint)]
-            elif isinstance(step, Compute) and step.op.sandboxed:
-                own = [self._functions]
-            found.append(frozenset(own).union(*(found[part.step] for part in parts_of(step))))
-        return [self._version(below) for below in found]
+
+def _nothing(key: str) -> bytes:
+    raise NotFound(f"Nothing is stored under {key}.")
 
 
 def _grids(
-    recipe: _Recipe, grid: Grid, nodes: NodeCache | None
+    steps: tuple[Step, ...], names: Mapping[int, NodeName], grid: Grid, nodes: NodeCache | None
 ) -> tuple[tuple[Grid | None, ...], dict[int, Block]]:
     """The grid of each step, the largest any of its readers needs, and the blocks that are kept."""
-    steps = recipe.steps
     margins: list[int | None] = [None] * len(steps)
     margins[-1] = 0
     grids: list[Grid | None] = [None] * len(steps)
@@ -339,8 +335,8 @@ def _grids(
         if needed is None:
             continue
         around = grids[index] = grid.expand(needed)
-        name = recipe.names.get(index)
-        if nodes is not None and name is not None and isinstance(step, Read | Compute):
+        name = names.get(index)
+        if nodes is not None and name is not None and isinstance(step, Read | Compute | Reduce):
             block = nodes.get(name, around, step.bands)
             if block is not None:
                 found[index] = block

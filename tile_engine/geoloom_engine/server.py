@@ -107,10 +107,13 @@ async def _serve(
     mesh: Mesh | None,
     sandboxing: Sandboxing | None,
 ) -> None:
+    from geoloom.store import RedisStore
     from geoloom_engine.pipeline import Pipeline
 
     loop = asyncio.get_running_loop()
-    pipeline = Pipeline(settings, sandboxing.functions() if sandboxing is not None else None)
+    functions = sandboxing.functions() if sandboxing is not None else None
+    store = RedisStore(settings.redis_url, ttl=settings.chain_ttl)
+    pipeline = Pipeline(settings, functions, store.get_blob)
     pipeline.memory.watch()
     services = Services(settings, metrics, pipeline, mesh)
     Gauges(metrics, pipeline)

@@ -84,7 +84,7 @@ class Services:
             lambda chain: self._threads(chain is not None and pipeline.remote(chain)),
             pipeline.check,
             pipeline.version,
-            pipeline.functions.keep,
+            pipeline.keep,
         )
         self.events = EventLog(settings.redis_url, settings.event_ttl, STORE_TIMEOUT)
         self.revocations = Revocations(settings.redis_url, settings.capability_ttl)

@@ -6,13 +6,17 @@ Bands that are only rearranged cost no step where that can be helped.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from geoloom.block import Array, Mask
 from geoloom.chain import Chain
+from geoloom.errors import ParameterError
 from geoloom.op import Op, Profile
+from geoloom.ops.composite import Reduction
+from geoloom.ops.item import Item
 from geoloom.ops.open import Open
+from geoloom.selection import Selection
 from geoloom_engine.readers import SourceInfo
 
 
@@ -30,6 +34,22 @@ class Read:
 
     key: str
     href: str
+    bands: tuple[int, ...]
+    resampling: str
+    dtype: str
+
+    @property
+    def count(self) -> int:
+        """How many bands it gives."""
+        return len(self.bands)
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRead:
+    """Pixels of the item that is being evaluated: bands by position in its selection, and the resampling."""
+
+    key: str
+    selection: str
     bands: tuple[int, ...]
     resampling: str
     dtype: str
@@ -107,12 +127,77 @@ class Lookup:
         return len(self.parts)
 
 
-Step = Read | Gather | Compute | Lookup
+@dataclass(frozen=True, slots=True)
+class Reduce:
+    """Many items made into one image.
+
+    Parameters
+    ----------
+    key
+        Of the node.
+    op
+        Says how, and which items.
+    selection
+        Key of the items' table.
+    dtype
+        Of the result.
+    bands
+        Which bands of the node it gives.
+    asked
+        The resampling that was asked of the node.
+    steps
+        What is computed of each item; the last gives what is reduced.
+    done
+        By such a step: the earlier ones that nothing later reads.
+    lasting
+        The steps that are the same for all items, and that others read.
+    exact
+        Whether users' functions compute some of it, whose pixels may depend on the window.
+    """
+
+    key: str
+    op: Reduction
+    selection: str
+    dtype: str
+    bands: tuple[int, ...]
+    asked: str | None
+    steps: tuple[Step, ...]
+    done: Mapping[int, list[int]]
+    lasting: frozenset[int]
+    exact: bool
+
+    @property
+    def count(self) -> int:
+        """How many bands it gives."""
+        return len(self.bands)
+
+
+Step = Read | ItemRead | Gather | Compute | Lookup | Reduce
 
 
 def parts_of(step: Step) -> tuple[Part, ...]:
     """What a step needs of earlier ones."""
-    return () if isinstance(step, Read) else step.parts
+    return () if isinstance(step, Read | ItemRead | Reduce) else step.parts
+
+
+def all_steps(steps: tuple[Step, ...]) -> Iterator[Step]:
+    """The steps, and those that they compute of each item."""
+    for step in steps:
+        yield step
+        if isinstance(step, Reduce):
+            yield from all_steps(step.steps)
+
+
+def lasting(steps: tuple[Step, ...]) -> frozenset[int]:
+    """The steps that are the same for all items, and that others read."""
+    varying: set[int] = set()
+    found: set[int] = set()
+    for index, step in enumerate(steps):
+        below = {part.step for part in parts_of(step)}
+        if isinstance(step, ItemRead) or below & varying:
+            varying.add(index)
+            found |= below - varying
+    return frozenset(found)
 
 
 def last_readers(steps: tuple[Step, ...]) -> dict[int, list[int]]:
@@ -138,6 +223,12 @@ class Steps:
         Op and profile of every node, by key.
     sources
         Of the chain's Open nodes, by href.
+    selections
+        Of its Item nodes, by key.
+    join
+        Makes steps fewer, where it can.
+    item
+        Key of the selection for whose items this chain is computed, if it is.
     """
 
     def __init__(
@@ -146,29 +237,34 @@ class Steps:
         ops: Mapping[str, Op],
         known: Mapping[str, Profile],
         sources: Mapping[str, SourceInfo],
+        selections: Mapping[str, Selection] | None = None,
+        join: Callable[[tuple[Step, ...]], tuple[Step, ...]] = lambda steps: steps,
+        item: str | None = None,
     ) -> None:
         self.chain, self.ops, self.known, self.sources = chain, ops, known, sources
+        self.selections, self.join, self.item = selections or {}, join, item
         self.wanted: dict[str, dict[str | None, set[int]]] = {key: {} for key in ops}
         self.given: dict[tuple[str, str | None], tuple[int, tuple[int, ...]]] = {}
         self.steps: list[Step] = []
 
-    def build(self) -> tuple[Step, ...]:
-        """All steps; the root's is last and gives all its bands."""
+    def build(self, bands: tuple[int, ...] | None = None, asked: str | None = None) -> tuple[Step, ...]:
+        """All steps; the root's is last and gives the bands asked for, or all."""
         order = self.chain.topological()
         root = self.chain.root
-        everything = tuple(range(self.known[root].bands))
-        self._want(root, None, everything)
+        everything = self._all(root) if bands is None else bands
+        self._want(root, asked, everything)
         for node in reversed(order):
-            for asked, bands in self.wanted[node.key].items():
-                for key, below, needed in self._needs(node.key, asked, tuple(sorted(bands))):
+            for how, wanted in self.wanted[node.key].items():
+                for key, below, needed in self._needs(node.key, how, tuple(sorted(wanted))):
                     self._want(key, below, needed)
         for node in order:
-            for asked, bands in self.wanted[node.key].items():
-                self.given[node.key, asked] = self._step(node.key, asked, tuple(sorted(bands)))
-        part = self._part(root, None, everything)
-        if part.step != len(self.steps) - 1 or part.bands != everything:
+            for how, wanted in self.wanted[node.key].items():
+                self.given[node.key, how] = self._step(node.key, how, tuple(sorted(wanted)))
+        part = self._part(root, asked, everything)
+        as_it_is = part.bands == tuple(range(self.steps[-1].count))
+        if part.step != len(self.steps) - 1 or not as_it_is:
             self.steps.append(Gather(root, (part,), self.known[root].dtype))
-        return tuple(self.steps)
+        return self.join(tuple(self.steps))
 
     def _want(self, key: str, asked: str | None, bands: tuple[int, ...]) -> None:
         self.wanted[key].setdefault(asked, set()).update(bands)
@@ -182,7 +278,7 @@ class Steps:
         """(input, resampling, bands) that `bands` of a node need."""
         op, inputs = self.ops[key], self.chain.nodes[key].inputs
         below = op.sampling(asked)
-        if op.source:
+        if op.source or isinstance(op, Reduction):
             return []
         routes = op.routes(bands, self._inputs(key))
         if routes is not None:
@@ -201,7 +297,12 @@ class Steps:
         """The step that gives `bands` of a node, and which bands it gives."""
         op, dtype = self.ops[key], self.known[key].dtype
         if isinstance(op, Open):
-            return self._read(key, op.href, asked, bands)
+            own = [band.resampling for band in self.sources[op.href].bands]
+            return self._read(key, asked, bands, own, lambda *how: Read(key, op.href, *how))
+        if isinstance(op, Item):
+            return self._item(key, op, asked, bands)
+        if isinstance(op, Reduction):
+            return self._add(self._reduce(key, op, asked, bands)), bands
         inputs = self._inputs(key)
         below = op.sampling(asked)
         routes = op.routes(bands, inputs)
@@ -214,16 +315,49 @@ class Steps:
         everything = self._all(key)
         return self._add(Compute(key, op, parts, inputs, dtype, everything, asked)), everything
 
+    def _item(
+        self, key: str, op: Item, asked: str | None, bands: tuple[int, ...]
+    ) -> tuple[int, tuple[int, ...]]:
+        if op.selection != self.item:
+            raise ParameterError(
+                "An item of a collection has no pixels of its own here.",
+                hint="Use it inside the map(…) of its own collection.",
+                node=key,
+                op=op.name,
+            )
+        own = [band.resampling for band in self.selections[op.selection].bands]
+        return self._read(key, asked, bands, own, lambda *how: ItemRead(key, op.selection, *how))
+
+    def _reduce(self, key: str, op: Reduction, asked: str | None, bands: tuple[int, ...]) -> Reduce:
+        """The step that reduces items: of each, only what these bands need is computed."""
+        each = self.chain.nodes[key].each
+        assert each is not None
+        needed = op.needs(bands, self.known[each])
+        inner = Steps(
+            self.chain.at(each), self.ops, self.known, self.sources, self.selections, self.join, op.selection
+        )
+        steps = inner.build(needed, op.sampling(asked))
+        exact = any(isinstance(one, Compute) and one.op.sandboxed for one in all_steps(steps))
+        dtype = self.known[key].dtype
+        return Reduce(
+            key, op, op.selection, dtype, bands, asked, steps, last_readers(steps), lasting(steps), exact
+        )
+
     def _read(
-        self, key: str, href: str, asked: str | None, bands: tuple[int, ...]
+        self,
+        key: str,
+        asked: str | None,
+        bands: tuple[int, ...],
+        own: Sequence[str],
+        read: Callable[[tuple[int, ...], str, str], Step],
     ) -> tuple[int, tuple[int, ...]]:
         """One read for each resampling that the bands have of their own, if none was asked for."""
         dtype = self.known[key].dtype
         groups: dict[str, list[int]] = {}
         for band in bands:
-            groups.setdefault(asked or self.sources[href].bands[band].resampling, []).append(band)
+            groups.setdefault(asked or own[band], []).append(band)
         reads = [
-            (self._add(Read(key, href, tuple(group), resampling, dtype)), tuple(group))
+            (self._add(read(tuple(group), resampling, dtype)), tuple(group))
             for resampling, group in groups.items()
         ]
         if len(reads) == 1:

@@ -10,15 +10,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from geoloom.chain import Chain
-from geoloom.errors import EngineOverloaded, FunctionFailed, GeoloomError, SourceChanged
+from geoloom.errors import EngineOverloaded, FunctionFailed, GeoloomError, ItemUnreadable, SourceChanged
 from geoloom.grid import Grid, Tile
-from geoloom_engine.evaluate import Unwanted
 from geoloom_engine.events import Event
 from geoloom_engine.peers import Ask, Mesh, Peers, Reply, Unreached
 from geoloom_engine.tile_cache import TileCache, TileName
+from geoloom_engine.unwanted import Unwanted
 
 if TYPE_CHECKING:
     from geoloom.block import Block
+    from geoloom_engine.items import ItemFailure
     from geoloom_engine.pipeline import Drawn
     from geoloom_engine.plan import Plan
     from geoloom_engine.services import Services
@@ -30,6 +31,11 @@ BASEMAP_PATIENCE = 30.0
 BASEMAP_PAUSE = 0.2
 """Seconds between two attempts."""
 
+PARTIAL = "partial"
+
+MOST_TOLD = 20
+"""Items that a session is told of for one tile."""
+
 LATE = 1.0
 """Seconds beyond its longest work that another worker may take to answer."""
 
@@ -38,7 +44,8 @@ LATE = 1.0
 class TileAnswer:
     """A tile's bytes, the data version they show, their origin, and the seconds each stage took.
 
-    The origin is ``memory``, ``redis`` or ``computed``.
+    The origin is ``memory``, ``redis`` or ``computed``, or ``partial``: computed without items that cannot be
+    read just now, and so not kept.
     """
 
     png: bytes
@@ -141,7 +148,7 @@ class Tiles:
             reply = await self._peers.ask(worker, Ask(name.key, name.data, tile, name.ratio, session))
         except Unreached:
             return None
-        if reply.data == name.data:
+        if reply.data == name.data and reply.origin != PARTIAL:
             self._cache.remember(name, reply.png)
         hop = time.perf_counter() - begun - reply.seconds
         return TileAnswer(reply.png, reply.data, reply.origin, {**reply.stages, "hop": hop})
@@ -172,6 +179,9 @@ class Tiles:
             self._tell([error.printed] if error.printed else [], name, session)
             raise
         self._tell(drawn.printed, name, session)
+        if drawn.failures:
+            self._tell_missing(drawn.failures, name, session)
+            return TileAnswer(drawn.png, drawn.data, PARTIAL, drawn.stages)
         if drawn.data == name.data and not self._cache.remembers(name):
             self._write(self._cache.put(name, drawn.png))
         return TileAnswer(drawn.png, drawn.data, "computed", drawn.stages)
@@ -181,6 +191,13 @@ class Tiles:
         for text in printed:
             place = (name.z, name.x, name.y)
             self._services.events.tell(session, Event("print", name.key, {"message": text}, place))
+
+    def _tell_missing(self, failures: tuple[ItemFailure, ...], name: TileName, session: str) -> None:
+        """Tell a session which items its tile is shown without."""
+        for failure in failures[:MOST_TOLD]:
+            message = f"{failure.item}: {failure.error.message}"
+            told = ItemUnreadable(message, hint=failure.error.hint, node=failure.error.node)
+            self._services.events.tell(session, Event.of(told, name.key, (name.z, name.x, name.y)))
 
     def _write(self, put: Coroutine[Any, Any, None]) -> None:
         # Begun at once: others who waited for the same tile find it in memory.
@@ -194,7 +211,7 @@ class Tiles:
         draw: partial[Drawn]
         for last in (False, True):
             try:
-                if pipeline.remote(chain):
+                if pipeline.fetched(chain):
                     pixels = await self._read(chain, name, tile)
                     draw = partial(pipeline.draw, *pixels, session=session)
                 else:

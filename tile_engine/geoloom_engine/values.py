@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from geoloom.grid import MAX_ZOOM, MERCATOR_EXTENT, Bounds, Grid, Lattice, Tile,
 from geoloom_engine.evaluate import run
 from geoloom_engine.plan import Planner
 from geoloom_engine.readers import SourceInfo
+from geoloom_engine.unwanted import always
 
 if TYPE_CHECKING:
     from geoloom_engine.functions import FunctionCall
@@ -33,6 +35,7 @@ def point(
     lat: float,
     zoom: int | None,
     call: FunctionCall | None = None,
+    wanted: Callable[[], bool] = always,
 ) -> dict[str, Any]:
     """The value of every band at a point, as ``POST /point`` answers it.
 
@@ -44,6 +47,8 @@ def point(
         A map zoom, or None for the finest source's own pixels.
     call
         Runs users' functions.
+    wanted
+        Asked now and then whether to go on.
 
     Raises
     ------
@@ -60,7 +65,7 @@ def point(
     else:
         level = MAX_ZOOM // 2 if zoom is None else Tile(zoom, 0, 0).z
         grid = _pixel(Lattice.web_mercator(level), *_project("EPSG:3857", lon, lat))
-    block, plan = run(planner, chain, grid, call)
+    block, plan = run(planner, chain, grid, call, wanted)
     valid = np.broadcast_to(block.valid, block.data.shape)
     values = {
         name: block.data[i, 0, 0].item() if valid[i, 0, 0] else None
@@ -82,6 +87,7 @@ def statistics(
     chain: Chain,
     bbox: tuple[float, float, float, float] | None,
     call: FunctionCall | None = None,
+    wanted: Callable[[], bool] = always,
 ) -> dict[str, Any]:
     """Statistics of every band over a box, or over the sources' extent.
 
@@ -94,6 +100,8 @@ def statistics(
         West, south, east, north in degrees; west > east crosses the antimeridian.
     call
         Runs users' functions.
+    wanted
+        Asked now and then whether to go on.
     """
     described = planner.describe(chain)
     bounds = Bounds(*bbox) if bbox is not None else described.bounds
@@ -109,7 +117,7 @@ def statistics(
             f"the source can be read from zoom {described.zooms[0]} on.",
             hint="Give a smaller bbox, or make overviews (gdaladdo).",
         )
-    block, plan = run(planner, chain, grid, call)
+    block, plan = run(planner, chain, grid, call, wanted)
     valid = np.broadcast_to(block.valid, block.data.shape)
     bands = {name: _summary(block.data[i][valid[i]]) for i, name in enumerate(plan.profile.names)}
     return {"bands": bands, "zoom": zoom, "grid": [grid.rows, grid.cols]}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from geoloom.chain import Chain
 from geoloom.errors import NotFound
 from geoloom.given import Given
@@ -11,9 +13,17 @@ from geoloom_engine.evaluate import run
 from geoloom_engine.functions import FunctionCall
 from geoloom_engine.plan import Planner
 from geoloom_engine.steps import Compute
+from geoloom_engine.unwanted import always
 
 
-def window(planner: Planner, chain: Chain, key: str, grid: Grid, call: FunctionCall) -> Given:
+def window(
+    planner: Planner,
+    chain: Chain,
+    key: str,
+    grid: Grid,
+    call: FunctionCall,
+    wanted: Callable[[], bool] = always,
+) -> Given:
     """The input of the user's function at a node, where the root is wanted on `grid`.
 
     At any other node it is what that node gives on `grid`.
@@ -28,15 +38,17 @@ def window(planner: Planner, chain: Chain, key: str, grid: Grid, call: FunctionC
     plan = planner.plan(chain, grid, reuse=False)
     for step, around in zip(plan.steps, plan.grids, strict=True):
         if isinstance(step, Compute) and step.key == key and step.op.sandboxed and around is not None:
-            return _given(planner, chain, step, around, call)
-    block, plan = run(planner, chain.at(key), grid, call)
+            return _given(planner, chain, step, around, call, wanted)
+    block, plan = run(planner, chain.at(key), grid, call, wanted)
     return Given.of(block, plan.profile.names, grid)
 
 
-def _given(planner: Planner, chain: Chain, step: Compute, grid: Grid, call: FunctionCall) -> Given:
+def _given(
+    planner: Planner, chain: Chain, step: Compute, grid: Grid, call: FunctionCall, wanted: Callable[[], bool]
+) -> Given:
     margin = step.op.margin_on(grid)
     below = chain.at(chain.nodes[step.key].inputs[0])
     if step.asked is not None:
         below = Resample(how=step.asked).chain(below)
-    block, plan = run(planner, below, grid.expand(margin), call)
+    block, plan = run(planner, below, grid.expand(margin), call, wanted)
     return Given.of(block, plan.profile.names, grid, margin)

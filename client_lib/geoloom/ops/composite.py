@@ -22,7 +22,12 @@ class Reduction(Op):
 
     start: str | None = param(None, doc="Only items from this moment on (UTC, as 2016-07-01T00:00:00Z).")
     end: str | None = param(None, doc="Only items before this moment.")
+    selection: str
     method = False
+
+    def needs(self, bands: tuple[int, ...], each: Profile) -> tuple[int, ...]:
+        """The bands of each item that these bands of the result need."""
+        return bands
 
     def check(self) -> None:
         """Moments are moments, in their order."""

@@ -21,4 +21,6 @@ class Coverage(Op):
 
     def kernel(self, grid: Grid) -> None:
         """Never called: a painter of the engine paints it."""
-        raise EngineFault("coverage was about to be computed as if it had pixels to start from.", op=self.name)
+        raise EngineFault(
+            "coverage was about to be computed as if it had pixels to start from.", op=self.name
+        )

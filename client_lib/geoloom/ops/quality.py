@@ -24,6 +24,10 @@ class Quality(Reduction):
         None, doc="The result's dtype, where the score needs another one than the bands have."
     )
 
+    def needs(self, bands: tuple[int, ...], each: Profile) -> tuple[int, ...]:
+        """Those bands and, last, the score."""
+        return (*bands, each.bands - 1)
+
     def check(self) -> None:
         """The dtype is one of an image."""
         super().check()

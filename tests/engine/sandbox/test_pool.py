@@ -23,7 +23,6 @@ from geoloom.errors import (
     FunctionRefused,
     FunctionStopped,
 )
-from geoloom_engine.evaluate import Unwanted
 from geoloom_engine.sandbox import pool
 from geoloom_engine.sandbox.launch import Launcher
 from geoloom_engine.sandbox.lock import LockLevel
@@ -32,6 +31,7 @@ from geoloom_engine.sandbox.remote import GRACE, End, NoReply, Remote
 from geoloom_engine.sandbox.strikes import Strikes
 from geoloom_engine.sandbox.task import Call
 from geoloom_engine.sandbox.verdict import Verdicts
+from geoloom_engine.unwanted import Unwanted
 
 if TYPE_CHECKING:
     from conftest import Sandbox, StartSandbox

@@ -7,7 +7,6 @@ import signal
 import pytest
 
 from geoloom.errors import EngineFault, EngineOverloaded, FunctionFailed, FunctionRefused, FunctionStopped
-from geoloom_engine.evaluate import Unwanted
 from geoloom_engine.sandbox import verdict
 from geoloom_engine.sandbox.limits import Limits
 from geoloom_engine.sandbox.messages import Notice, What
@@ -15,6 +14,7 @@ from geoloom_engine.sandbox.remote import End, NoReply
 from geoloom_engine.sandbox.strikes import Strikes
 from geoloom_engine.sandbox.task import Call
 from geoloom_engine.sandbox.verdict import Verdicts
+from geoloom_engine.unwanted import Unwanted
 
 CALL = Call("me", b"", "f", "[[],{}]", (), (), "float32", 1, 0)
 

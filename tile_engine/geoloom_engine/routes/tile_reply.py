@@ -12,6 +12,7 @@ from tornado.httputil import HTTPHeaders
 from geoloom.grid import Tile
 from geoloom_engine.events import Event
 from geoloom_engine.tile_cache import TileName
+from geoloom_engine.tiles import PARTIAL
 
 if TYPE_CHECKING:
     from geoloom_engine.services import Services
@@ -94,8 +95,8 @@ async def reply_to(services: Services, asked: TileRequest) -> TileReply:
         # What is left was spent in the queue, here or at the worker that computed the tile.
         left = time.perf_counter() - begun - sum(stages.values())
         stages = {"queue": max(left, 0.0), **stages}
-    if answer.data != data:
-        # The file changed on the way: these are the pixels of the version to come.
+    if answer.data != data or answer.origin == PARTIAL:
+        # The file changed on the way: these are the pixels of the version to come. Or items are missing.
         del headers["Etag"]
         headers["Cache-Control"] = ASKED_AGAIN
     services.metrics.tile(answer.origin, stages)

@@ -19,7 +19,6 @@ from functools import lru_cache
 from geoloom.block import Block
 from geoloom.errors import EngineOverloaded, FunctionFailed, FunctionRefused
 from geoloom.grid import Grid
-from geoloom_engine.evaluate import Unwanted
 from geoloom_engine.sandbox.arena import Layout
 from geoloom_engine.sandbox.channel import SLICE, Channel, NewZygote
 from geoloom_engine.sandbox.limits import Limits
@@ -28,6 +27,7 @@ from geoloom_engine.sandbox.remote import End, NoReply, Remote
 from geoloom_engine.sandbox.strikes import Strikes, key_of
 from geoloom_engine.sandbox.task import Answer, Call, Task
 from geoloom_engine.sandbox.verdict import Verdicts
+from geoloom_engine.unwanted import Unwanted
 
 __all__ = ["Answer", "Call", "Limits", "Pool"]
 

@@ -6,12 +6,12 @@ import logging
 import signal
 
 from geoloom.errors import EngineFault, EngineOverloaded, FunctionFailed, FunctionStopped
-from geoloom_engine.evaluate import Unwanted
 from geoloom_engine.sandbox.limits import Limits, megabytes
 from geoloom_engine.sandbox.messages import Notice
 from geoloom_engine.sandbox.remote import End, NoReply
 from geoloom_engine.sandbox.strikes import MOST, Strikes
 from geoloom_engine.sandbox.task import Call
+from geoloom_engine.unwanted import Unwanted
 
 log = logging.getLogger("geoloom_engine")
 

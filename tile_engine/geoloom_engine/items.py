@@ -1,0 +1,197 @@
+"""The pixels of one item of a collection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from geoloom.block import Block
+from geoloom.errors import DemandError, GeoloomError, SourceChanged, SourceError, SourceNotFound
+from geoloom.grid import Grid
+from geoloom.selection import Asset, Item, Selection
+from geoloom_engine.readers import SourcePool
+from geoloom_engine.steps import ItemRead
+from geoloom_engine.unwanted import Unwanted
+from geoloom_engine.warp import Limits, demand, warp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from geoloom_engine.gathering import Gathering
+
+AHEAD = 8
+"""Items of remote collections whose pixels are on their way at one time."""
+
+Pixels = dict[int, Block]
+"""The blocks of one item, by the step that reads them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemFailure:
+    """An item that could not be read, and why."""
+
+    item: str
+    error: GeoloomError
+
+
+@dataclass(slots=True)
+class ItemReader:
+    """Reads items of collections for one evaluation.
+
+    Parameters
+    ----------
+    pool, limits
+        Opens files; what one read may demand.
+    executor
+        Threads in which items of other machines are read side by side.
+    wanted
+        Whether to go on. Where it has a method ``aside``, waiting for other machines is handed to that.
+    failures
+        Takes the items that cannot be read: the others still show.
+    """
+
+    pool: SourcePool
+    limits: Limits
+    executor: Executor | None
+    wanted: Callable[[], bool]
+    failures: list[ItemFailure] = field(default_factory=list)
+
+    def blocks(self, gathering: Gathering) -> Iterator[Pixels]:
+        """The pixels of each item that a gathering needs, in its order, those left out that cannot be read.
+
+        Raises
+        ------
+        Unwanted
+            If `wanted` says no.
+        GeoloomError
+            Not one of the items could be read; the reason of the first.
+        """
+        reads = [
+            (index, step, grid) for index, step, grid in gathering.inner.live() if isinstance(step, ItemRead)
+        ]
+        selection, rows = gathering.selection, gathering.rows
+        failed: list[ItemFailure] = []
+        read = 0
+        ahead = self.executor is not None and remote(selection, rows)
+        found = self._side_by_side(selection, rows, reads) if ahead else self._in_turn(selection, rows, reads)
+        for row, outcome in zip(rows, found, strict=False):
+            if not self.wanted():
+                raise Unwanted
+            if isinstance(outcome, GeoloomError):
+                failed.append(ItemFailure(selection.ids[row], outcome))
+                continue
+            read += 1
+            yield outcome
+        if failed and not read:
+            raise _all_failed(failed)
+        self.failures += [one for one in failed if one not in self.failures]
+
+    def _in_turn(
+        self, selection: Selection, rows: tuple[int, ...], reads: list[tuple[int, ItemRead, Grid]]
+    ) -> Iterator[Pixels | GeoloomError]:
+        for row in rows:
+            yield self._read(selection, row, reads)
+
+    def _side_by_side(
+        self, selection: Selection, rows: tuple[int, ...], reads: list[tuple[int, ItemRead, Grid]]
+    ) -> Iterator[Pixels | GeoloomError]:
+        assert self.executor is not None
+        aside = getattr(self.wanted, "aside", _at_once)
+        under_way: list[Future[Pixels | GeoloomError]] = []
+        left = iter(rows)
+        try:
+            while True:
+                while len(under_way) < AHEAD and (row := next(left, None)) is not None:
+                    under_way.append(self.executor.submit(self._read, selection, row, reads))
+                if not under_way:
+                    return
+                first = under_way.pop(0)
+                yield first.result() if first.done() else aside(first.result)
+        finally:
+            for waiting in under_way:
+                waiting.cancel()
+
+    def _read(
+        self, selection: Selection, row: int, reads: list[tuple[int, ItemRead, Grid]]
+    ) -> Pixels | GeoloomError:
+        """The pixels of an item, or why there are none."""
+        item = selection.item(row)
+        try:
+            return {index: self._block(selection, item, step, grid) for index, step, grid in reads}
+        except (SourceError, DemandError) as error:
+            return error
+
+    def _block(self, selection: Selection, item: Item, step: ItemRead, grid: Grid) -> Block:
+        """Some bands of an item on a grid, (bands, rows, cols), from as many files as they lie in."""
+        parts: list[tuple[tuple[int, ...], Block]] = []
+        missing = set(step.bands)
+        for asset in item.assets:
+            here = [(step.bands.index(band), place) for band, place in asset.bands if band in missing]
+            if not here:
+                continue
+            missing -= {step.bands[index] for index, _ in here}
+            places = tuple(place for _, place in here)
+            block = self._asset(selection, asset, step, places, grid)
+            parts.append((tuple(index for index, _ in here), block))
+        if missing:
+            names = ", ".join(selection.bands[band].name for band in sorted(missing))
+            raise SourceNotFound(f"It has no {names}.")
+        if len(parts) == 1 and parts[0][0] == tuple(range(step.count)):
+            return _as(parts[0][1], step.dtype)
+        data = np.empty((step.count, *grid.shape), step.dtype)
+        valid = np.empty((step.count, *grid.shape), np.bool_)
+        for indices, block in parts:
+            data[list(indices)] = block.data
+            valid[list(indices)] = block.valid
+        return Block(data, valid)
+
+    def _asset(
+        self, selection: Selection, asset: Asset, step: ItemRead, places: tuple[int, ...], grid: Grid
+    ) -> Block:
+        band = next(band for band, place in asset.bands if place == places[0])
+        source = self.pool.open(asset.href, selection.bands[band].nodata)
+        info = source.info
+        if asset.mark and not info.fingerprint.startswith(asset.mark):
+            raise SourceChanged(
+                f"{_name(asset.href)} has changed since it was taken into the catalogue.",
+                hint="Ingest it again, and select anew.",
+            )
+        if max(places) >= len(info.bands):
+            raise SourceNotFound(
+                f"{_name(asset.href)} has {len(info.bands)} bands, fewer than the catalogue says."
+            )
+        demanded = demand(info, grid, places, step.resampling, self.limits)
+        return warp(source, grid, places, step.resampling, plan=demanded)
+
+
+def remote(selection: Selection, rows: tuple[int, ...]) -> bool:
+    """Whether items lie on other machines, judged by the first."""
+    if not rows:
+        return False
+    return any(
+        "://" in asset.href and not asset.href.startswith("file:") for asset in selection.item(rows[0]).assets
+    )
+
+
+def _as(block: Block, dtype: str) -> Block:
+    return Block(block.data.astype(dtype, copy=False), block.valid)
+
+
+def _name(href: str) -> str:
+    return href.split("#", 1)[0].split("?", 1)[0].rstrip("/").rsplit("/", 1)[-1]
+
+
+def _all_failed(failed: list[ItemFailure]) -> GeoloomError:
+    """What to say where nothing can be shown: the first item's reason, of its own kind."""
+    first = failed[0]
+    others = f" None of the other {len(failed) - 1} here can be read either." if len(failed) > 1 else ""
+    kind = type(first.error)
+    return kind(f"{first.item}: {first.error.message}{others}", hint=first.error.hint)
+
+
+def _at_once(wait: Callable[[], Pixels | GeoloomError]) -> Pixels | GeoloomError:
+    return wait()
