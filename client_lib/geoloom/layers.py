@@ -110,6 +110,14 @@ class ImageLayer(ipyleaflet.TileLayer):
         bounds = self.described.get("bounds")
         return None if bounds is None else (bounds[0], bounds[1], bounds[2], bounds[3])
 
+    @property
+    def given(self) -> Any:
+        """What was added to the map as this layer."""
+        return self.image
+
+    def join(self, map: Any) -> None:
+        """Told once it is on a map, for controls of its own."""
+
     def draw(self, image: Any, **look: Any) -> None:
         """Show an image, in place of the one shown so far.
 
@@ -155,6 +163,12 @@ class ImageLayer(ipyleaflet.TileLayer):
         self._attempt += 1
         self._show()
 
+    def address(self, tiles: str) -> str:
+        """The URL under which the browser finds tiles, from their path on the engine."""
+        attempt = f"&v={self._attempt}" if self._attempt else ""
+        # Leaflet puts "@2x" for {r} on screens of high density, and nothing elsewhere.
+        return f"{self._base().rstrip('/')}{tiles.replace('{y}.png', '{y}{r}.png')}{attempt}"
+
     def say(self, message: str, about: Any = None) -> bool:
         """Add a message, in place of the one about the same if there is one; whether there was none.
 
@@ -184,16 +198,14 @@ class ImageLayer(ipyleaflet.TileLayer):
         self.registered = registered
         now = time.time()
         self.renew_at = now + max(1.0, RENEW_AFTER * (registered.expires - now))
-        # Leaflet puts "@2x" for {r} on screens of high density, and nothing elsewhere.
-        self._tiles = registered.tiles.replace("{y}.png", "{y}{r}.png")
+        self._tiles = registered.tiles
         self._show()
 
     def _show(self) -> None:
         if not self.visible or self.registered is None:
             self.url = BLANK
             return
-        attempt = f"&v={self._attempt}" if self._attempt else ""
-        self.url = f"{self._base().rstrip('/')}{self._tiles}{attempt}"
+        self.url = self.address(self._tiles)
 
     def __repr__(self) -> str:
         return f"ImageLayer({self.name!r}, key={self.key!r})"

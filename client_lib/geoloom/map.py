@@ -18,6 +18,7 @@ from geoloom.layer_order import LayerStack, is_mark
 from geoloom.layers import MAX_ZOOM, ImageLayer, label_of
 from geoloom.messages import Messages
 from geoloom.panel import LayersPanel
+from geoloom.slideshow import layer_class
 from geoloom.tiles_url import tiles_base
 from geoloom.vector import leaflet_layer
 from geoloom.view import BBox, bbox_around, bbox_of, fitting
@@ -117,7 +118,8 @@ class Map(LayerStack):
         Parameters
         ----------
         item
-            An `Image`, GeoJSON as a dict, a GeoDataFrame, or any ipyleaflet layer.
+            An `Image`, an `Animation` (gets a date slider), GeoJSON as a dict, a GeoDataFrame, or any
+            ipyleaflet layer.
         name
             Shown in the panel. Without one the layer is named by itself.
         vmin, vmax, colormap
@@ -144,13 +146,14 @@ class Map(LayerStack):
             raise ParameterError(f"opacity must be between 0 (clear) and 1, not {opacity!r}.")
         if _is_image(item):
             layer: Any = self._same_image(item) if name is None else self.find(name)
-            if isinstance(layer, ImageLayer):
+            if type(layer) is layer_class(item):
                 _apply(layer, traits)
                 layer.draw(item, **look)
                 self.unsay(layer.name)
             else:
                 old, layer = layer, self._image_layer(item, look, name, traits)
                 self.put(layer, old)
+                layer.join(self)
                 if not self._placed and layer.bbox is not None:
                     self.fit(layer)
             self._listen()
@@ -348,7 +351,7 @@ class Map(LayerStack):
         engine = self._engine()
         assert self._watch is not None
         label = name or self.free_name(label_of(image))
-        layer = ImageLayer(engine, self._watch.base, name=label, **traits)
+        layer = layer_class(image)(engine, self._watch.base, name=label, **traits)
         try:
             layer.draw(image, **look)
         except BaseException:
@@ -358,7 +361,7 @@ class Map(LayerStack):
 
     def _same_image(self, image: Any) -> ImageLayer | None:
         return next(
-            (layer for layer in self.image_layers if getattr(layer.image, "key", None) == image.key), None
+            (layer for layer in self.image_layers if getattr(layer.given, "key", None) == image.key), None
         )
 
     def _size(self) -> tuple[float, float]:
