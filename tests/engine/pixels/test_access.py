@@ -28,7 +28,7 @@ def access(folder: Path) -> Access:
 def test_files_below_a_root(access: Access, folder: Path, name: str) -> None:
     place = access.resolve(f"{folder}/allowed/{name}")
     assert not place.remote
-    assert Path(place.gdal_name).is_file()
+    assert Path(place.path).is_file()
 
 
 def test_file_url(access: Access, folder: Path) -> None:
@@ -136,7 +136,7 @@ def test_odd_names_are_refused(access: Access, href: str) -> None:
 def test_addresses_below_a_prefix(access: Access, href: str) -> None:
     place = access.resolve(href)
     assert place.remote
-    assert place.gdal_name == f"/vsicurl/{href.replace('HTTP', 'http')}"
+    assert place.path == href.replace("HTTP", "http")
 
 
 @pytest.mark.parametrize(

@@ -112,11 +112,13 @@ def test_nothing_stays_open(root: Path) -> None:
     assert len(list(Path("/proc/self/fd").iterdir())) < before
 
 
-def test_the_numbers_of_open_files(tmp_path: Path) -> None:
-    for name in ("a.tif", "a.tif.ovr"):
-        (tmp_path / name).write_bytes(b"II*\0")
+def test_what_is_in_the_held_file(tmp_path: Path) -> None:
+    (tmp_path / "a.tif").write_bytes(b"II*\0 and more")
     access = Access((str(tmp_path),))
-    files = HeldFiles(access.resolve(str(tmp_path / "a.tif")), access)
-    assert os.path.sameopenfile(files.number() or -1, os.open(tmp_path / "a.tif", os.O_RDONLY))
-    assert files.number(".ovr") is not None
-    assert files.number(".msk") is None
+    place = access.resolve(str(tmp_path / "a.tif"))
+    files = HeldFiles(place, access)
+    assert files.pread(3, 9) == b"mor"
+    assert files.pread(99, 9) == b"more"
+    assert not files.beside
+    (tmp_path / "a.tif.ovr").write_bytes(b"II*\0")
+    assert HeldFiles(place, access).beside

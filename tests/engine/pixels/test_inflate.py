@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def opened() -> Iterator[Callable[..., StoredTiles | None]]:
             "dtype": np.dtype(dtype),
         }
         numbers.append(os.open(path, os.O_RDONLY))
-        return stored_tiles(numbers[-1], **(wanted | other))
+        return stored_tiles(partial(os.pread, numbers[-1]), **(wanted | other))
 
     yield open_
     for number in numbers:
@@ -215,7 +216,8 @@ def test_places_beyond_any_file_are_gdals_to_judge(with_tags: Any, opened: Any, 
     content[start + 20 * number + 12 : start + 20 * number + 20] = far
     path.write_bytes(content)
     with path.open("rb") as file:
-        assert stored_tiles(file.fileno(), start - 8, (COLS, ROWS), 1, np.dtype("uint16")) is None
+        content_of = partial(os.pread, file.fileno())
+        assert stored_tiles(content_of, start - 8, (COLS, ROWS), 1, np.dtype("uint16")) is None
 
 
 def test_tiles_larger_than_their_image_by_far_are_left_to_gdal(with_tags: Any, opened: Any) -> None:

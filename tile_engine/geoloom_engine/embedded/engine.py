@@ -20,7 +20,7 @@ from geoloom_engine.embedded.child import Child, StartError
 from geoloom_engine.machine import Machine
 
 MOST_WORKERS = 4
-SOURCES = "/,http://,https://"
+SOURCES = "/,http://,https://,s3://"
 """Everything: the user's own rights on the machine are the limit."""
 
 log = logging.getLogger("geoloom.embedded")

@@ -1,12 +1,13 @@
 """What the engine may read: folders and URL prefixes it was given, and nothing else.
 
-A href is what a person writes: an absolute path, a ``file://`` URL, or an ``http(s)://`` URL. It
-is resolved to the one name GDAL opens. GDAL's own prefixes (``/vsizip/``, ``GTIFF_DIR:``, XML text)
-never pass, since they would open other files than the one checked.
+A href is what a person writes: an absolute path, a ``file://`` URL, an ``http(s)://`` URL, or
+``s3://bucket/key``. It is resolved to the one place that is read. GDAL's own prefixes (``/vsizip/``,
+``GTIFF_DIR:``, XML text) never pass, since they would open other files than the one checked.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import posixpath
 import re
@@ -17,9 +18,11 @@ from pathlib import Path
 from geoloom.errors import SourceNotFound, SourceRefused
 
 _PORTS = {"http": 80, "https": 443}
+_OPEN_ENTRIES = ("http://", "https://", "s3://")
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _ALLOW_HINT = "Ask whoever runs the engine to add its folder or URL to GEOLOOM_SOURCES."
-_FORM_HINT = "Give an absolute path or an http(s):// address of a GeoTIFF."
+_FORM_HINT = "Give an absolute path, or an http(s):// or s3:// address, of a GeoTIFF."
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +34,9 @@ class Place:
     href
         As the person wrote it.
     path
-        Resolved local path, or the URL.
+        Resolved local path, or the URL without any credential.
     remote
-        Whether `path` is a URL.
+        Whether `path` is a URL (``http://``, ``https://`` or ``s3://``).
     """
 
     href: str
@@ -44,11 +47,6 @@ class Place:
     def name(self) -> str:
         """Last part of the name, for messages."""
         return short_name(self.href)
-
-    @property
-    def gdal_name(self) -> str:
-        """The name GDAL opens."""
-        return f"/vsicurl/{self.path}" if self.remote else self.path
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +63,9 @@ class Access:
     Parameters
     ----------
     allowed
-        Absolute folders (or single files) and ``http(s)://`` prefixes. A prefix covers whole path
-        segments: ``http://a/b`` covers ``http://a/b/c.tif``, not ``http://a/bad.tif``.
-        ``http://`` alone covers every address of that scheme.
+        Absolute folders (or single files), ``http(s)://`` and ``s3://bucket`` prefixes. A prefix covers
+        whole path segments: ``http://a/b`` covers ``http://a/b/c.tif``, not ``http://a/bad.tif``.
+        ``http://``, ``https://`` or ``s3://`` alone covers every address of that scheme.
 
     Raises
     ------
@@ -78,16 +76,16 @@ class Access:
     def __init__(self, allowed: tuple[str, ...]) -> None:
         roots: list[str] = []
         prefixes: list[_Prefix] = []
-        self._open_schemes = {entry[:-3] for entry in allowed if entry in ("http://", "https://")}
+        self._open_schemes = {entry[:-3] for entry in allowed if entry in _OPEN_ENTRIES}
         for entry in allowed:
-            if entry in ("http://", "https://"):
+            if entry in _OPEN_ENTRIES:
                 continue
-            if entry.startswith(("http://", "https://")):
+            if entry.startswith(_OPEN_ENTRIES):
                 prefixes.append(_parse_url(entry))
             elif Path(entry).is_absolute() and not entry.startswith("/vsi"):
                 roots.append(os.path.realpath(entry))
             else:
-                raise ValueError(f"{entry!r} is neither an absolute folder nor an http(s):// prefix")
+                raise ValueError(f"{entry!r} is neither an absolute folder nor an http(s):// or s3:// prefix")
         self._roots = tuple(roots)
         self._prefixes = tuple(prefixes)
 
@@ -102,7 +100,7 @@ class Access:
             If it lies inside an allowed folder, but is not there or not a file.
         """
         _check_form(href)
-        if href[:7].lower() in ("http://", "https:/"):
+        if href.lower().startswith(_OPEN_ENTRIES):
             return self._resolve_url(href)
         return self._resolve_path(href)
 
@@ -112,6 +110,22 @@ class Access:
             return self._covers(_parse_url(url))
         except ValueError:
             return False
+
+    def allows_address(self, host: str, address: str) -> bool:
+        """Whether a host may be read at the network address that its name has just now.
+
+        A name can come to stand for another address at any time, also for one inside the engine's own
+        network. So what only ``http://`` or ``https://`` alone allows is read at public addresses, and a
+        host that is named is not read at link-local ones, where clouds keep their machines' passwords.
+        An engine that may read the folder ``/`` is somebody's own, who reaches all that anyway.
+        """
+        ip = ipaddress.ip_address(address.partition("%")[0])
+        if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
+            ip = ip.ipv4_mapped
+        host = host.lower().rstrip(".")
+        if any(host == prefix.host for prefix in self._prefixes if prefix.scheme in _PORTS):
+            return not ip.is_link_local or host == str(ip)
+        return (ip.is_global and not ip.is_multicast) or "/" in self._roots
 
     def allows_path(self, path: str) -> bool:
         """Whether a path, with its symbolic links resolved, lies below an allowed folder."""
@@ -135,11 +149,11 @@ class Access:
         except ValueError as error:
             raise SourceRefused(f"{short_name(href)}: the address {error}.", hint=_FORM_HINT) from None
         if not self._covers(url):
+            at = f"in the bucket {url.host}" if url.scheme == "s3" else f"at {url.host}"
             raise SourceRefused(
-                f"{short_name(href)} lies at {url.host}, outside the addresses this engine may read.",
+                f"{short_name(href)} lies {at}, outside the addresses this engine may read.",
                 hint=_ALLOW_HINT,
             )
-        # GDAL and urllib know the scheme in small letters only.
         return Place(href, url.scheme + href[len(url.scheme) :], remote=True)
 
     def _resolve_path(self, href: str) -> Place:
@@ -200,7 +214,7 @@ def _check_form(href: str) -> None:
         reason = "contains '..'"
     else:
         scheme = _SCHEME.match(href)
-        known = ("http://", "https://", "file:///", "file://localhost/")
+        known = (*_OPEN_ENTRIES, "file:///", "file://localhost/")
         if scheme and not href.lower().startswith(known):
             reason = f"begins with {scheme.group()!r}, which this engine does not read"
     if reason:
@@ -209,6 +223,8 @@ def _check_form(href: str) -> None:
 
 def _parse_url(url: str) -> _Prefix:
     """A URL taken apart; ValueError says what is odd about it."""
+    if url[:5].lower() == "s3://":
+        return _parse_s3(url)
     parsed = urllib.parse.urlsplit(url)
     scheme = parsed.scheme.lower()
     if scheme not in _PORTS or not parsed.hostname:
@@ -222,6 +238,22 @@ def _parse_url(url: str) -> _Prefix:
     except ValueError:
         raise ValueError("has no proper port") from None
     parts = tuple(urllib.parse.unquote(part) for part in parsed.path.split("/") if part)
+    _check_parts(parts)
+    return _Prefix(scheme, parsed.hostname.lower().rstrip("."), port, parts)
+
+
+def _parse_s3(url: str) -> _Prefix:
+    """The same of ``s3://bucket/key``; a key is what it is, nothing in it is encoded."""
+    bucket, _, key = url[5:].partition("/")
+    if _BUCKET.fullmatch(bucket) is None:
+        raise ValueError("names no proper bucket")
+    if "#" in key or "?" in key:
+        raise ValueError("holds '#' or '?'")
+    parts = tuple(part for part in key.split("/") if part)
+    _check_parts(parts)
+    return _Prefix("s3", bucket, 0, parts)
+
+
+def _check_parts(parts: tuple[str, ...]) -> None:
     if any(part in (".", "..") or "/" in part or "\\" in part or "\0" in part for part in parts):
         raise ValueError("climbs out of its folder")
-    return _Prefix(scheme, parsed.hostname.lower().rstrip("."), port, parts)

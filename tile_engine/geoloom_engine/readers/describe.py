@@ -42,8 +42,15 @@ _CLASS_WORDS = frozenset(
 _GEO_HINT = "Give it a CRS and corners, for example with gdalwarp or gdal_edit."
 
 
-def describe(handle: Any, place: Place, print_: str) -> tuple[SourceInfo, Layout]:
+def describe(
+    handle: Any, place: Place, print_: str, nodata: float | None = None
+) -> tuple[SourceInfo, Layout]:
     """Everything about an open file.
+
+    Parameters
+    ----------
+    nodata
+        Value that stands for no data in bands that declare none, if their type can hold it.
 
     Raises
     ------
@@ -64,7 +71,7 @@ def describe(handle: Any, place: Place, print_: str) -> tuple[SourceInfo, Layout
     bounds, ground = placed
     numbers, alpha = _band_numbers(handle, place)
     raw = [handle.GetRasterBand(number) for number in numbers]
-    bands = _band_infos(raw, place)
+    bands = _band_infos(raw, place, nodata)
     mask = alpha is None and bool(
         raw[0].GetMaskFlags() & gdal.GMF_PER_DATASET and not raw[0].GetMaskFlags() & gdal.GMF_ALPHA
     )
@@ -178,7 +185,7 @@ def _band_numbers(handle: Any, place: Place) -> tuple[tuple[int, ...], int | Non
     return tuple(numbers), alphas[0] if alphas else None
 
 
-def _band_infos(raw: list[Any], place: Place) -> tuple[BandInfo, ...]:
+def _band_infos(raw: list[Any], place: Place, nodata: float | None) -> tuple[BandInfo, ...]:
     infos: list[BandInfo] = []
     taken: set[str] = set()
     for index, band in enumerate(raw):
@@ -193,6 +200,9 @@ def _band_infos(raw: list[Any], place: Place) -> tuple[BandInfo, ...]:
         name = _unique(description or f"b{index + 1}", taken)
         categories = tuple(band.GetCategoryNames() or ())
         palette = _palette(band)
+        declared = band.GetNoDataValue()
+        if declared is None:
+            declared = _usable_nodata(nodata, dtype)
         scale, offset = band.GetScale(), band.GetOffset()
         colour = band.GetColorInterpretation()
         classes = dtype[0] in "iu" and (
@@ -205,7 +215,7 @@ def _band_infos(raw: list[Any], place: Place) -> tuple[BandInfo, ...]:
             BandInfo(
                 name=name,
                 dtype=dtype,
-                nodata=band.GetNoDataValue(),
+                nodata=declared,
                 unit=(band.GetUnitType() or "").strip() or None,
                 scale=1.0 if scale is None else float(scale),
                 offset=0.0 if offset is None else float(offset),

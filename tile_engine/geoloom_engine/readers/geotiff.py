@@ -19,11 +19,13 @@ from osgeo import gdal
 from geoloom.block import Array, Mask
 from geoloom.errors import SourceChanged, SourceRefused, SourceUnreadable
 from geoloom_engine.cache import BlockCache, Decoded
-from geoloom_engine.readers.access import Access, Place
+from geoloom_engine.readers.access import Place
 from geoloom_engine.readers.describe import describe
 from geoloom_engine.readers.fingerprint import fingerprint
 from geoloom_engine.readers.held import HeldFiles
+from geoloom_engine.readers.inflate import StoredTiles
 from geoloom_engine.readers.layout import Layout
+from geoloom_engine.readers.remote_file import RemoteFile
 from geoloom_engine.readers.source import SourceInfo, Window
 
 gdal.UseExceptions()
@@ -36,20 +38,8 @@ _IDLE_HANDLES = 4
 type _Key = tuple[str, int, int, int, int]
 """Of a block: fingerprint, level, band, row, column."""
 
-_HTTP_OPTIONS = {
-    "GDAL_HTTP_TIMEOUT": "20",
-    "GDAL_HTTP_CONNECTTIMEOUT": "5",
-    "GDAL_HTTP_LOW_SPEED_TIME": "10",
-    "GDAL_HTTP_LOW_SPEED_LIMIT": "1000",
-    "GDAL_HTTP_MAX_RETRY": "2",
-    "GDAL_HTTP_RETRY_DELAY": "0.3",
-    "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
-    # No stored password of whoever runs the engine travels with a user's address.
-    "GDAL_HTTP_NETRC": "NO",
-}
-for _name, _value in _HTTP_OPTIONS.items():
-    if gdal.GetConfigOption(_name) is None:
-        gdal.SetConfigOption(_name, _value)
+_MOST_TILES = 1 << 14
+"""Tiles of a level of a remote file up to which the table of all of them is fetched at once."""
 
 
 def set_gdal_cache(size: int) -> None:
@@ -63,15 +53,17 @@ class GeoTiff:
     Parameters
     ----------
     place
-        What to open; checked by `access`.
-    access
-        The allow-list, for the files beside it.
+        What to open.
+    files
+        The file, open: `HeldFiles` of a local one.
     print_
         The fingerprint under which it is opened.
     cache
         Keeps decoded blocks.
     on_change
         Called when a read finds that the file has changed.
+    nodata
+        Value that stands for no data in bands that declare none, if they can hold it.
 
     Raises
     ------
@@ -80,27 +72,28 @@ class GeoTiff:
     """
 
     def __init__(
-        self, place: Place, access: Access, print_: str, cache: BlockCache, on_change: Callable[[], None]
+        self,
+        place: Place,
+        files: HeldFiles | RemoteFile,
+        print_: str,
+        cache: BlockCache,
+        on_change: Callable[[], None],
+        nodata: float | None = None,
     ) -> None:
         self._place = place
-        self._access = access
+        self._files = files
         self._cache = cache
         self._print = print_
+        # Blocks with another nodata are other blocks.
+        self._name = print_ if nodata is None else f"{print_} {nodata!r}"
         self._on_change = on_change
         self._lock = threading.Lock()
         self._idle: list[Any] = []
         self._closed = False
-        if place.remote:
-            gdal.VSICurlPartialClearCache(place.gdal_name)
-        self._files = HeldFiles(place, access)
+        self._stored: dict[int, StoredTiles | None] = {}
         handle = self._open_handle()
-        try:
-            with gdal.quiet_errors():
-                self.info, self._layout = describe(handle, place, print_)
-                beside = self._files.number(".ovr") is not None
-                self._stored = self._layout.stored(handle, self._files.number(), beside, self.info)
-        except RuntimeError as error:
-            raise _damaged(place, error) from None
+        with self._told():
+            self.info, self._layout = describe(handle, place, print_, nodata)
         self._check_unchanged()
         self._idle.append(handle)
 
@@ -155,9 +148,9 @@ class GeoTiff:
             for by in range(window.y // height, (window.y + window.height - 1) // height + 1)
             for bx in range(window.x // width, (window.x + window.width - 1) // width + 1)
         ]
-        keys = [(self._print, level, band, *place) for place in places for band in bands]
+        keys = [(self._name, level, band, *place) for place in places for band in bands]
         blocks = self._cache.load(keys, self._decode)
-        return {place: [blocks[self._print, level, band, *place] for band in bands] for place in places}
+        return {place: [blocks[self._name, level, band, *place] for band in bands] for place in places}
 
     def _decode(self, keys: list[_Key]) -> dict[_Key, Decoded]:
         """Blocks of one level read from the file; given only if it is still the same afterwards."""
@@ -168,37 +161,62 @@ class GeoTiff:
         width, height = self._block_size(level)
         full_width, full_height = self.info.levels[level]
         decoded: dict[_Key, Decoded] = {}
-        with self._lease() as handle, gdal.quiet_errors():
-            try:
-                if self._place.remote and len(missing) > 1:
-                    self._prefetch(handle, level, tuple(dict.fromkeys(key[2] for key in keys)), list(missing))
+        parts = {
+            (by, bx): Window(
+                bx * width,
+                by * height,
+                min(width, full_width - bx * width),
+                min(height, full_height - by * height),
+            )
+            for by, bx in missing
+        }
+        with self._lease() as handle, self._told():
+            stored = self._stored_tiles(handle, level)
+            ranges: list[tuple[int, int]] = []
+            if self._place.remote:
+                for at, bands in missing.items():
+                    ranges += self._layout.places(handle, level, tuple(bands), parts[at], stored)
+            with self._files.held(ranges):
                 for (by, bx), bands in missing.items():
-                    x, y = bx * width, by * height
-                    part = Window(x, y, min(width, full_width - x), min(height, full_height - y))
-                    blocks = self._layout.decode(handle, level, tuple(bands), part, self._stored[level])
+                    blocks = self._layout.decode(handle, level, tuple(bands), parts[by, bx], stored)
                     for band, block in zip(bands, blocks, strict=True):
-                        decoded[self._print, level, band, by, bx] = block
-            except RuntimeError as error:
-                self._check_unchanged()
-                raise _damaged(self._place, error) from None
+                        decoded[self._name, level, band, by, bx] = block
         self._check_unchanged()
         return decoded
 
-    def _prefetch(
-        self, handle: Any, level: int, bands: tuple[int, ...], missing: list[tuple[int, int]]
-    ) -> None:
-        """Fetch the missing blocks' bytes of a remote file in as few requests as GDAL can make."""
-        width, height = self._block_size(level)
-        full_width, full_height = self.info.levels[level]
-        x, y = min(bx for _, bx in missing) * width, min(by for by, _ in missing) * height
-        right = min((max(bx for _, bx in missing) + 1) * width, full_width)
-        bottom = min((max(by for by, _ in missing) + 1) * height, full_height)
-        for band in bands:
-            self._layout.band(handle, level, band).AdviseRead(x, y, right - x, bottom - y)
+    def _stored_tiles(self, handle: Any, level: int) -> StoredTiles | None:
+        """A level's tiles as they are stored, found when it is first read."""
+        if level not in self._stored:
+            width, height = self._layout.blocks[level]
+            full_width, full_height = self.info.levels[level]
+            tiles = -(-full_width // width) * -(-full_height // height) * handle.RasterCount
+            elsewhere = level > 0 and self._files.beside
+            many = self._place.remote and tiles > _MOST_TILES
+            self._stored[level] = (
+                None
+                if elsewhere or many
+                else self._layout.stored(handle, level, self._files.pread, self.info)
+            )
+        return self._stored[level]
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """What GDAL, or a read that it asked for, fails with inside the block, as our own errors."""
+        self._files.failure()
+        try:
+            with gdal.quiet_errors():
+                yield
+        except RuntimeError as error:
+            self._check_unchanged()
+            raise self._files.failure() or _damaged(self._place, error) from None
+        # GDAL goes on without what it can do without, an overview for one.
+        failure = self._files.failure()
+        if failure is not None:
+            raise failure
 
     def _check_unchanged(self) -> None:
         """A remote file is rechecked by the pool alone: here that would cost a request a block."""
-        if not self._place.remote and fingerprint(self._place, self._access) != self._print:
+        if not self._place.remote and fingerprint(self._place) != self._print:
             self._on_change()
             raise SourceChanged(
                 f"{self._place.name} has changed since it was opened.", hint="Ask again to see the new one."
@@ -216,15 +234,10 @@ class GeoTiff:
                 self._idle.append(handle)
 
     def _open_handle(self) -> Any:
-        try:
-            with gdal.quiet_errors(), self._files.names() as (name, siblings):
-                handle = gdal.OpenEx(
-                    name, gdal.OF_RASTER, allowed_drivers=list(DRIVERS), sibling_files=siblings
-                )
-                elsewhere = handle.GetMetadataItem("OVERVIEW_FILE", "OVERVIEWS")
-                foreign = not elsewhere and not _all_tiff(handle)
-        except RuntimeError as error:
-            raise _damaged(self._place, error) from None
+        with self._told(), self._files.names() as (name, siblings):
+            handle = gdal.OpenEx(name, gdal.OF_RASTER, allowed_drivers=list(DRIVERS), sibling_files=siblings)
+            elsewhere = handle.GetMetadataItem("OVERVIEW_FILE", "OVERVIEWS")
+            foreign = not elsewhere and not _all_tiff(handle)
         if foreign:
             raise SourceRefused(
                 f"A file beside {self._place.name} is not a TIFF file.", hint="Make it anew, or remove it."

@@ -12,7 +12,7 @@ import os
 import stat
 import tempfile
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
 
 from geoloom.errors import SourceNotFound, SourceRefused
@@ -29,7 +29,7 @@ class HeldFiles:
     Parameters
     ----------
     place
-        The source; a remote one holds nothing.
+        The source.
     access
         The allow-list.
 
@@ -48,20 +48,34 @@ class HeldFiles:
         # Not in `close` of the source: a read that has begun may open the file once more, and the
         # number of a closed file can be another's by then.
         weakref.finalize(self, _close, self._files)
-        for ending in () if place.remote else ("", *SIDECARS):
+        for ending in ("", *SIDECARS):
             self._hold(ending, access)
 
-    def number(self, ending: str = "") -> int | None:
-        """The system's number of the open source, or of the file beside it; None if it is not held."""
-        return self._files.get(ending)
+    @property
+    def beside(self) -> bool:
+        """Whether a file beside it holds overviews."""
+        return ".ovr" in self._files
+
+    def pread(self, length: int, offset: int) -> bytes:
+        """Bytes from an offset on; fewer where the file ends."""
+        return os.pread(self._files[""], length, offset)
+
+    @contextlib.contextmanager
+    def held(self, ranges: Iterable[tuple[int, int]]) -> Iterator[None]:
+        """Nothing has to be fetched."""
+        yield
+
+    def failure(self) -> Exception | None:
+        """What a read of GDAL's met beyond what it tells itself: nothing."""
+        return None
 
     @contextlib.contextmanager
     def names(self) -> Iterator[tuple[str, list[str]]]:
         """What GDAL opens, and the names beside it that it may look at; good inside the block."""
         own = PurePath(self._place.path).name
         beside = [own + ending for ending in self._files if ending]
-        if self._place.remote or not _BY_NUMBER.is_dir():
-            yield self._place.gdal_name, [own, *beside]
+        if not _BY_NUMBER.is_dir():
+            yield self._place.path, [own, *beside]
         elif not beside:
             number = self._files[""]
             yield str(_BY_NUMBER / str(number)), [str(number)]

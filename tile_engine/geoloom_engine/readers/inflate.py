@@ -10,9 +10,9 @@ https://www.awaresystems.be/imaging/tiff/bigtiff.html.
 
 from __future__ import annotations
 
-import os
 import struct
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +54,10 @@ _MAX_OFFSET = (1 << 63) - 1
 """The system's."""
 
 
+type Bytes = Callable[[int, int], bytes]
+"""Gives bytes of a file, by length and offset; fewer where it ends."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredTiles:
     """The tiles of one level of a file.
@@ -61,7 +65,7 @@ class StoredTiles:
     Parameters
     ----------
     file
-        Number of the open file.
+        What is in the file.
     dtype
         Of all bands.
     width, height
@@ -74,7 +78,7 @@ class StoredTiles:
         Where each tile lies in the file, and its bytes.
     """
 
-    file: int
+    file: Bytes
     dtype: np.dtype[Any]
     width: int
     height: int
@@ -87,16 +91,26 @@ class StoredTiles:
     def read(self, band: int, part: Window) -> Array | None:
         """Pixels (rows, cols) of a rectangle of a band, counted from 0; None if GDAL has to read them."""
         data = np.empty((part.height, part.width), self.dtype)
-        for row in range(part.y // self.height, (part.y + part.height - 1) // self.height + 1):
-            for col in range(part.x // self.width, (part.x + part.width - 1) // self.width + 1):
-                tile = self._inflated(band * self.plane + row * self.across + col)
-                if tile is None:
-                    return None
-                y, x = row * self.height - part.y, col * self.width - part.x
-                top, left = max(y, 0), max(x, 0)
-                into = data[top : y + self.height, left : x + self.width]
-                self._store(tile, top - y, left - x, into)
+        for row, col in self._covering(part):
+            tile = self._inflated(band * self.plane + row * self.across + col)
+            if tile is None:
+                return None
+            y, x = row * self.height - part.y, col * self.width - part.x
+            top, left = max(y, 0), max(x, 0)
+            into = data[top : y + self.height, left : x + self.width]
+            self._store(tile, top - y, left - x, into)
         return data
+
+    def places(self, band: int, part: Window) -> list[tuple[int, int]]:
+        """Offset and length in the file of what `read` reads."""
+        indices = [band * self.plane + row * self.across + col for row, col in self._covering(part)]
+        return [(int(self.offsets[index]), int(self.counts[index])) for index in indices]
+
+    def _covering(self, part: Window) -> list[tuple[int, int]]:
+        """Row and column of each tile that a rectangle touches."""
+        rows = range(part.y // self.height, (part.y + part.height - 1) // self.height + 1)
+        cols = range(part.x // self.width, (part.x + part.width - 1) // self.width + 1)
+        return [(row, col) for row in rows for col in cols]
 
     def _inflated(self, index: int) -> Array | None:
         count, offset = int(self.counts[index]), int(self.offsets[index])
@@ -105,7 +119,7 @@ class StoredTiles:
         if not 0 < count <= size + (size >> 8) + 1024 or offset > _MAX_OFFSET:
             return None
         try:
-            stored = os.pread(self.file, count, offset)
+            stored = self.file(count, offset)
             whole = igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_ZLIB).decompress(stored, size)
         except (OSError, _NO_DEFLATE):
             return None
@@ -142,14 +156,14 @@ def _summed(tile: Any, top: int, left: int, into: Any) -> None:
 
 
 def stored_tiles(
-    file: int, offset: int, size: tuple[int, int], bands: int, dtype: np.dtype[Any]
+    file: Bytes, offset: int, size: tuple[int, int], bands: int, dtype: np.dtype[Any]
 ) -> StoredTiles | None:
     """The tiles that a directory of a file describes; None if they are not simple.
 
     Parameters
     ----------
     file
-        Number of the open file.
+        What is in the file.
     offset
         Where the directory lies in it.
     size
@@ -191,7 +205,7 @@ def _one(tags: dict[int, tuple[int, ...]], tag: int, default: int | None = None)
     return value
 
 
-def _tags(file: int, offset: int) -> dict[int, tuple[int, ...]]:
+def _tags(file: Bytes, offset: int) -> dict[int, tuple[int, ...]]:
     """The wanted tags of a directory; of a file in this machine's byte order.
 
     Raises
@@ -199,15 +213,15 @@ def _tags(file: int, offset: int) -> dict[int, tuple[int, ...]]:
     ValueError
         If one comes twice or in a type of its own: which value holds is for libtiff to say.
     """
-    magic = os.pread(file, 4, 0)
+    magic = file(4, 0)
     if sys.byteorder != "little" or magic not in (b"II*\0", b"II+\0"):
         raise ValueError("not a TIFF in this machine's byte order")
     big = magic == b"II+\0"
     head, entry, inline = ("<Q", "<HHQ8s", 8) if big else ("<H", "<HHI4s", 4)
-    (count,) = struct.unpack(head, os.pread(file, struct.calcsize(head), offset))
+    (count,) = struct.unpack(head, file(struct.calcsize(head), offset))
     if count > _MAX_TAGS:
         raise ValueError("too many tags")
-    raw = os.pread(file, count * struct.calcsize(entry), offset + struct.calcsize(head))
+    raw = file(count * struct.calcsize(entry), offset + struct.calcsize(head))
     found: dict[int, tuple[int, ...]] = {}
     for tag, kind, length, value in struct.iter_unpack(entry, raw):
         if tag in _STRANGE:
@@ -223,6 +237,6 @@ def _tags(file: int, offset: int) -> dict[int, tuple[int, ...]]:
             (place,) = struct.unpack("<Q" if big else "<I", value)
             if place > _MAX_OFFSET:
                 raise ValueError("beyond any file")
-            value = os.pread(file, size, place)
+            value = file(size, place)
         found[tag] = struct.unpack(form, value[:size])
     return found

@@ -12,7 +12,7 @@ from osgeo import gdal
 
 from geoloom.block import Array, Mask
 from geoloom_engine.cache import Decoded
-from geoloom_engine.readers.inflate import StoredTiles, stored_tiles
+from geoloom_engine.readers.inflate import Bytes, StoredTiles, stored_tiles
 from geoloom_engine.readers.source import SourceInfo, Window
 
 
@@ -75,26 +75,36 @@ class Layout:
             decoded.append(Decoded(data, valid))
         return decoded
 
-    def stored(
-        self, handle: Any, file: int | None, beside: bool, info: SourceInfo
-    ) -> list[StoredTiles | None]:
-        """The tiles of each level that can be read past GDAL.
+    def stored(self, handle: Any, level: int, file: Bytes, info: SourceInfo) -> StoredTiles | None:
+        """The tiles of a level that lies in the file itself, if they can be read past GDAL.
 
         Parameters
         ----------
         file
-            Number of the open file; None for a remote one.
-        beside
-            Whether overviews may lie in another file.
+            What is in the file.
         """
-        found: list[StoredTiles | None] = []
-        for level, size in enumerate(info.levels):
-            place = self.band(handle, level, 0).GetMetadataItem("IFD_OFFSET", "TIFF")
-            if file is None or place is None or (level > 0 and beside):
-                found.append(None)
+        place = self.band(handle, level, 0).GetMetadataItem("IFD_OFFSET", "TIFF")
+        if place is None:
+            return None
+        dtype = np.dtype(self.dtypes[0])
+        return stored_tiles(file, int(place), info.levels[level], handle.RasterCount, dtype)
+
+    def places(
+        self, handle: Any, level: int, bands: tuple[int, ...], part: Window, stored: StoredTiles | None = None
+    ) -> list[tuple[int, int]]:
+        """Offset and length in the file of what `decode` reads, as far as that is known before."""
+        found = []
+        for band in bands:
+            if stored is not None:
+                found += stored.places(self.numbers[band] - 1, part)
             else:
-                dtype = np.dtype(self.dtypes[0])
-                found.append(stored_tiles(file, int(place), size, handle.RasterCount, dtype))
+                found += _places(self.band(handle, level, band), part)
+        if self.alpha is not None:
+            found += _places(self._at(handle.GetRasterBand(self.alpha), level), part)
+        elif self.mask:
+            scaled = self.band(handle, level, 0)
+            if level == 0 or scaled.GetMaskFlags() & gdal.GMF_PER_DATASET:
+                found += _places(scaled.GetMaskBand(), part)
         return found
 
     def _at(self, band: Any, level: int) -> Any:
@@ -131,6 +141,20 @@ def _valid_values(data: Array, nodata: float | int | None) -> Mask | None:
 def _read(band: Any, part: Window, dtype: str | None = None) -> Array:
     data: Array = band.ReadAsArray(part.x, part.y, part.width, part.height)
     return data if dtype is None else data.astype(dtype, copy=False)
+
+
+def _places(band: Any, part: Window) -> list[tuple[int, int]]:
+    """Offset and length in the file of the blocks of a TIFF's band that a rectangle touches."""
+    width, height = band.GetBlockSize()
+    found = []
+    for row in range(part.y // height, (part.y + part.height - 1) // height + 1):
+        for col in range(part.x // width, (part.x + part.width - 1) // width + 1):
+            offset = band.GetMetadataItem(f"BLOCK_OFFSET_{col}_{row}", "TIFF")
+            length = band.GetMetadataItem(f"BLOCK_SIZE_{col}_{row}", "TIFF")
+            # A block of nodata alone may be stored nowhere.
+            if offset is not None and length is not None:
+                found.append((int(offset), int(length)))
+    return found
 
 
 def _read_scaled(full: Any, scaled: Any, part: Window) -> Array:

@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from geoloom.errors import GeoloomError
+from geoloom.errors import GeoloomError, SourceError
 from geoloom_engine.cache import BlockCache, Budget
 from geoloom_engine.readers.access import Access, Place
 from geoloom_engine.readers.fingerprint import fingerprint
 from geoloom_engine.readers.geotiff import GeoTiff, set_gdal_cache
+from geoloom_engine.readers.held import HeldFiles
+from geoloom_engine.readers.remote_file import RemoteFile, RemoteFiles, Version
 from geoloom_engine.readers.source import Source
+
+type _Name = tuple[str, float | None]
+"""Of an open source: its fingerprint, and the nodata value given for it."""
 
 
 @dataclass(slots=True)
 class _Seen:
-    """A href's place and fingerprint, and when it was looked up."""
+    """A href's place and fingerprint, and when it was looked up.
+
+    `version` is what is known of a remote one, `error` why it could not be looked at.
+    """
 
     place: Place
     print_: str
     at: float
+    version: Version | None = None
+    error: SourceError | None = None
 
 
 class SourcePool:
@@ -39,6 +51,10 @@ class SourcePool:
         Seconds for which a fingerprint counts as fresh.
     gdal_cache
         Bytes of GDAL's own cache.
+    read_timeout
+        Seconds that one read of a remote source may take, with all it is tried again.
+    read_retries
+        How often such a read is tried again where that may help.
     """
 
     def __init__(
@@ -49,21 +65,29 @@ class SourcePool:
         max_open: int = 256,
         recheck: float = 10.0,
         gdal_cache: int = 32 << 20,
+        read_timeout: float = 10.0,
+        read_retries: int = 2,
     ) -> None:
         self.cache = BlockCache(Budget(256 << 20)) if cache is None else cache
         self._access = Access(allowed)
+        self._remote = RemoteFiles(self._access, timeout=read_timeout, retries=read_retries)
         self._max_open = max_open
         self._recheck = recheck
         self._lock = threading.Lock()
         self._seen: OrderedDict[str, _Seen] = OrderedDict()
-        self._open: OrderedDict[str, GeoTiff] = OrderedDict()
-        self._opening: dict[str, threading.Event] = {}
+        self._open: OrderedDict[_Name, GeoTiff] = OrderedDict()
+        self._opening: dict[_Name | str, threading.Event] = {}
         set_gdal_cache(gdal_cache)
 
-    def open(self, href: str) -> Source:
+    def open(self, href: str, nodata: float | None = None) -> Source:
         """The source as it is now (or was within the last `recheck` seconds).
 
         Threads that want the same source open it once: the others wait.
+
+        Parameters
+        ----------
+        nodata
+            Value that stands for no data in bands that declare none, if their type can hold it.
 
         Raises
         ------
@@ -71,24 +95,11 @@ class SourcePool:
             If it cannot be read or shown on a map.
         """
         seen = self._look(href)
-        own = threading.Event()
-        with self._lock:
-            source = self._opened(seen.print_)
-            other = None if source else self._opening.setdefault(seen.print_, own)
-        if other is not None and other is not own:
-            other.wait()
+        name = (seen.print_, nodata)
+        with self._first(name):
             with self._lock:
-                source = self._opened(seen.print_)
-        # Where another thread failed each tries for itself, and is told its own error.
-        if source is None:
-            try:
-                source = self._keep(href, seen)
-            finally:
-                with self._lock:
-                    if self._opening.get(seen.print_) is own:
-                        del self._opening[seen.print_]
-                own.set()
-        return source
+                source = self._opened(name)
+            return source or self._keep(href, seen, nodata)
 
     def fingerprint(self, href: str) -> str:
         """32 hex digits that change with the source; looked up at most once in `recheck` seconds.
@@ -104,9 +115,9 @@ class SourcePool:
         """Look the source up anew next time, as after `SourceChanged`."""
         with self._lock:
             seen = self._seen.pop(href, None)
-            stale = self._open.pop(seen.print_, None) if seen else None
-        if stale is not None:
-            stale.close()
+            stale = self._taken_out(seen.print_) if seen else []
+        for source in stale:
+            source.close()
 
     def recheck(self, href: str) -> None:
         """Look the fingerprint up anew next time, however fresh it is; an unchanged source stays open."""
@@ -128,23 +139,48 @@ class SourcePool:
             self._seen.clear()
         for source in sources:
             source.close()
+        self._remote.close()
 
-    def _opened(self, print_: str) -> GeoTiff | None:
+    @contextlib.contextmanager
+    def _first(self, what: _Name | str) -> Iterator[None]:
+        """Inside the block while no other thread is there for the same; those that come later wait.
+
+        Where the first one failed each tries for itself, and is told its own error.
+        """
+        own = threading.Event()
+        with self._lock:
+            other = self._opening.setdefault(what, own)
+        if other is not own:
+            other.wait()
+        try:
+            yield
+        finally:
+            if other is own:
+                with self._lock:
+                    del self._opening[what]
+                own.set()
+
+    def _opened(self, name: _Name) -> GeoTiff | None:
         """An open source, used now; the lock is held."""
-        source = self._open.get(print_)
+        source = self._open.get(name)
         if source is not None:
-            self._open.move_to_end(print_)
+            self._open.move_to_end(name)
         return source
 
-    def _keep(self, href: str, seen: _Seen) -> GeoTiff:
+    def _taken_out(self, print_: str) -> list[GeoTiff]:
+        """The open sources of a fingerprint, not kept any more; the lock is held."""
+        return [self._open.pop(name) for name in list(self._open) if name[0] == print_]
+
+    def _keep(self, href: str, seen: _Seen, nodata: float | None) -> GeoTiff:
         """Open a source and close those unused for longest."""
         try:
-            opened = GeoTiff(seen.place, self._access, seen.print_, self.cache, lambda: self.forget(href))
+            opened = self._read(href, seen, nodata)
         except GeoloomError:
             self.forget(href)
             raise
+        name = (seen.print_, nodata)
         with self._lock:
-            source = self._open.setdefault(seen.print_, opened)
+            source = self._open.setdefault(name, opened)
             closing = []
             while len(self._open) > self._max_open:
                 closing.append(self._open.popitem(last=False)[1])
@@ -152,20 +188,55 @@ class SourcePool:
             old.close()
         return source
 
+    def _read(self, href: str, seen: _Seen, nodata: float | None) -> GeoTiff:
+        """The reader of a source."""
+
+        def on_change() -> None:
+            self.forget(href)
+
+        files: HeldFiles | RemoteFile
+        if seen.version is None:
+            files = HeldFiles(seen.place, self._access)
+        else:
+            files = self._remote.open(seen.place, seen.version, on_change)
+        return GeoTiff(seen.place, files, seen.print_, self.cache, on_change, nodata)
+
     def _look(self, href: str) -> _Seen:
-        now = time.monotonic()
+        seen = self._fresh(href)
+        if seen is None:
+            with self._first(href):
+                # Whoever was first has just looked.
+                seen = self._fresh(href) or self._looked(href)
+        if seen.error is not None:
+            raise type(seen.error)(seen.error.message, hint=seen.error.hint)
+        return seen
+
+    def _fresh(self, href: str) -> _Seen | None:
+        """What is known of a href, if it was looked up a short while ago."""
         with self._lock:
             seen = self._seen.get(href)
-            if seen is not None and now - seen.at < self._recheck:
-                return seen
+        return seen if seen is not None and time.monotonic() - seen.at < self._recheck else None
+
+    def _looked(self, href: str) -> _Seen:
+        now = time.monotonic()
         place = self._access.resolve(href)
-        fresh = _Seen(place, fingerprint(place, self._access), now)
         with self._lock:
-            old = self._seen.pop(href, None)
+            old = self._seen.get(href)
+        if place.remote:
+            try:
+                version = self._remote.look(place, old.version if old else None)
+                fresh = _Seen(place, version.fingerprint, now, version)
+            except SourceError as error:
+                # A server that stalls or is gone is asked again by the next view, not by each of its tiles.
+                fresh = _Seen(place, "", time.monotonic(), None, error)
+        else:
+            fresh = _Seen(place, fingerprint(place), now)
+        with self._lock:
+            self._seen.pop(href, None)
             self._seen[href] = fresh
             while len(self._seen) > 4 * self._max_open:
                 self._seen.popitem(last=False)
-            stale = self._open.pop(old.print_, None) if old and old.print_ != fresh.print_ else None
-        if stale is not None:
-            stale.close()
+            stale = self._taken_out(old.print_) if old and old.print_ != fresh.print_ else []
+        for source in stale:
+            source.close()
         return fresh
