@@ -11,7 +11,6 @@ from geoloom.profile import Look
 from geoloom.slideshow import AnimatedLayer
 from geoloom.timeline import Animation, Frame
 
-
 GREY = Look("grey")
 
 
