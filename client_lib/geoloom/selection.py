@@ -18,7 +18,7 @@ from geoloom import selection_rows
 from geoloom.chain import key_of
 from geoloom.errors import ParameterError
 from geoloom.grid import Bounds
-from geoloom.outline import REACH, Outlines, outlines
+from geoloom.outlines import REACH, Outlines, outlines
 
 if TYPE_CHECKING:
     import shapely

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from geoloom.chain import canonical
 from geoloom.errors import ParameterError
 from geoloom.href_template import beginning, parts_of, template
-from geoloom.outline import Outlines, pack_outlines
+from geoloom.outlines import Outlines, pack_outlines
 from geoloom.packing import pack_marks, pack_numbers, pack_texts
 from geoloom.selection_table import BAND_FIELDS, FORMAT, MAX_ITEMS, Table, thaw
 

@@ -26,7 +26,7 @@ import numpy.typing as npt
 from geoloom.chain import canonical
 from geoloom.errors import CorruptChain
 from geoloom.href_template import Words, begins_apart, fill, is_beginning, parts_of
-from geoloom.outline import Outlines, unpack_outlines
+from geoloom.outlines import Outlines, unpack_outlines
 from geoloom.packing import Ints, unpack_marks, unpack_numbers, unpack_texts
 
 FORMAT = 1

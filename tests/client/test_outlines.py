@@ -5,7 +5,7 @@ from __future__ import annotations
 import shapely
 from shapely.geometry import Polygon
 
-from geoloom.outline import REACH, outlines
+from geoloom.outlines import REACH, outlines
 
 
 def test_a_bow_tie_keeps_both_wings() -> None:
