@@ -91,7 +91,7 @@ STOREYS: tuple[frozenset[str], ...] = (
             "panel",
             "slideshow",
             "layer_order",
-            "vector",
+            "leaflet",
             "watch",
         }
     ),

@@ -22,6 +22,7 @@ from geoloom._version import __version__
 
 if TYPE_CHECKING:
     from geoloom.engine_client import engine
+    from geoloom.features import Vector, vector
     from geoloom.function import test_execute
     from geoloom.image import Image
     from geoloom.interaction import interact
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Image": "image",
     "Map": "map",
+    "Vector": "features",
     "diff": "opening",
     "engine": "engine_client",
     "from_json": "opening",
@@ -40,6 +42,7 @@ _HOMES = {
     "open": "opening",
     "test_execute": "function",
     "trust": "opening",
+    "vector": "features",
 }
 """Public names and the modules they live in. Functions of ops (gl.sqrt, gl.where…) come from the registry."""
 
@@ -82,6 +85,7 @@ def _function(name: str) -> Any:
 __all__ = [
     "Image",
     "Map",
+    "Vector",
     "__version__",
     "diff",
     "engine",
@@ -92,4 +96,5 @@ __all__ = [
     "open",
     "test_execute",
     "trust",
+    "vector",
 ]

@@ -7,7 +7,7 @@ from typing import Any
 import ipyleaflet
 
 from geoloom.errors import ParameterError
-from geoloom.vector import as_text
+from geoloom.leaflet import as_text
 
 
 class LayerStack(ipyleaflet.Map):

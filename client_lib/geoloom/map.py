@@ -16,11 +16,11 @@ from geoloom.errors import GeoloomError, ParameterError
 from geoloom.inspector import Inspector
 from geoloom.layer_order import LayerStack, is_mark
 from geoloom.layers import MAX_ZOOM, ImageLayer, label_of
+from geoloom.leaflet import leaflet_layer
 from geoloom.messages import Messages
 from geoloom.panel import LayersPanel
 from geoloom.slideshow import layer_class
 from geoloom.tiles_url import tiles_base
-from geoloom.vector import leaflet_layer
 from geoloom.view import BBox, bbox_around, bbox_of, fitting
 from geoloom.watch import AWAY, Watch, watch_for
 from geoloom.wording import in_words

@@ -158,6 +158,16 @@ def dtype_of_number(value: int | float) -> str:
     raise ParameterError(f"The number {value} does not fit into 64 bits.")
 
 
+def holds(dtype: str, value: float) -> bool:
+    """Whether a number is the same in a dtype; floats may round it."""
+    if dtype == "bool":
+        return value in (0, 1)
+    if dtype.startswith("float"):
+        return abs(value) <= float(np.finfo(dtype).max)
+    limits = np.iinfo(dtype)
+    return float(value).is_integer() and int(limits.min) <= int(value) <= int(limits.max)
+
+
 def common_dtype(*profiles: Profile) -> str:
     """The dtype that holds the values of all images: for `where`, `stack`, `minimum` and their like.
 

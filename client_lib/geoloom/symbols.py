@@ -120,6 +120,10 @@ class Style:
             optional_colour(fill), optional_colour(line), _size("width", width), _size("radius", radius), by
         )
 
+    def parts(self) -> dict[str, Any]:
+        """What `of` takes, but for the classes."""
+        return {"fill": self.fill, "line": self.line, "width": self.width, "radius": self.radius}
+
     def to_json(self) -> str:
         """As the canonical JSON that a chain holds."""
         by = None
@@ -129,8 +133,7 @@ class Style:
                 "classes": [_class_json(one) for one in self.by.classes],
                 "other": self.by.other,
             }
-        told = {"fill": self.fill, "line": self.line, "width": self.width, "radius": self.radius}
-        return canonical({**told, "by": by, "labels": None}).decode()
+        return canonical({**self.parts(), "by": by, "labels": None}).decode()
 
     @staticmethod
     def from_json(text: str) -> Style:

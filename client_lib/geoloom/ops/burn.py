@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from geoloom.errors import ParameterError
 from geoloom.given import DTYPES
 from geoloom.op import Profile, op, param
 from geoloom.ops.vectors import Vectors
+from geoloom.profile import holds
 
 
 @op
@@ -32,7 +31,7 @@ class Burn(Vectors):
                 f"burn(dtype=…): {self.dtype[:60]!r} is not the dtype of an image.",
                 hint=f"These are: {', '.join(sorted(DTYPES))}.",
             )
-        if self.attribute is None and not _holds(self.dtype, self.value):
+        if self.attribute is None and not holds(self.dtype, self.value):
             raise ParameterError(
                 f"burn(): {self.value:g} is no {self.dtype}.", hint='Choose a wider dtype, such as "float32".'
             )
@@ -40,13 +39,3 @@ class Burn(Vectors):
     def profile(self, *inputs: Profile) -> Profile:
         """One band, named after the attribute."""
         return Profile((self.attribute or "burn",), self.dtype)
-
-
-def _holds(dtype: str, value: float) -> bool:
-    """Whether a number is the same in a dtype, floats being rounded."""
-    if dtype == "bool":
-        return value in (0.0, 1.0)
-    if dtype.startswith("float"):
-        return abs(value) <= float(np.finfo(dtype).max)
-    limits = np.iinfo(dtype)
-    return value.is_integer() and int(limits.min) <= int(value) <= int(limits.max)

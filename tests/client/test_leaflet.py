@@ -7,7 +7,7 @@ import pytest
 from shapely.geometry import Point, box
 
 from geoloom.errors import ParameterError
-from geoloom.vector import leaflet_layer
+from geoloom.leaflet import leaflet_layer
 
 POINT = {"type": "Point", "coordinates": [12.0, 45.0]}
 FEATURE = {"type": "Feature", "geometry": POINT, "properties": None}

@@ -1,0 +1,63 @@
+"""Statistics of an image over features: a table with a row for each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from geoloom.errors import ParameterError
+from geoloom.features import vector
+from geoloom.image import Image, connected
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["zone_table"]
+
+NUMBERS = ("count", "mean", "min", "max", "std", "sum")
+
+
+def zone_table(image: Image, zones: Any, resolution: float | None = None) -> pd.DataFrame:
+    """Count, mean, min, max, std and sum of an image's pixels in each feature.
+
+    Pixels belong to the features that hold their centre.
+
+    Parameters
+    ----------
+    zones
+        A `geoloom.features.Vector`, or whatever `geoloom.vector` takes.
+    resolution
+        Of the pixels, in ground metres; without it the image's own.
+
+    Returns
+    -------
+    A row for each feature, in their order: its attributes, then the numbers, of an image of several bands as
+    ``B04_mean`` and so on. Without a valid pixel, count is 0 and the rest is missing.
+
+    Raises
+    ------
+    ParameterError
+        If the image has a look: its pixels are colours.
+    DemandError
+        If the zones hold too many pixels.
+    """
+    import pandas as pd
+
+    if image.profile.look is not None:
+        raise ParameterError(
+            "Statistics of colours mean nothing.",
+            hint="Take the image as it was before .scale() or .colormap().",
+        )
+    found = vector(zones)
+    client = connected()
+    client.register(image.chain)
+    answer = found.source.ask("/zonal", key=image.key, resolution=resolution)
+    names = image.band_names
+    rows, index = [], []
+    for zone in answer["zones"]:
+        row = found.completed(zone["properties"])
+        for name in names:
+            for what in NUMBERS:
+                row[what if len(names) == 1 else f"{name}_{what}"] = zone["bands"][name][what]
+        rows.append(row)
+        index.append(zone["id"])
+    return pd.DataFrame(rows, index=pd.Index(index, name="feature"))
