@@ -8,7 +8,7 @@ import numpy as np
 
 from geoloom_engine.plan import Plan
 from geoloom_engine.readers.source import blocks_of
-from geoloom_engine.steps import Compute, Lookup, Read
+from geoloom_engine.steps import Compute, Lookup, Read, Reduce, Step
 from geoloom_engine.warp import ReadPlan
 
 
@@ -28,6 +28,19 @@ def explained(plan: Plan) -> dict[str, Any]:
                 "resampling": step.resampling,
                 **_read_json(plan.reads[index]),
             }
+        elif isinstance(step, Reduce):
+            gathering = plan.gatherings[index]
+            entry |= {
+                "op": step.op.name,
+                "params": step.op.params(),
+                "collection": gathering.selection.collection,
+                "items": len(gathering.rows),
+                "of_items": len(gathering.selection),
+                "files": gathering.files,
+                "strips": gathering.strips,
+                "each": [_what(one) for one in step.steps],
+                "dtype": step.dtype,
+            }
         elif isinstance(step, Compute):
             entry |= {"op": step.op.name, "params": step.op.params(), "dtype": step.dtype}
             if step.op.sandboxed:
@@ -40,6 +53,7 @@ def explained(plan: Plan) -> dict[str, Any]:
     return {
         "steps": steps,
         "reads": len(plan.reads),
+        "files": plan.files,
         "pixels": plan.pixels,
         "bytes": plan.bytes,
         "blocks": blocks,
@@ -64,6 +78,13 @@ def _decoded(plan: Plan) -> tuple[int, int]:
             blocks += count * len(step.bands)
             size += pixels * each
     return blocks, size
+
+
+def _what(step: Step) -> str:
+    """A step of an item's computation, in a word."""
+    if isinstance(step, Compute):
+        return step.op.name
+    return {"ItemRead": "read item", "Reduce": "reduce"}.get(type(step).__name__, type(step).__name__.lower())
 
 
 def _read_json(read: ReadPlan) -> dict[str, Any]:

@@ -70,25 +70,31 @@ class ItemReader:
         GeoloomError
             Not one of the items could be read; the reason of the first.
         """
-        reads = [
-            (index, step, grid) for index, step, grid in gathering.inner.live() if isinstance(step, ItemRead)
-        ]
-        selection, rows = gathering.selection, gathering.rows
         failed: list[ItemFailure] = []
         read = 0
-        ahead = self.executor is not None and remote(selection, rows)
-        found = self._side_by_side(selection, rows, reads) if ahead else self._in_turn(selection, rows, reads)
-        for row, outcome in zip(rows, found, strict=False):
-            if not self.wanted():
-                raise Unwanted
+        for row, outcome in self.outcomes(gathering):
             if isinstance(outcome, GeoloomError):
-                failed.append(ItemFailure(selection.ids[row], outcome))
+                failed.append(ItemFailure(gathering.selection.ids[row], outcome))
                 continue
             read += 1
             yield outcome
         if failed and not read:
             raise _all_failed(failed)
-        self.failures += [one for one in failed if one not in self.failures]
+        known = {one.item for one in self.failures}
+        self.failures += [one for one in failed if one.item not in known]
+
+    def outcomes(self, gathering: Gathering) -> Iterator[tuple[int, Pixels | GeoloomError]]:
+        """Of each item that a gathering needs its row in the selection, and its pixels or why there are none."""
+        reads = [
+            (index, step, grid) for index, step, grid in gathering.inner.live() if isinstance(step, ItemRead)
+        ]
+        selection, rows = gathering.selection, gathering.rows
+        ahead = self.executor is not None and remote(selection, rows)
+        found = self._side_by_side(selection, rows, reads) if ahead else self._in_turn(selection, rows, reads)
+        for row, outcome in zip(rows, found, strict=False):
+            if not self.wanted():
+                raise Unwanted
+            yield row, outcome
 
     def _in_turn(
         self, selection: Selection, rows: tuple[int, ...], reads: list[tuple[int, ItemRead, Grid]]

@@ -6,10 +6,13 @@ import math
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyproj
 import shapely
 
 from geoloom.grid import MERCATOR_EXTENT, Grid, mercator_latitude
+
+Floats = npt.NDArray[np.float64]
 
 EDGE = 33
 """Points along a side of a grid that is no rectangle in degrees."""
@@ -31,6 +34,21 @@ def outline(grid: Grid) -> Any:
         west, east = (x / MERCATOR_EXTENT * 180.0 for x in (west, east))
         south, north = mercator_latitude(south), mercator_latitude(north)
     return within(west - SLACK, south - SLACK, east + SLACK, north + SLACK)
+
+
+def centres(grid: Grid) -> tuple[Floats, Floats]:
+    """Longitude and latitude of the pixels' centres in degrees within ±180, (rows, cols) each."""
+    lattice = grid.lattice
+    x = lattice.x0 + (grid.col + np.arange(grid.cols) + 0.5) * lattice.dx
+    if lattice.unit == "metre":
+        y = lattice.y0 - (grid.row + np.arange(grid.rows) + 0.5) * lattice.dy
+        to_degrees = pyproj.Transformer.from_crs(lattice.crs, "EPSG:4326", always_xy=True)
+        lon, lat = to_degrees.transform(*np.meshgrid(x, y))
+        return np.asarray(lon), np.asarray(lat)
+    if lattice.unit == "mercator":
+        x = x / MERCATOR_EXTENT * 180.0
+    lon, lat = np.meshgrid((x + 180.0) % 360.0 - 180.0, grid.latitudes())
+    return lon, lat
 
 
 def within(west: float, south: float, east: float, north: float) -> Any:

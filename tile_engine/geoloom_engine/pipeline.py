@@ -35,6 +35,7 @@ from geoloom_engine.plan import Plan, Planner
 from geoloom_engine.readers import SourcePool
 from geoloom_engine.render import own_colours, png
 from geoloom_engine.selections import Blobs
+from geoloom_engine.series import series
 from geoloom_engine.settings import Settings
 from geoloom_engine.unwanted import always
 from geoloom_engine.warp import Limits
@@ -247,6 +248,19 @@ class Pipeline:
         """Values at a place."""
         call = self.functions.bound(session, wanted, [])
         return values.point(self.planner, chain, lon, lat, zoom, call, wanted)
+
+    def series(
+        self,
+        chain: Chain,
+        lon: float,
+        lat: float,
+        zoom: int | None,
+        wanted: Callable[[], bool] = always,
+        session: str = "",
+    ) -> dict[str, Any]:
+        """Values of all items of a composite at a place."""
+        call = self.functions.bound(session, wanted, [])
+        return series(self.planner, chain, lon, lat, zoom, call, wanted)
 
     def statistics(
         self,

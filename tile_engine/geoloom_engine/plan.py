@@ -221,13 +221,15 @@ class Planner:
             recipe.profile, recipe.sources, self.limits, recipe.painted.values(), recipe.selections.values()
         )
 
-    def plan(self, chain: Chain, grid: Grid, reuse: bool = True) -> Plan:
+    def plan(self, chain: Chain, grid: Grid, reuse: bool = True, reads: int | None = None) -> Plan:
         """What evaluating `chain` on `grid` will read and compute.
 
         Parameters
         ----------
         reuse
             Whether to leave out what is kept from earlier evaluations.
+        reads
+            Files of items that may be read, if other than for a tile.
 
         Raises
         ------
@@ -235,7 +237,8 @@ class Planner:
             If that is more than the limits allow, before anything is read.
         """
         recipe = self._recipe(chain)
-        plan = self._lay_out(recipe, recipe.steps, recipe.done, grid, self.nodes if reuse else None)
+        most = self.max_reads if reads is None else reads
+        plan = self._lay_out(recipe, recipe.steps, recipe.done, grid, most, self.nodes if reuse else None)
         self._check(chain, plan)
         return plan
 
@@ -245,7 +248,8 @@ class Planner:
         steps: tuple[Step, ...],
         done: Mapping[int, list[int]],
         grid: Grid,
-        nodes: NodeCache | None,
+        most: int,
+        nodes: NodeCache | None = None,
     ) -> Plan:
         """Steps on a grid, those that are computed of each item included."""
         outer = steps is recipe.steps
@@ -261,7 +265,7 @@ class Planner:
                     info = recipe.sources[step.href]
                     reads[index] = demand(info, around, step.bands, step.resampling, self.limits)
                 elif isinstance(step, Reduce):
-                    gatherings[index] = self._gather(recipe, step, around)
+                    gatherings[index] = self._gather(recipe, step, most, around)
             except GeoloomError as error:
                 error.node = error.node or step.key
                 error.op = error.op or (Open.name if isinstance(step, Read) else None)
@@ -280,10 +284,10 @@ class Planner:
             gatherings,
         )
 
-    def _gather(self, recipe: Recipe, step: Reduce, grid: Grid) -> Gathering:
-        inner = self._lay_out(recipe, step.steps, step.done, grid, None)
-        again = partial(self._gather, recipe, step)
-        return gathered(step, recipe.selections[step.selection], inner, self.memory, self.max_reads, again)
+    def _gather(self, recipe: Recipe, step: Reduce, most: int, grid: Grid) -> Gathering:
+        inner = self._lay_out(recipe, step.steps, step.done, grid, most)
+        again = partial(self._gather, recipe, step, most)
+        return gathered(step, recipe.selections[step.selection], inner, self.memory, most, again)
 
     def _recipe(self, chain: Chain) -> Recipe:
         data = self.data_version(chain)

@@ -55,16 +55,7 @@ def point(
     RequestError
         If the point or the zoom does not exist.
     """
-    if not (math.isfinite(lon) and math.isfinite(lat)) or abs(lat) > 90:
-        raise RequestError(f"There is no point at longitude {lon}, latitude {lat}.")
-    lon = (lon + 180.0) % 360.0 - 180.0
-    described = planner.describe(chain)
-    if zoom is None and described.sources:
-        finest = min(described.sources.values(), key=lambda info: info.ground_resolution)
-        grid = _pixel(native_lattice(finest), *_project(finest.crs, lon, lat))
-    else:
-        level = MAX_ZOOM // 2 if zoom is None else Tile(zoom, 0, 0).z
-        grid = _pixel(Lattice.web_mercator(level), *_project("EPSG:3857", lon, lat))
+    grid = place(planner, chain, lon, lat, zoom)
     block, plan = run(planner, chain, grid, call, wanted)
     valid = np.broadcast_to(block.valid, block.data.shape)
     values = {
@@ -77,9 +68,23 @@ def point(
         "unit": plan.profile.unit,
         "zoom": zoom,
         "resolution_m": float(max(width[0, 0], height[0, 0])),
-        "lon": lon,
+        "lon": (lon + 180.0) % 360.0 - 180.0,
         "lat": lat,
     }
+
+
+def place(planner: Planner, chain: Chain, lon: float, lat: float, zoom: int | None) -> Grid:
+    """The one pixel that holds a point: of a map zoom, or of the finest source; raises RequestError."""
+    if not (math.isfinite(lon) and math.isfinite(lat)) or abs(lat) > 90:
+        raise RequestError(f"There is no point at longitude {lon}, latitude {lat}.")
+    lon = (lon + 180.0) % 360.0 - 180.0
+    described = planner.describe(chain)
+    if zoom is None and described.sources and not described.selections:
+        finest = min(described.sources.values(), key=lambda info: info.ground_resolution)
+        return _pixel(native_lattice(finest), *_project(finest.crs, lon, lat))
+    finest_zoom = described.zooms[1] if described.resolution is not None else MAX_ZOOM // 2
+    level = finest_zoom if zoom is None else Tile(zoom, 0, 0).z
+    return _pixel(Lattice.web_mercator(level), *_project("EPSG:3857", lon, lat))
 
 
 def statistics(

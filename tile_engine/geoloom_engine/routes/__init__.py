@@ -16,7 +16,7 @@ def routes(services: Services) -> list[tuple[Any, ...]]:
     from geoloom_engine.routes.health import Health, Metrics, Ready
     from geoloom_engine.routes.layers import Legend, LegendPicture, TileJson
     from geoloom_engine.routes.tiles import ChainTile
-    from geoloom_engine.routes.values import Explain, Info, Point, Statistics, Window
+    from geoloom_engine.routes.values import Explain, Info, Point, Series, Statistics, Window
 
     part = "([^/]+)"
     tile = rf"{part}/{part}/([^/@]+?)(@[^/]*)?\.png"
@@ -33,6 +33,7 @@ def routes(services: Services) -> list[tuple[Any, ...]]:
         rf"/blobs/{part}": Blob,
         r"/info": Info,
         r"/point": Point,
+        r"/series": Series,
         r"/statistics": Statistics,
         r"/explain": Explain,
         r"/window": Window,

@@ -76,6 +76,26 @@ class Point(Question):
         )
 
 
+class Series(Question):
+    """``POST /series``: the values of every item of a composite at a place."""
+
+    async def post(self) -> None:
+        """Items by date, with values of all bands."""
+        self.need_token()
+        body = await self.json_body()
+        zoom = fields.zoom(body)
+        lon, lat = fields.number(body, "lon", -180, 180), fields.number(body, "lat", -90, 90)
+        chain = await self.services.chains.get(fields.key(body))
+        pipeline = self.services.pipeline
+        self.answer(
+            await self.computed(
+                chain,
+                ("series", lon, lat, zoom),
+                lambda wanted, session: pipeline.series(chain, lon, lat, zoom, wanted, session),
+            )
+        )
+
+
 class Statistics(Question):
     """``POST /statistics``: counts, moments, percentiles and a histogram, from a coarse grid."""
 
