@@ -42,10 +42,11 @@ def outlines(geometries: Any) -> Outlines:
     """
     import shapely
 
-    given = np.asarray(geometries, dtype=object)
+    given: Outlines = np.asarray(geometries, dtype=object)
     kind = shapely.get_type_id(given)
     usable = np.isin(kind, (3, 6, 7)) & ~shapely.is_empty(given)
-    found = np.where(usable, shapely.force_2d(given), None)
+    found: Outlines = np.full(len(given), None, dtype=object)
+    found[usable] = shapely.force_2d(given[usable])
     for row in np.flatnonzero(usable & _unusual(found)):
         found[row] = _mended(found[row])
     usable &= shapely.is_geometry(found)
@@ -63,8 +64,11 @@ def _unusual(found: Outlines) -> npt.NDArray[np.bool_]:
 
     west, south, east, north = shapely.bounds(found).T
     with np.errstate(invalid="ignore"):
-        plain = (west >= -180) & (east <= 180) & (south >= -90) & (north <= 90) & (east - west <= 180)
-    return ~(plain & shapely.is_valid(found) & np.isin(shapely.get_type_id(found), (3, 6)))
+        plain: npt.NDArray[np.bool_] = (
+            (west >= -180) & (east <= 180) & (south >= -90) & (north <= 90) & (east - west <= 180)
+        )
+    plain &= shapely.is_valid(found) & np.isin(shapely.get_type_id(found), (3, 6))
+    return ~plain
 
 
 def _mended(geometry: shapely.Geometry) -> shapely.Geometry | None:
@@ -104,12 +108,13 @@ def _unrolled(points: npt.NDArray[np.float64], tall: bool) -> npt.NDArray[np.flo
     if not jumps.any() or (tall and (np.abs(steps[jumps]) > 300).all()):
         return points
     turns = np.concatenate([[0.0], np.cumsum(np.where(jumps, -np.sign(steps) * 360, 0.0))])
-    unrolled = points + np.stack([turns, np.zeros_like(turns)], axis=1)
+    unrolled: npt.NDArray[np.float64] = points + np.stack([turns, np.zeros_like(turns)], axis=1)
     if turns[-1] == 0:
         return unrolled
     pole = 90.0 if points[:, 1].mean() > 0 else -90.0
     first, last = unrolled[0, 0], unrolled[-1, 0]
-    return np.concatenate([unrolled, [[last, pole], [first, pole]], unrolled[:1]])
+    over = np.array([[last, pole], [first, pole]])
+    return np.concatenate([unrolled, over, unrolled[:1]])
 
 
 def _snapped(geometry: shapely.Geometry) -> shapely.Geometry:

@@ -214,7 +214,7 @@ def pack_marks(marks: Iterable[str]) -> str:
     """Marks of ten hex digits in 6¼ characters each."""
     content = bytes.fromhex("".join(marks))
     words = np.frombuffer(content + bytes(-len(content) % 4), ">u4").astype(np.int64)
-    return _LETTERS[words[:, np.newaxis] // _WORD_POWERS % 85].tobytes().decode("ascii")
+    return str(_LETTERS[words[:, np.newaxis] // _WORD_POWERS % 85].tobytes(), "ascii")
 
 
 def unpack_marks(text: Any, count: int) -> str:

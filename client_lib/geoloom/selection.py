@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from geoloom import selection_rows
 from geoloom.chain import key_of
 from geoloom.errors import ParameterError
 from geoloom.grid import Bounds
 from geoloom.outlines import REACH, Outlines, outlines
+from geoloom.selection_rows import freeze, seconds
+from geoloom.selection_table import Table, thaw
 
 if TYPE_CHECKING:
     import shapely
@@ -118,7 +119,7 @@ class Selection:
     Made by `of` or `from_bytes`. Thread-safe.
     """
 
-    def __init__(self, table: selection_rows.Table, content: bytes) -> None:
+    def __init__(self, table: Table, content: bytes) -> None:
         self._table = table
         self._content = content
         self.key = key_of(content)
@@ -144,7 +145,7 @@ class Selection:
                     f"Item {item.id!r} has no footprint with an area.", hint="Leave it out, or give it one."
                 )
         described = [asdict(band) for band in bands]
-        table, content = selection_rows.freeze(collection, described, listed, footprints)
+        table, content = freeze(collection, described, listed, footprints)
         return Selection(table, content)
 
     @staticmethod
@@ -157,7 +158,7 @@ class Selection:
             Other than `to_bytes` would write it; nothing in it is trusted.
         """
         raw = content.encode("utf-8", "replace") if isinstance(content, str) else bytes(content)
-        return Selection(selection_rows.thaw(raw), raw)
+        return Selection(thaw(raw), raw)
 
     def to_bytes(self) -> bytes:
         """Canonical UTF-8 text: JSON."""
@@ -245,8 +246,8 @@ class Selection:
         """
         if start is None and end is None:
             return np.arange(len(self))
-        low = -np.inf if start is None else selection_rows.seconds(start)
-        high = np.inf if end is None else selection_rows.seconds(end)
+        low = -np.inf if start is None else seconds(start)
+        high = np.inf if end is None else seconds(end)
         return np.flatnonzero((self.dates >= low) & (self.dates < high))
 
     def info(self) -> dict[str, Any]:
