@@ -13,7 +13,7 @@ import numpy as np
 from geoloom.errors import ParameterError
 from geoloom.geodesy import course, travel
 from geoloom.geojson import features_of
-from geoloom.outline import outlines
+from geoloom.outlines import outlines
 from geoloom.query import MAX_POSITIONS
 
 if TYPE_CHECKING:
