@@ -283,7 +283,9 @@ class DateSlider(ipywidgets.VBox):
         self.label = ipywidgets.HTML(layout=ipywidgets.Layout(margin="0 4px"))
         self.back = _button("step-backward", "The frame before", lambda _: self._step(-1))
         self.playing = ipywidgets.ToggleButton(
-            icon="play", tooltip="Play", layout=ipywidgets.Layout(width="34px", height="28px", margin="0 1px")
+            icon="play",
+            tooltip="Play",
+            layout=ipywidgets.Layout(width="34px", height="28px", padding="0", margin="0 1px"),
         )
         self.forth = _button("step-forward", "The frame after", lambda _: self._step(1))
         self.place = ipywidgets.IntSlider(
