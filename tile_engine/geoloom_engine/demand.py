@@ -137,8 +137,9 @@ def demand(
         (geometry, info.overviews, grid, pad), lambda: tuple(_reads(info, geometry, grid, pad))
     )
     pixels = sum(read.window.pixels for read in reads)
-    if pixels > limits.source_pixels:
-        raise _too_much(info, geometry, grid, pixels, limits)
+    behind = round(sum(read.window.pixels * info.behind(read.level) for read in reads))
+    if behind > limits.source_pixels:
+        raise _too_much(info, geometry, grid, behind, limits)
     chosen = info.bands if bands is None else [info.bands[band] for band in bands]
     size = sum(np.dtype(band.dtype).itemsize + 1 for band in chosen)
     return ReadPlan(reads, pixels, pixels * size)
@@ -221,7 +222,8 @@ def _too_much(info: SourceInfo, geometry: Geometry, grid: Grid, pixels: int, lim
     """The refusal, with the zoom or pixel size from which it would work."""
     lattice = grid.lattice
     name = info.href.rstrip("/").rsplit("/", 1)[-1]
-    coarsest = info.levels[-1]
+    # Levels that are made on reading spare no pixel.
+    coarsest = (info.width, info.height) if info.built else info.levels[-1]
     thinned = coarsest[0] / info.width * coarsest[1] / info.height
     scale = footprint_scale(geometry, lattice)
     # A window smaller than the grid asks for need not shrink with the first zooms.
@@ -232,9 +234,10 @@ def _too_much(info: SourceInfo, geometry: Geometry, grid: Grid, pixels: int, lim
         way = f"Zoom in to level {math.ceil(zoom + math.log2(grow) - 1e-9)}"
     else:
         way = f"Ask for pixels of at most {lattice.dx / grow:.3g} {lattice.unit}s"
+    otherwise = "reduce it first (xarray's coarsen)" if info.built else "make overviews (gdaladdo)"
     return DemandError(
         f"{name}: this view would read {pixels / 1e6:,.1f} million source pixels a band, more than the "
         f"{limits.source_pixels / 1e6:,.1f} million allowed"
-        + ("." if info.overviews else ", because the file has no overviews."),
-        hint=f"{way}, or make overviews (gdaladdo).",
+        + ("." if info.overviews and not info.built else ", because the file has no overviews."),
+        hint=f"{way}, or {otherwise}.",
     )

@@ -8,15 +8,22 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from geoloom.errors import GeoloomError, SourceError
+from geoloom.address import Address
+from geoloom.errors import GeoloomError, SourceError, SourceUnreadable
 from geoloom_engine.cache import BlockCache, Budget
-from geoloom_engine.readers.access import Access, Place
+from geoloom_engine.readers.access import Access, Place, short_name
+from geoloom_engine.readers.cubes import CubeFiles, marked
 from geoloom_engine.readers.fingerprint import fingerprint
 from geoloom_engine.readers.geotiff import GeoTiff, set_gdal_cache
 from geoloom_engine.readers.held import HeldFiles
 from geoloom_engine.readers.remote_file import RemoteFile, RemoteFiles, Version
 from geoloom_engine.readers.source import Source
+
+if TYPE_CHECKING:
+    from geoloom_engine.readers.contents import Contents
+    from geoloom_engine.readers.cube import Cube
 
 type _Name = tuple[str, float | None]
 """Of an open source: its fingerprint, and the nodata value given for it."""
@@ -71,11 +78,12 @@ class SourcePool:
         self.cache = BlockCache(Budget(256 << 20)) if cache is None else cache
         self._access = Access(allowed)
         self._remote = RemoteFiles(self._access, timeout=read_timeout, retries=read_retries)
+        self._cubes = CubeFiles(self._access, self.cache, self._remote)
         self._max_open = max_open
         self._recheck = recheck
         self._lock = threading.Lock()
         self._seen: OrderedDict[str, _Seen] = OrderedDict()
-        self._open: OrderedDict[_Name, GeoTiff] = OrderedDict()
+        self._open: OrderedDict[_Name, GeoTiff | Cube] = OrderedDict()
         self._opening: dict[_Name | str, threading.Event] = {}
         set_gdal_cache(gdal_cache)
 
@@ -110,6 +118,43 @@ class SourcePool:
             If it is not there or may not be read.
         """
         return self._look(href).print_
+
+    def describe(self, href: str) -> dict[str, Any]:
+        """What a source holds, as ``/info`` answers it: of a netCDF file or Zarr store, its variables.
+
+        Raises
+        ------
+        SourceNotFound, SourceRefused, SourceUnreadable, SourceNotGeoreferenced
+            If it cannot be read or shown on a map.
+        """
+        if Address.parse(href).variable is not None or not self._cubes.means(href):
+            return self.open(href).info.to_json()
+        return {"href": href, "fingerprint": self.fingerprint(href), **self._contents(href).to_json()}
+
+    def time_steps(self, href: str, variable: str | None = None) -> list[tuple[str, str]]:
+        """The time steps of a variable: for each its date (ISO, UTC) and the address of its slice.
+
+        Parameters
+        ----------
+        href
+            A netCDF file or Zarr store, or an address in one: its coordinates are kept.
+        variable
+            By default the address's.
+
+        Returns
+        -------
+        Empty if the variable has no time. Dates of calendars that models have are the nearest real
+        ones.
+
+        Raises
+        ------
+        SourceNotFound, SourceRefused, SourceUnreadable, SourceNotGeoreferenced
+            If there is no such variable, or it cannot be shown on a map.
+        """
+        address = Address.parse(href)
+        if variable is not None:
+            address = Address(address.href, variable, address.at)
+        return self._contents(href).time_steps(address)
 
     def forget(self, href: str) -> None:
         """Look the source up anew next time, as after `SourceChanged`."""
@@ -160,18 +205,18 @@ class SourcePool:
                     del self._opening[what]
                 own.set()
 
-    def _opened(self, name: _Name) -> GeoTiff | None:
+    def _opened(self, name: _Name) -> GeoTiff | Cube | None:
         """An open source, used now; the lock is held."""
         source = self._open.get(name)
         if source is not None:
             self._open.move_to_end(name)
         return source
 
-    def _taken_out(self, print_: str) -> list[GeoTiff]:
+    def _taken_out(self, print_: str) -> list[GeoTiff | Cube]:
         """The open sources of a fingerprint, not kept any more; the lock is held."""
         return [self._open.pop(name) for name in list(self._open) if name[0] == print_]
 
-    def _keep(self, href: str, seen: _Seen, nodata: float | None) -> GeoTiff:
+    def _keep(self, href: str, seen: _Seen, nodata: float | None) -> GeoTiff | Cube:
         """Open a source and close those unused for longest."""
         try:
             opened = self._read(href, seen, nodata)
@@ -188,13 +233,24 @@ class SourcePool:
             old.close()
         return source
 
-    def _read(self, href: str, seen: _Seen, nodata: float | None) -> GeoTiff:
+    def _contents(self, href: str) -> Contents:
+        """What a netCDF file or Zarr store holds."""
+        if not self._cubes.means(href):
+            raise SourceUnreadable(
+                f"{short_name(href)} is no netCDF file or Zarr store.", hint="Open it without a variable."
+            )
+        seen = self._look(href)
+        return self._cubes.contents(seen.place, seen.version, lambda: self.forget(href))
+
+    def _read(self, href: str, seen: _Seen, nodata: float | None) -> GeoTiff | Cube:
         """The reader of a source."""
 
         def on_change() -> None:
             self.forget(href)
 
         files: HeldFiles | RemoteFile
+        if self._cubes.means(href):
+            return self._cubes.open(href, seen.place, seen.print_, seen.version, on_change)
         if seen.version is None:
             files = HeldFiles(seen.place, self._access)
         else:
@@ -219,18 +275,22 @@ class SourcePool:
 
     def _looked(self, href: str) -> _Seen:
         now = time.monotonic()
-        place = self._access.resolve(href)
+        cube = self._cubes.means(href)
+        place = self._cubes.resolve(href) if cube else self._access.resolve(href)
         with self._lock:
             old = self._seen.get(href)
         if place.remote:
             try:
-                version = self._remote.look(place, old.version if old else None)
-                fresh = _Seen(place, version.fingerprint, now, version)
+                look = self._cubes.look if cube else self._remote.look
+                version = look(place, old.version if old else None)
+                print_ = marked(version.fingerprint, href) if cube else version.fingerprint
+                fresh = _Seen(place, print_, now, version)
             except SourceError as error:
                 # A server that stalls or is gone is asked again by the next view, not by each of its tiles.
                 fresh = _Seen(place, "", time.monotonic(), None, error)
         else:
-            fresh = _Seen(place, fingerprint(place), now)
+            print_ = marked(self._cubes.fingerprint(place), href) if cube else fingerprint(place)
+            fresh = _Seen(place, print_, now)
         with self._lock:
             self._seen.pop(href, None)
             self._seen[href] = fresh

@@ -98,6 +98,8 @@ class SourceInfo:
     decoded
         (width, height) of what is decoded at once, of each level: whole blocks of the file. Empty for
         sources that give just the pixels asked for.
+    built
+        Whether the overviews are no part of the file, but made on reading from all pixels below them.
     """
 
     href: str
@@ -120,6 +122,12 @@ class SourceInfo:
     shared_valid: bool = False
     crs_name: str = ""
     decoded: tuple[tuple[int, int], ...] = ()
+    built: bool = False
+
+    def behind(self, level: int) -> float:
+        """Pixels of the file that one pixel of a level is read from."""
+        width, height = self.levels[level]
+        return self.width / width * (self.height / height) if self.built else 1.0
 
     @property
     def levels(self) -> tuple[tuple[int, int], ...]:
