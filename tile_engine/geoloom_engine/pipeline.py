@@ -234,7 +234,7 @@ class Pipeline:
 
     def source(self, href: str) -> dict[str, Any]:
         """What a file holds, as ``/info`` answers it."""
-        return self.pool.open(href).info.to_json()
+        return self.pool.describe(href)
 
     def point(
         self,
