@@ -84,7 +84,9 @@ class Store:
         """Whether requests carry a signature."""
         return bool(self.access_key)
 
-    def request(self, href: str, region: str | None = None) -> tuple[str, dict[str, str]]:
+    def request(
+        self, href: str, region: str | None = None, query: Mapping[str, str] | None = None
+    ) -> tuple[str, dict[str, str]]:
         """URL and headers with which an object is asked for now.
 
         Parameters
@@ -93,6 +95,8 @@ class Store:
             ``s3://bucket/key``.
         region
             Of the bucket, where it is another than the usual one.
+        query
+            Names and values behind the address, as of a listing.
         """
         bucket, _, key = href[5:].partition("/")
         region = region or self.region
@@ -105,12 +109,15 @@ class Store:
         else:
             path = f"/{bucket}{path}"
         path = base.path + path
+        asked = urllib.parse.urlencode(sorted((query or {}).items()), quote_via=urllib.parse.quote, safe="~-._")
         headers = {"x-amz-request-payer": self.payer} if self.payer else {}
         if self.signed:
-            headers |= self._signature(_canonical(base.scheme, host), path, region, headers)
-        return f"{base.scheme}://{host}{path}", headers
+            headers |= self._signature(_canonical(base.scheme, host), path, asked, region, headers)
+        return f"{base.scheme}://{host}{path}" + (f"?{asked}" if asked else ""), headers
 
-    def _signature(self, host: str, path: str, region: str, headers: Mapping[str, str]) -> dict[str, str]:
+    def _signature(
+        self, host: str, path: str, query: str, region: str, headers: Mapping[str, str]
+    ) -> dict[str, str]:
         now = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         own = {"x-amz-content-sha256": _NO_BODY, "x-amz-date": now}
         if self.token:
@@ -119,7 +126,7 @@ class Store:
         names = ";".join(name for name, _ in covered)
         lines = "".join(f"{name}:{value.strip()}\n" for name, value in covered)
         scope = f"{now[:8]}/{region}/s3/aws4_request"
-        request = f"GET\n{path}\n\n{lines}\n{names}\n{_NO_BODY}"
+        request = f"GET\n{path}\n{query}\n{lines}\n{names}\n{_NO_BODY}"
         text = f"AWS4-HMAC-SHA256\n{now}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
         key = f"AWS4{self.secret_key}".encode()
         for part in (now[:8], region, "s3", "aws4_request"):

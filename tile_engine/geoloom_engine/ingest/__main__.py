@@ -1,0 +1,74 @@
+"""``python -m geoloom_engine.ingest``: what ``geoloom ingest`` starts."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Sequence
+from threading import Event
+from types import FrameType
+
+from geoloom_engine.ingest.options import Options, parse
+from geoloom_engine.ingest.progress import Progress
+from geoloom_engine.ingest.rounds import Choice, Result, Round
+from geoloom_engine.ingest.watching import watch
+
+NOTHING_USABLE = 1
+"""Exit status where no file could be used."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run an ingest; the exit status."""
+    options = parse(arguments)
+    stop = Event()
+    signals: list[int] = []
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        signals.append(number)
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, end)
+    progress = Progress()
+    try:
+        if options.watch:
+            return watch(options, progress, stop)
+        result = Round(options, progress, stop, Choice()).run()
+    except OSError as error:
+        print(f"geoloom ingest: {error}", file=sys.stderr)
+        return NOTHING_USABLE
+    report(options, result, progress)
+    if result.stopped:
+        return 128 + signals[0] if signals else NOTHING_USABLE
+    return 0 if result.used or result.unchanged else NOTHING_USABLE
+
+
+def report(options: Options, result: Result, progress: Progress) -> None:
+    """Say what was done."""
+    if result.stopped:
+        progress.say("Stopped before the end; the same command goes on from here.")
+    if not (result.used or result.unchanged or result.failed):
+        progress.say(f"No GeoTIFF, netCDF or Zarr file was found in {', '.join(options.sources)}.")
+    items = f" in {result.items:,} items" if result.items else ""
+    progress.say(
+        f"{options.collection}: {result.used:,} files used{items}, {result.unchanged:,} unchanged, "
+        f"{result.failed:,} could not be used; {result.total:,} items in all."
+    )
+    for line in progress.summary():
+        progress.say(line)
+    if result.dropped:
+        progress.say(f"{result.dropped:,} items were dropped: their files are not there any more.")
+    if result.dateless:
+        progress.say(
+            f"{result.dateless:,} items have no date: none is in the names or in the files. "
+            "Say with --pattern where it stands; filters by date leave them out."
+        )
+    if result.before and result.after:
+        progress.say(
+            f"Optimised: {result.before / 1e6:,.1f} MB became {result.after / 1e6:,.1f} MB with overviews."
+        )
+    progress.say(f"It lies in {options.folder}.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
