@@ -8,8 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from geoloom.chain import Node
-from geoloom.op import decode
-from geoloom.ops.execute import Execute
+from geoloom.op import class_of, decode
 
 _COLUMNS = (
     ("count", "count"),
@@ -85,7 +84,8 @@ def place(bounds: Sequence[float] | None, source: Mapping[str, Any] | None) -> s
 
 def step(node: Node) -> str:
     """A step of a chain as people write it."""
-    return repr(decode(node)) if node.op == Execute.name else str(node)
+    cls = class_of(node)
+    return repr(decode(node)) if cls.painted or cls.sandboxed else str(node)
 
 
 def table(caption: str, rows: Mapping[str, str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,8 +30,8 @@ __all__ = ["Vector", "vector"]
 MOST_KEYS = 100_000
 """Values of a column that a table's keys are compared with."""
 
-NUMERIC = {"integer": "int64", "number": "float32", "boolean": "uint8"}
-"""Types of columns that can be burnt, and what holds them."""
+BURNT = {"bool": "uint8", "float64": "float32"}
+"""What a column is burnt as, if not as what it is: float32 is exact enough for a map."""
 
 WIDTHS = ("uint8", "int16", "int32", "float32")
 
@@ -119,7 +120,8 @@ class Vector:
     @property
     def geometry(self) -> str:
         """``point``, ``line``, ``polygon`` or ``mixed``."""
-        return str(self._found.get("geometry") or "mixed")
+        told = str(self._found.get("geometry")).lower()
+        return next((one for one in ("point", "line", "polygon") if one in told), "mixed")
 
     @property
     def name(self) -> str:
@@ -335,12 +337,12 @@ class Vector:
             return self._painted(Burn(**self._params(), value=what, all_touched=all_touched, dtype=chosen))
         self._need(what)
         kind = self.columns[what]
-        if kind not in NUMERIC:
+        if not re.fullmatch(r"bool|u?int\d+|float\d+", kind):
             raise ParameterError(
                 f"burn({what!r}): the column holds {kind}, and pixels hold numbers.",
                 hint=f"Join a table that has a number for each {what}.",
             )
-        chosen = dtype or NUMERIC[kind]
+        chosen = dtype or BURNT.get(kind, kind)
         return self._painted(Burn(**self._params(), attribute=what, all_touched=all_touched, dtype=chosen))
 
     def heat(self, radius: float = 15.0, weight: str | None = None) -> Image:

@@ -11,11 +11,12 @@ from typing import Any
 import ipyleaflet
 import ipywidgets
 
-from geoloom.chain import Chain
+from geoloom.attributes import attributes_at, attributes_html
+from geoloom.chain import Chain, Node
+from geoloom.derivation import profiles
 from geoloom.errors import GeoloomError
 from geoloom.layers import INK, WRONG, ImageLayer
 from geoloom.legend import number, unit_text
-from geoloom.derivation import profiles
 from geoloom.op import Profile
 from geoloom.wording import in_words, one_line
 
@@ -120,12 +121,19 @@ class Inspector:
     def _section(self, layer: ImageLayer, lon: float, lat: float, zoom: int) -> str:
         name = f'<div class="geoloom-inspected"><b>{escape(one_line(layer.name, 200))}</b></div>'
         try:
+            drawn = features_of(layer)
+            if drawn:
+                return name + "".join(self._attributes(layer, node, lon, lat, zoom) for node in drawn)
             at_zoom, native = read(layer, lon, lat, zoom), read(layer, lon, lat, None)
         except GeoloomError as error:
             return f'{name}<div style="{WRONG}">⚠ {escape(in_words(error))}</div>'
         except Exception as error:  # noqa: BLE001 - a thread's defect must reach the person, not stderr
             return f'{name}<div style="{WRONG}">⚠ {escape(f"{type(error).__name__}: {error}")}</div>'
         return name + _table(at_zoom, native, zoom)
+
+    @staticmethod
+    def _attributes(layer: ImageLayer, node: Node, lon: float, lat: float, zoom: int) -> str:
+        return attributes_html(attributes_at(layer.engine, node, lon, lat, zoom))
 
     def _show(self, html: str) -> None:
         self.result.value = html
@@ -159,6 +167,12 @@ def read(layer: ImageLayer, lon: float, lat: float, zoom: int | None) -> Reading
                 name = f"{band} ({count})"
             values[name] = (value, found.get("unit"))
     return Reading(values, metres)
+
+
+def features_of(layer: ImageLayer) -> list[Node]:
+    """The nodes that draw features, of a layer that shows nothing else."""
+    nodes = [chain.node for chain in measured(layer.drawn)]
+    return nodes if all(node.op == "draw" for node in nodes) else []
 
 
 def measured(image: Any) -> list[Chain]:

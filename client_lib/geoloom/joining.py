@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -78,13 +79,19 @@ class Table:
                     column[key] = added
         return Table(here, found)
 
+    @staticmethod
+    def from_content(content: bytes) -> Table:
+        """From what `content` gave."""
+        told = json.loads(content)
+        return Table(told["on"], told["columns"])
+
     @property
     def keys(self) -> frozenset[str]:
         """Of the rows that add anything."""
         return frozenset(key for column in self.columns.values() for key in column)
 
     def types(self) -> dict[str, str]:
-        """The type of each column: ``boolean``, ``integer``, ``number`` or ``text``."""
+        """The type of each column: ``bool``, ``int64``, ``float64`` or ``text``."""
         return {name: _type(list(column.values())) for name, column in self.columns.items()}
 
     def unmatched(self, known: frozenset[str]) -> str:
@@ -140,10 +147,10 @@ def near(name: str, names: Sequence[str]) -> str:
 
 def _type(values: Sequence[Any]) -> str:
     if all(isinstance(one, bool) for one in values):
-        return "boolean"
+        return "bool"
     if all(isinstance(one, int) for one in values):
-        return "integer"
-    return "number" if all(isinstance(one, int | float) for one in values) else "text"
+        return "int64"
+    return "float64" if all(isinstance(one, int | float) for one in values) else "text"
 
 
 def _some(keys: Sequence[str]) -> str:

@@ -56,6 +56,12 @@ class Engine(Protocol):
     def legend(self, key: str) -> Mapping[str, Any]:
         """What the colours mean."""
 
+    def ask(self, path: str, **question: Any) -> dict[str, Any]:
+        """What the engine answers to a question."""
+
+    def blob(self, key: str) -> bytes:
+        """The bytes stored under a key."""
+
     def point(self, key: str, lon: float, lat: float, zoom: int | None = None) -> Mapping[str, Any]:
         """Values at a point."""
 

@@ -13,6 +13,7 @@ import ipywidgets
 
 from geoloom.basemaps import NONE, OFFLINE, base_layer
 from geoloom.errors import GeoloomError, ParameterError
+from geoloom.features import Vector
 from geoloom.inspector import Inspector
 from geoloom.layer_order import LayerStack, is_mark
 from geoloom.layers import MAX_ZOOM, ImageLayer, label_of
@@ -118,8 +119,8 @@ class Map(LayerStack):
         Parameters
         ----------
         item
-            An `Image`, an `Animation` (gets a date slider), GeoJSON as a dict, a GeoDataFrame, or any
-            ipyleaflet layer.
+            An `Image`, a `Vector`, an `Animation` (gets a date slider), GeoJSON as a dict, a GeoDataFrame, or
+            any ipyleaflet layer.
         name
             Shown in the panel. Without one the layer is named by itself.
         vmin, vmax, colormap
@@ -140,6 +141,7 @@ class Map(LayerStack):
         GeoloomError
             If the image cannot be shown: what is wrong with it, and where.
         """
+        item = item.picture if isinstance(item, Vector) else item
         look = _given(vmin=vmin, vmax=vmax, colormap=colormap)
         traits = _given(opacity=opacity, visible=visible)
         if opacity is not None and not 0 <= opacity <= 1:
@@ -242,7 +244,7 @@ class Map(LayerStack):
         return bbox_around(self.center, self.zoom, self._size())
 
     def fit(self, item: Any) -> Map:
-        """Show all of an image, a layer (or its name) or a bbox (west, south, east, north).
+        """Show all of an image, a vector, a layer (or its name) or a bbox (west, south, east, north).
 
         Raises
         ------
@@ -254,6 +256,8 @@ class Map(LayerStack):
         found = item
         if isinstance(item, ImageLayer):
             found = item.bbox
+        elif isinstance(item, Vector):
+            found = item.bounds
         elif _is_image(item):
             found = self._engine().describe(item.chain).get("bounds")
         if found is None or isinstance(found, ipyleaflet.Layer) or len(tuple(found)) != 4:

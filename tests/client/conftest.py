@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import queue
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from itertools import zip_longest
 from typing import Any
 
 import pytest
 
 from geoloom.chain import Chain
-from geoloom.errors import EngineUnreachable, GeoloomError
+from geoloom.errors import EngineUnreachable, GeoloomError, NotFound
 from geoloom.local import Endpoint
 from geoloom.profile import Look, Profile
 
@@ -39,6 +41,8 @@ class PaperEngine:
     failure: GeoloomError | None = None
     registered: list[str] = field(default_factory=list)
     points: list[tuple[str, float, float, int | None]] = field(default_factory=list)
+    asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    features: list[dict[str, Any]] = field(default_factory=list)
     percentiles: dict[str, tuple[float, float]] = field(default_factory=dict)
     bounds: tuple[float, float, float, float] | None = (-112.9, 40.6, -112.5, 41.0)
     point_gate: threading.Event | None = None
@@ -84,6 +88,14 @@ class PaperEngine:
         self.check()
         value = 0.25 if zoom is None else 0.5
         return {"values": {"ndvi": value}, "unit": "1", "resolution_m": 30.0 if zoom is None else 153.2}
+
+    def ask(self, path: str, **question: Any) -> dict[str, Any]:
+        self.check()
+        self.asked.append((path, question))
+        return {"features": self.features}
+
+    def blob(self, key: str) -> bytes:
+        raise NotFound("There is no blob of this key.")
 
     def events(self, after: str | None = None, timeout: float = 25.0) -> dict[str, Any]:
         self.polls += 1
@@ -205,3 +217,101 @@ def eventually() -> Any:
             time.sleep(0.01)
 
     return wait
+
+
+@dataclass(eq=False)
+class PaperCatalogue:
+    """An engine that knows collections, from what a test wrote down; counts what it is asked."""
+
+    items: list[dict[str, Any]] = field(default_factory=list)
+    collections: list[dict[str, Any]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    questions: list[tuple[str, Any]] = field(default_factory=list)
+    failure: Exception | None = None
+    gate: threading.Event | None = None
+
+    def ask(self, path: str, **question: Any) -> dict[str, Any]:
+        self.questions.append((path, question))
+        if self.gate is not None:
+            assert self.gate.wait(10)
+        if self.failure is not None:
+            raise self.failure
+        if path == "/collections":
+            return {"collections": self.collections, "problems": self.problems}
+        assert path == "/search"
+        query = json.loads(json.dumps(question["query"]))
+        found = [one for one in self.items if self.fits(one, query)][: query.get("limit")]
+        answer: dict[str, Any] = {"count": len(found)}
+        if question["answer"] == "items":
+            answer["items"] = found[:1000]
+        elif question["answer"] == "selection":
+            answer["selection"] = self.selection(query["collection"], found).to_bytes().decode()
+        return answer
+
+    def fits(self, item: dict[str, Any], query: dict[str, Any]) -> bool:
+        import shapely
+
+        compare = {"<": lambda a, b: a < b, "<=": lambda a, b: a <= b, "==": lambda a, b: a == b}
+        outline = shapely.geometry.shape(item["geometry"])
+        return (
+            all(outline.intersects(shapely.geometry.shape(area)) for area in query.get("areas", []))
+            and all(start <= item["date"] < end for start, end in query.get("dates", []))
+            and int(item["date"][5:7]) in query.get("months", range(1, 13))
+            and all(compare[op](item["properties"][name], one) for name, op, one in query.get("where", []))
+            and item["id"] in query.get("ids", [item["id"]])
+        )
+
+    def selection(self, collection: str, items: list[dict[str, Any]]) -> Any:
+        import shapely
+
+        from geoloom.selection import Asset, Item, SelectedBand, Selection
+
+        rows = [
+            Item(
+                one["id"],
+                datetime.fromisoformat(one["date"]).timestamp(),
+                shapely.geometry.shape(one["geometry"]),
+                (Asset(f"/data/{one['id']}.tif", ((0, 0), (1, 1), (2, 2))),),
+                10.0,
+            )
+            for one in items
+        ]
+        bands = [SelectedBand(name, "uint16", resampling="nearest") for name in ("red", "nir", "scl")]
+        return Selection.of(collection, bands, rows)
+
+    def asked(self, path: str = "/search") -> int:
+        return sum(one == path for one, _ in self.questions)
+
+
+@pytest.fixture
+def paper_catalogue(monkeypatch: pytest.MonkeyPatch) -> PaperCatalogue:
+    """The only engine there is: it knows ``local/s2``, six scenes of a tile, one a month."""
+    import shapely
+
+    box = shapely.geometry.mapping(shapely.box(23, 44, 24, 45))
+    items = [
+        {
+            "id": f"s2-{month:02d}",
+            "date": f"2016-{month:02d}-13T09:30:00Z",
+            "geometry": box,
+            "properties": {
+                "eo:cloud_cover": 10.0 * (month - 4),
+                "datetime": f"2016-{month:02d}-13T09:30:00Z",
+            },
+        }
+        for month in range(4, 10)
+    ]
+    known = {
+        "id": "s2",
+        "catalog": "local",
+        "title": "Sentinel-2, level 2A",
+        "keywords": ["land", "optical"],
+        "bands": [{"name": "red"}, {"name": "nir"}, {"name": "scl"}],
+        "bbox": [23, 44, 24, 45],
+        "interval": ["2016-04-13T09:30:00Z", "2016-09-13T09:30:00Z"],
+        "items": 6,
+        "properties": {"eo:cloud_cover": {"minimum": 0, "maximum": 50}},
+    }
+    catalogue = PaperCatalogue(items, [known])
+    monkeypatch.setattr("geoloom.engine_client.connect", lambda: catalogue)
+    return catalogue

@@ -62,10 +62,10 @@ class FeatureClient:
             "layers": ["parcels", "trees"],
             "layer": question.get("layer", "parcels"),
             "count": 4 if where is None else 2,
-            "geometry": "point" if question.get("layer") == "trees" else "polygon",
+            "geometry": "Point" if question.get("layer") == "trees" else "MultiPolygon",
             "crs": "EPSG:32634",
             "bounds": [23.0, 44.0, 23.2, 44.1],
-            "columns": {"code": "integer", "area": "number", "owner": "text"},
+            "columns": {"code": "int32", "area": "float64", "owner": "text"},
         }
 
     def _values(self, question: dict[str, Any]) -> dict[str, Any]:
@@ -123,7 +123,7 @@ def test_the_engine_looks_at_a_file(parcels: Vector, client: FeatureClient) -> N
     assert client.asked == [("/features", {"href": PARCELS})]
     assert (parcels.count, parcels.geometry, parcels.crs) == (4, "polygon", "EPSG:32634")
     assert parcels.bounds == (23.0, 44.0, 23.2, 44.1)
-    assert parcels.columns == {"code": "integer", "area": "number", "owner": "text"}
+    assert parcels.columns == {"code": "int32", "area": "float64", "owner": "text"}
     assert (parcels.layer, parcels.layers) == ("parcels", ("parcels", "trees"))
     assert vector(parcels) is parcels
     assert vector(PARCELS, layer="trees").name == "trees"

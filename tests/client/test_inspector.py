@@ -7,7 +7,9 @@ import pytest
 
 from geoloom.errors import EngineOverloaded
 from geoloom.inspector import HINT, measured
+from geoloom.ops.draw import Draw
 from geoloom.profile import Look
+from geoloom.stencil import painted
 
 
 @pytest.fixture
@@ -130,3 +132,20 @@ class TestMeasured:
 
     def test_without_a_look_it_is_itself(self, image: Any) -> None:
         assert [one.root for one in measured(image)] == [image.key]
+
+
+def test_of_features_it_shows_the_attributes(new_map: Any, paper_engine: Any, eventually: Any) -> None:
+    op = Draw(href="/data/parcels.gpkg", where="area > 2")
+    m = new_map(zoom=10)
+    m.add_layer(painted(op, "/data/parcels.gpkg", (23.0, 44.0, 23.2, 44.1), None), name="Parcels")
+    paper_engine.features = [{"properties": {"code": 7, "owner": "<Ana>", "area": 2.5, "note": None}}]
+    inspector = m.inspect()
+    click(m, 23.1, 44.05)
+    eventually(lambda: "&lt;Ana&gt;" in inspector.result.value)
+    assert "Parcels" in inspector.result.value
+    asked = {"href": "/data/parcels.gpkg", "where": "area > 2", "lon": pytest.approx(23.1), "lat": 44.05}
+    assert paper_engine.asked == [("/identify", {**asked, "zoom": 10})]
+    assert paper_engine.points == []
+    paper_engine.features = []
+    click(m, 23.1, 44.05)
+    eventually(lambda: "No feature here." in inspector.result.value)

@@ -44,6 +44,7 @@ def test_equal_tables_are_equal_texts() -> None:
     one, other = (Table.of(rows, "code").content() for rows in (ROWS, list(reversed(ROWS))))
     assert one == other
     assert json.loads(one) == {"on": "code", "columns": EXPECTED}
+    assert Table.from_content(one).content() == one
 
 
 @pytest.mark.parametrize(
@@ -71,7 +72,7 @@ def test_attributes_are_completed() -> None:
 
 def test_types() -> None:
     rows = {"k": ["a", "b"], "i": [1, 2], "f": [1, 0.5], "t": ["x", 1], "b": [True, False]}
-    assert Table.of(rows, "k").types() == {"i": "integer", "f": "number", "t": "text", "b": "boolean"}
+    assert Table.of(rows, "k").types() == {"i": "int64", "f": "float64", "t": "text", "b": "bool"}
 
 
 def test_rows_without_features_are_counted() -> None:

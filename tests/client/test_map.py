@@ -6,6 +6,8 @@ import ipyleaflet
 import pytest
 
 from geoloom.errors import EngineUnreachable, ParameterError
+from geoloom.feature_source import FeatureSource
+from geoloom.features import Vector
 from geoloom.layers import ImageLayer
 from geoloom.map import Map
 from geoloom.profile import Look
@@ -202,3 +204,16 @@ def test_an_impossible_opacity_is_refused_in_words(new_map, styled_image, opacit
 def test_a_path_is_to_be_opened_first(new_map):
     with pytest.raises(ParameterError, match=r"gl\.open"):
         new_map().add_layer("scene.tif")
+
+
+def test_a_vector_is_drawn_by_the_engine(new_map):
+    found = {"count": 4, "bounds": [23.0, 44.0, 23.2, 44.1], "columns": {}, "geometry": "Polygon"}
+    parcels = Vector(FeatureSource(href="/data/parcels.gpkg"), found)
+    m = new_map()
+    layer = m.add_layer(parcels, opacity=0.5)
+    assert isinstance(layer, ImageLayer)
+    assert layer.name == "parcels"
+    assert layer.drawn.chain.node.op == "draw"
+    assert m.add_layer(parcels.style(fill="red"), name="parcels") is layer
+    m.fit(parcels)
+    assert m.center == [pytest.approx(44.05, abs=0.01), pytest.approx(23.1)]

@@ -51,6 +51,12 @@ def test_classes_and_what_the_look_says_itself() -> None:
     assert got["labels"] == [["Water", "#0000ffff"], ["Forest", "#006400ff"]]
 
 
+def test_a_picture_whose_colours_mean_classes() -> None:
+    drawn = Look("rgba", labels=(("wheat", "#ffd700ff"),), name="crop")
+    got = legend(drawn, Profile(("red", "green", "blue", "alpha"), "uint8", look=drawn))
+    assert (got["kind"], got["name"], got["labels"]) == ("classes", "crop", [["wheat", "#ffd700ff"]])
+
+
 @pytest.mark.parametrize(
     ("look", "kind"),
     [(None, "none"), (Look("rgba"), "none"), (Look("rgb"), "rgb"), (Look("grey"), "grey"), (RAMP, "ramp")],

@@ -56,3 +56,9 @@ def test_a_value_that_fits(dtype: str, value: float) -> None:
 def test_dtypes_are_an_images() -> None:
     with pytest.raises(ParameterError, match="'text' is not the dtype of an image"):
         burn(href=FILE, dtype="text")
+
+
+def test_a_step_of_a_chain_can_be_read() -> None:
+    assert repr(burn(href=FILE, where="area > 2", table="0" * 32)) == "burn(parcels.gpkg, where='area > 2')"
+    assert repr(burn(blob="0" * 32, value=3)) == "burn(features, value=3.0)"
+    assert repr(registry()["draw"](href=FILE)) == "draw(parcels.gpkg)"

@@ -151,9 +151,9 @@ class _Pen:
 
 
 def _kind(look: Look | None) -> str:
-    if look is None or look.kind == "rgba":
+    if look is None or (look.kind == "rgba" and not look.labels):
         return "none"
-    if look.kind == "palette":
+    if look.kind in ("palette", "rgba"):
         return "classes" if look.labels else "ramp"
     return look.kind
 

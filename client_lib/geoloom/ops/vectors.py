@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
+
 from geoloom.errors import ParameterError
 from geoloom.op import BlobKey, Op, param
+
+UNTOLD = ("href", "blob", "table", "style")
+"""Parameters too long to be read as steps of a chain."""
 
 LONGEST_WHERE = 10_000
 """Characters of a condition."""
@@ -26,6 +31,14 @@ class Vectors(Op):
     table: BlobKey | None = param(None, doc="Key of a table of the user's that adds columns.")
     painted = True
     method = False
+
+    def __repr__(self) -> str:
+        shown = [PurePosixPath(self.href or "features").name]
+        for declared in self.parameters:
+            value = getattr(self, declared.name)
+            if declared.name not in UNTOLD and value != declared.default:
+                shown.append(f"{declared.name}={value!r}")
+        return f"{self.name}({', '.join(shown)})"
 
     def check(self) -> None:
         """Either a file or a text, and a condition of sensible length."""
