@@ -109,6 +109,15 @@ MEANINGLESS_NAMES = ("utils", "util", "helpers", "helper", "common", "misc", "sh
 # Parts that are tested through the module, or with the sibling, that they were made for.
 TESTED_WITH = {
     "declaration": "op",
+    "derivation": "op",
+    "gathering": "compositing",
+    "items": "compositing",
+    "painting": "coverage",
+    "painters/coverage": "coverage",
+    "recipe": "plan",
+    "supply": "compositing",
+    "unwanted": "lanes",
+    "versions": "plan",
     "ops/elementwise": "function",
     "ops/item": "plan",
     "ops/open": "opening",

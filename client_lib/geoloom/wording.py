@@ -23,6 +23,7 @@ from geoloom.errors import (
     FunctionRefused,
     FunctionStopped,
     GeoloomError,
+    ItemUnreadable,
 )
 
 LONGEST = 1000
@@ -32,6 +33,9 @@ SHORT = 300
 """Letters of an exception's text, so that what to do about it is seen below."""
 
 MOST_LINES = 12
+
+MOST_ITEMS = 10_000
+"""Items of a collection that are counted."""
 
 CODE = "    "
 
@@ -72,7 +76,15 @@ def in_words(error: GeoloomError | Mapping[str, Any], longest: int = LONGEST) ->
     """An error or an event of the engine as one or two sentences."""
     told = error.to_json() if isinstance(error, GeoloomError) else error
     parts = [str(told.get("message") or "The engine gave no reason."), str(told.get("hint") or "")]
-    if not isinstance(error, GeoloomError) and told.get("op") not in (None, "", "open", "execute"):
+    if not isinstance(error, GeoloomError) and told.get("op") not in (
+        None,
+        "",
+        "open",
+        "execute",
+        "item",
+        "composite",
+        "quality",
+    ):
         parts[0] = f"In {told['op']}: {parts[0]}"
     if told.get("incident"):
         parts.append(f"(incident {told['incident']})")
@@ -113,6 +125,8 @@ class Trouble:
     event: Mapping[str, Any]
     _counts: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Of each group of equal events: those before the engine counted anew, and its last count."""
+    _items: set[str] = field(default_factory=set)
+    """Of a collection, that could not be read."""
 
     @staticmethod
     def of(event: Mapping[str, Any]) -> Trouble:
@@ -128,6 +142,8 @@ class Trouble:
 
     def count(self, event: Mapping[str, Any]) -> None:
         """It happened again; an event says how often equal ones have happened by now."""
+        if event.get("item") is not None and len(self._items) < MOST_ITEMS:
+            self._items.add(str(event["item"]))
         group, times = str(event.get("same")), event.get("count")
         before, last = self._counts.get(group, (0, 0))
         now = times if isinstance(times, int) else last + 1
@@ -135,6 +151,8 @@ class Trouble:
 
     def told(self, replay: str | None = None) -> str:
         """In words; `replay` is the beginning of the call that runs a tile here."""
+        if self.event.get("error") == ItemUnreadable.__name__:
+            return _left_out(self.event, len(self._items))
         if not is_functions(self.event):
             return in_words(self.event)
         return _function_failed(self.event, self.times, replay)
@@ -176,6 +194,13 @@ def _function_failed(event: Mapping[str, Any], times: int, replay: str | None) -
         told.append(f"{again}To run it here{stop}, on the pixels of {where}:")
         told.append(_as_code(f"{replay}.replay({', '.join(map(str, tile or ()))})"))
     return "\n".join(line for line in told if line)
+
+
+def _left_out(event: Mapping[str, Any], items: int) -> str:
+    if items <= 1:
+        return f"One item is left out, since it cannot be read. {in_words(event, SHORT)}"
+    count = f"{items:,}" if items < MOST_ITEMS else f"More than {items:,}"
+    return f"{count} items are left out, since they cannot be read. The first: {in_words(event, SHORT)}"
 
 
 def _as_code(text: str) -> str:

@@ -178,3 +178,20 @@ def test_things_are_called_as_the_notebook_calls_them(monkeypatch: pytest.Monkey
     main._5 = main.my_map = shown  # type: ignore[attr-defined]
     assert called_here(shown) == "my_map"
     assert called_here(other) is None
+
+
+def test_items_that_are_left_out_are_counted():
+    event = {
+        "error": "ItemUnreadable",
+        "op": "composite",
+        "message": "S2A: B04.tif is not there.",
+        "item": "S2A",
+    }
+    trouble = Trouble.of(event)
+    trouble.count(event)
+    trouble.count({**event, "count": 2})
+    assert trouble.told() == "One item is left out, since it cannot be read. S2A: B04.tif is not there."
+    trouble.count({**event, "item": "S2B", "message": "S2B: …"})
+    assert trouble.told().startswith(
+        "2 items are left out, since they cannot be read. The first: S2A: B04.tif"
+    )

@@ -15,11 +15,12 @@ import tornado.httpserver
 import tornado.netutil
 
 from geoloom.chain import Chain
-from geoloom.errors import DemandError, EngineOverloaded, SourceChanged
+from geoloom.errors import DemandError, EngineOverloaded, SourceChanged, SourceNotFound
 from geoloom.grid import Tile
 from geoloom_engine import lanes
 from geoloom_engine.cache import Budget
 from geoloom_engine.functions import Functions
+from geoloom_engine.items import ItemFailure
 from geoloom_engine.lanes import Wanted
 from geoloom_engine.metrics import Metrics
 from geoloom_engine.owners import Owners
@@ -58,7 +59,12 @@ class Pipeline:
     def version(self, chain: Chain, anew: bool = False) -> str:
         return self.data
 
+    def keep(self, key: str, content: bytes) -> None: ...
+
     def remote(self, chain: Chain) -> bool:
+        return self.far
+
+    def fetched(self, chain: Chain) -> bool:
         return self.far
 
     def outside(self, chain: Chain) -> bool:
@@ -336,6 +342,30 @@ def test_the_worker_that_computes_tells_what_was_printed(valkey: str) -> None:
         assert first.tiles.remembered(named(pipeline, tile))
 
     with_two_workers(valkey, use)
+
+
+@pytest.mark.parametrize("owners", [False, True])
+def test_a_tile_without_some_items_is_shown_and_told_and_not_kept(valkey: str, owners: bool) -> None:
+    gone = ItemFailure("S2A", SourceNotFound("B04.tif is not there.", hint="Look."))
+
+    async def ask(services: Services, pipeline: Pipeline, tile: Tile) -> None:
+        me, wanted = uuid.uuid4().hex, named(pipeline, tile)
+        pipeline.draw_tile = lambda: Drawn(b"holes", pipeline.data, {}, failures=(gone,))
+        for _ in range(2):
+            answer = await services.tiles.get(CHAIN, wanted, tile, me)
+            assert (answer.png, answer.origin) == (b"holes", "partial")
+        assert services.tiles.remembered(wanted) is None
+        (told,) = (await services.events.follow(me, "0-0", 5))["events"]
+        assert (told["error"], told["item"]) == ("ItemUnreadable", "S2A")
+        assert told["message"] == "S2A: B04.tif is not there."
+        assert told["count"] == 2
+        pipeline.draw_tile = lambda: Drawn(b"whole", pipeline.data, {})
+        assert (await services.tiles.get(CHAIN, wanted, tile, me)).png == b"whole"
+
+    if owners:
+        with_two_workers(valkey, lambda first, second, pipeline, tile: ask(first, pipeline, tile))
+    else:
+        with_services(valkey, lambda services, pipeline: ask(services, pipeline, TILE))
 
 
 def test_a_tile_of_another_data_version_is_not_kept_under_this_one(valkey: str) -> None:

@@ -84,7 +84,7 @@ class ItemReader:
         self.failures += [one for one in failed if one.item not in known]
 
     def outcomes(self, gathering: Gathering) -> Iterator[tuple[int, Pixels | GeoloomError]]:
-        """Of each item that a gathering needs its row in the selection, and its pixels or why there are none."""
+        """Of each item that a gathering needs its row in the selection, and its pixels, or what is wrong."""
         reads = [
             (index, step, grid) for index, step, grid in gathering.inner.live() if isinstance(step, ItemRead)
         ]

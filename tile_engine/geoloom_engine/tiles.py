@@ -196,8 +196,9 @@ class Tiles:
         """Tell a session which items its tile is shown without."""
         for failure in failures[:MOST_TOLD]:
             message = f"{failure.item}: {failure.error.message}"
-            told = ItemUnreadable(message, hint=failure.error.hint, node=failure.error.node)
-            self._services.events.tell(session, Event.of(told, name.key, (name.z, name.x, name.y)))
+            error = ItemUnreadable(message, hint=failure.error.hint, node=failure.error.node)
+            told = {**error.to_json(), "item": failure.item}
+            self._services.events.tell(session, Event("error", name.key, told, (name.z, name.x, name.y)))
 
     def _write(self, put: Coroutine[Any, Any, None]) -> None:
         # Begun at once: others who waited for the same tile find it in memory.
