@@ -6,6 +6,7 @@ its headers too. So every single receive is given no longer than what is left.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import io
 import socket
@@ -22,6 +23,9 @@ from geoloom._version import __version__
 _IDLE_SECONDS = 30.0
 _IDLE_EACH = 16
 _IDLE_ALL = 64
+_LITTLE = 1 << 16
+"""Bytes of a body that are rather read than a new connection made."""
+
 _AGENT = f"geoloom/{__version__}"
 
 type _Server = tuple[str, str, int]
@@ -158,10 +162,14 @@ class Answer:
         self._response = response
         self._connection = connection
         self._give_back = give_back
+        self._sound = True
 
     def read(self, limit: int) -> bytes:
         """The body, or its first `limit` bytes."""
-        return self._response.read(limit)
+        self._sound = False
+        content = self._response.read(limit)
+        self._sound = True
+        return content
 
     @property
     def complete(self) -> bool:
@@ -169,7 +177,11 @@ class Answer:
         return self._response.isclosed()
 
     def close(self) -> None:
-        """Let the connection go: to the next, if all of the body has been read."""
+        """Let the connection go: to the next, if there is little of the body that has not been read."""
+        left = self._response.length
+        if self._sound and not self._response.isclosed() and left is not None and left <= _LITTLE:
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                self._response.read(left + 1)
         if self._response.isclosed() and not self._response.will_close:
             self._give_back(self._connection)
         else:

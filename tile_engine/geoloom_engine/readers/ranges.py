@@ -211,9 +211,10 @@ class Remote:
                 if away and answer.status in (200, 206):
                     self._remember(place.path, url)
                 return answer
-            answer.read(1 << 16)
             answer.close()
-            if not url.startswith(("http://", "https://", "s3:")):
+            if not away:
+                continue
+            if not url.startswith(("http://", "https://")):
                 raise _leaves(place)
         raise _unreadable(place, "its server redirects without end", "Tell whoever runs that server.")
 
@@ -234,7 +235,6 @@ class Remote:
             lost = answer.status in (301, 307, 400, 403) and self._store.endpoint is None
             if not lost or not other or region is not None or not re.fullmatch(r"[a-z0-9-]{4,30}", other):
                 return answer
-            answer.read(1 << 16)
             answer.close()
             self._regions[bucket] = other
 
