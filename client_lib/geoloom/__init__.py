@@ -21,18 +21,24 @@ from typing import TYPE_CHECKING, Any
 from geoloom._version import __version__
 
 if TYPE_CHECKING:
+    from geoloom.catalog import collection, collections
+    from geoloom.contents import variables
     from geoloom.engine_client import engine
     from geoloom.features import Vector, vector
     from geoloom.function import test_execute
     from geoloom.image import Image
     from geoloom.interaction import interact
+    from geoloom.lazy_collection import Collection
     from geoloom.map import Map
     from geoloom.opening import diff, from_json, functions, load, open, trust  # noqa: A004
 
 _HOMES = {
+    "Collection": "lazy_collection",
     "Image": "image",
     "Map": "map",
     "Vector": "features",
+    "collection": "catalog",
+    "collections": "catalog",
     "diff": "opening",
     "engine": "engine_client",
     "from_json": "opening",
@@ -42,6 +48,7 @@ _HOMES = {
     "open": "opening",
     "test_execute": "function",
     "trust": "opening",
+    "variables": "contents",
     "vector": "features",
 }
 """Public names and the modules they live in. Functions of ops (gl.sqrt, gl.where…) come from the registry."""
@@ -83,10 +90,13 @@ def _function(name: str) -> Any:
 
 
 __all__ = [
+    "Collection",
     "Image",
     "Map",
     "Vector",
     "__version__",
+    "collection",
+    "collections",
     "diff",
     "engine",
     "from_json",
