@@ -106,5 +106,6 @@ __all__ = [
     "open",
     "test_execute",
     "trust",
+    "variables",
     "vector",
 ]

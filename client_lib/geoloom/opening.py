@@ -8,6 +8,7 @@ from itertools import count
 from typing import Any
 
 from geoloom import blobs
+from geoloom.address import Address
 from geoloom.answer import Texts, step
 from geoloom.chain import Chain
 from geoloom.derivation import profiles
@@ -21,18 +22,31 @@ from geoloom.paths import absolute, nearby
 from geoloom.selection import Selection
 
 
-def open(href: Any) -> Image:  # noqa: A001 - the public name, as gl.open
+def open(  # noqa: A001 - the public name, as gl.open
+    href: Any, variable: str | None = None, time: Any = None, **at: Any
+) -> Image:
     """A file or URL as an image; the engine looks at it now, but reads no pixels.
 
     Parameters
     ----------
     href
-        Path of a GeoTIFF (relative ones are taken from the current folder), or a URL.
+        Path of a GeoTIFF, netCDF file or Zarr store (relative ones are taken from the current folder), or a
+        URL.
+    variable
+        Of a netCDF file or Zarr store; `geoloom.variables` lists them. Not needed if there is just one.
+    time
+        Of the variable: a date (``"2020-01"`` is the one time in that month, ``"2020-01-15"`` that or the
+        nearest), or a position counted from 0.
+    at
+        Coordinates along other dimensions, such as ``depth=0``; the nearest one within half a step is taken.
+        A dimension of up to 32 values that is left out becomes the image's bands.
 
     Raises
     ------
     SourceError
         If the file is missing, refused, damaged or not georeferenced.
+    ParameterError
+        If there is no such variable, time or coordinate, or several and none is chosen.
     """
     if "IPython" in sys.modules:
         # Loaded only where it speaks: it takes 40 ms.
@@ -40,10 +54,18 @@ def open(href: Any) -> Image:  # noqa: A001 - the public name, as gl.open
 
         explain_slips()
     op = Open(href=absolute(href))
+    asked = variable is not None or time is not None or bool(at)
+    path = Address.parse(op.href).href if asked else op.href
     try:
-        info = connected().info(op.href)
+        info = connected().info(path)
     except SourceNotFound as error:
-        raise SourceNotFound(error.message, hint=nearby(op.href) or error.hint) from None
+        raise SourceNotFound(error.message, hint=nearby(path) or error.hint) from None
+    if asked or "variables" in info:
+        # Loaded only for such files: choosing takes dates apart.
+        from geoloom.contents import choose
+
+        op = Open(href=choose(op.href, info, variable, time, at).text)
+        info = connected().info(op.href)
     return Image(op.chain(), Profile.of_source(info), {op.href: info})
 
 
