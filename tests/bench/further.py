@@ -17,6 +17,7 @@ from pathlib import Path
 from bench import servers
 from bench.cases import CASES, NDVI, Case
 from bench.contest import ONLY_REQUESTS, Contender, Effort, contest
+from bench.deep import deep
 from bench.measure import Failed, Sample, measure, paths
 from bench.overhead import new_worker, overheads
 from bench.report import Finding
@@ -240,7 +241,7 @@ def sandbox(arena: Arena) -> Iterator[Finding]:
 
 
 MEASURES: dict[str, Callable[[Arena], Iterator[Finding]]] = {
-    one.__name__: one for one in (latency, two_workers, last_step, panning, sandbox, starting)
+    one.__name__: one for one in (latency, two_workers, last_step, panning, sandbox, starting, deep)
 }
 
 
