@@ -1,0 +1,111 @@
+"""Connections: kept and shared, never waited for beyond a deadline."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from geoloom_engine.readers import connections as module
+from geoloom_engine.readers.connections import AddressRefused, Connections, Deadline
+
+
+@pytest.fixture
+def connections() -> Iterator[Connections]:
+    made = Connections()
+    yield made
+    made.close()
+
+
+def soon(seconds: float = 20.0) -> Deadline:
+    return Deadline(time.monotonic() + seconds, seconds)
+
+
+def anywhere(host: str, address: str) -> bool:
+    return True
+
+
+def body(connections: Connections, url: str) -> bytes:
+    answer = connections.get(url, {}, soon(), anywhere)
+    try:
+        return answer.read(1 << 20)
+    finally:
+        answer.close()
+
+
+def test_one_after_another_share_one(server: Any, connections: Connections) -> None:
+    url = server.put("/a", b"content")
+    assert [body(connections, url) for _ in range(5)] == [b"content"] * 5
+    assert server.connections == 1
+
+
+def test_as_many_as_are_needed_at_once(server: Any, connections: Connections) -> None:
+    url = server.put("/a", b"content" * 1000)
+    with ThreadPoolExecutor(8) as threads:
+        assert all(len(found) == 7000 for found in threads.map(lambda _: body(connections, url), range(80)))
+    assert server.connections <= 8
+
+
+def test_a_body_left_unread_is_read_if_it_is_small(server: Any, connections: Connections) -> None:
+    small, large = server.put("/small", b"x" * 1000), server.put("/large", b"x" * (1 << 20))
+    for url, together in ((small, 1), (large, 3)):
+        for _ in range(3):
+            answer = connections.get(url, {}, soon(), anywhere)
+            answer.read(10)
+            answer.close()
+        assert server.connections == together
+
+
+def test_closed_by_the_server_after_each_answer(server: Any, connections: Connections) -> None:
+    def last(handler: Any) -> None:
+        handler.plain(200, b"content", Connection="close")
+
+    url = server.put("/a", b"", last, lasting=True)
+    assert [body(connections, url) for _ in range(3)] == [b"content"] * 3
+
+
+def test_idle_ones_are_closed(server: Any, connections: Connections, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = server.put("/a", b"content")
+    body(connections, url)
+    monkeypatch.setattr(module, "_IDLE_SECONDS", -1.0)
+    body(connections, url)
+    assert server.connections == 2
+    connections.close()
+    body(connections, url)
+    assert not connections._idle, "what is given back after the end is closed"
+
+
+def test_no_more_are_kept_than_is_good(
+    server: Any, other_server: Any, connections: Connections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_IDLE_ALL", 1)
+    for of in (server, other_server, server):
+        body(connections, of.put("/a", b"content"))
+        assert len(connections._idle) == 1
+    assert server.connections == 2
+
+
+def test_the_time_is_up(server: Any, connections: Connections) -> None:
+    url = server.put("/a", b"content", server.silence(), lasting=True)
+    for deadline in (soon(0.1), Deadline(time.monotonic() + 20, 0.1), Deadline(time.monotonic() - 1, 1)):
+        before = time.monotonic()
+        with pytest.raises(TimeoutError):
+            connections.get(url, {}, deadline, anywhere)
+        assert time.monotonic() - before < 10
+    assert not connections._idle
+
+
+def test_an_address_is_checked_before_it_is_connected_to(server: Any, connections: Connections) -> None:
+    asked = []
+
+    def nowhere(host: str, address: str) -> bool:
+        asked.append((host, address))
+        return False
+
+    with pytest.raises(AddressRefused):
+        connections.get(server.put("/a", b""), {}, soon(), nowhere)
+    assert asked == [("127.0.0.1", "127.0.0.1")]
+    assert server.connections == 0
