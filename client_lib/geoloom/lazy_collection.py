@@ -205,7 +205,11 @@ class Collection(Narrowing):
         from geoloom.series import series
 
         __tracebackhide__ = True
-        return series(self._of_each(f, "series"), self.selection(), lon, lat, zoom)
+        # Only what lies there is asked for: the collection may be too large to be frozen as a whole.
+        here = self
+        if not self._resolution.frozen and self.query.limit is None:
+            here = self.filter_location(lon, lat)
+        return series(here._of_each(f, "series"), here.selection(), lon, lat, zoom)
 
     def animate(
         self, f: Function | None = None, *, by: str | int = "day", method: str = "first"

@@ -221,7 +221,7 @@ def series(each: Image, selection: Selection, lon: float, lat: float, zoom: int 
         )
         for one in answer["items"]
     ]
-    return Series(lon, lat, tuple(answer["bands"]), readings, each.unit)
+    return Series(lon, lat, tuple(answer["bands"]), readings, answer.get("unit") or each.unit)
 
 
 def applied(function: Callable[[Image], Any] | None, each: Image) -> Image:
