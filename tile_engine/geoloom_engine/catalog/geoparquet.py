@@ -173,7 +173,7 @@ def from_table(table: pa.Table) -> list[Item]:
 
 def _column(name: str, values: list[Any]) -> tuple[pa.Array, pa.Field]:
     if name in MOMENTS:
-        moments = [_moment(value) for value in values]
+        moments = [moment(value) for value in values]
         if all((a is None) == (b is None) for a, b in zip(values, moments, strict=True)):
             array = pa.array(moments, pa.timestamp("us", "UTC"))
             return array, pa.field(name, array.type)
@@ -209,7 +209,8 @@ def _values(field: pa.Field, column: pa.ChunkedArray) -> list[Any]:
     return values
 
 
-def _moment(value: Any) -> datetime | None:
+def moment(value: Any) -> datetime | None:
+    """The moment that a text of RFC 3339 names; None if it is none."""
     try:
         found = datetime.fromisoformat(value)
     except (TypeError, ValueError):
