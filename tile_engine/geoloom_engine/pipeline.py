@@ -86,6 +86,8 @@ class Pipeline:
             max_open=settings.open_sources,
             recheck=settings.source_recheck,
             gdal_cache=settings.gdal_cache,
+            read_timeout=settings.read_timeout,
+            read_retries=settings.read_retries,
         )
         limits = Limits(source_pixels=settings.max_source_pixels)
         nodes = None if settings.node_cache == 0 else NodeCache(self.budget, settings.node_cache)
