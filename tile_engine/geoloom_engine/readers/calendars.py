@@ -42,6 +42,8 @@ def texts(values: npt.NDArray[Any], units: str, calendar: str | None) -> list[st
     numbers = np.asarray(values)
     # A count of float32 means the decimal number that it is written as.
     numbers = numbers.astype(str).astype(np.float64) if numbers.dtype == np.float32 else numbers
+    if numbers.dtype.kind == "f" and not np.isfinite(numbers).all():
+        return None
     word = _SINCE.match(units)
     try:
         if word and word[1].lower() in _MONTHS and calendar != "360_day":
