@@ -34,6 +34,8 @@ EXTENSIONS = (
     "https://stac-extensions.github.io/raster/v2.0.0/schema.json",
     "https://stac-extensions.github.io/file/v2.1.0/schema.json",
 )
+CLOUDS = "https://stac-extensions.github.io/eo/v2.0.0/schema.json"
+"""The extension of items that say how cloudy they are."""
 
 _DIGITS = 7
 
@@ -126,6 +128,9 @@ class Maker:
         area = tidied([one.survey.area for one in seen])
         codes = {_code(one.info) for one in seen}
         properties: dict[str, Any] = {"datetime": None} if moment is None else dict(moment.properties())
+        covered = (one.tags.clouds for one in seen if one.tags and one.tags.clouds is not None)
+        if (clouds := next(covered, None)) is not None:
+            properties["eo:cloud_cover"] = clouds
         properties |= job.properties
         properties["gsd"] = _rounded(min(one.info.ground_resolution for one in seen))
         if len(codes) == 1 and (code := codes.pop()):
@@ -134,7 +139,7 @@ class Maker:
         return {
             "type": "Feature",
             "stac_version": "1.1.0",
-            "stac_extensions": list(EXTENSIONS),
+            "stac_extensions": [*EXTENSIONS, *([CLOUDS] if "eo:cloud_cover" in properties else [])],
             "id": id_,
             "collection": self._treatment.collection,
             "geometry": geometry(area),

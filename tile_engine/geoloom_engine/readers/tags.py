@@ -20,6 +20,9 @@ _DATES = (
 )
 
 
+_CLOUDS = ("CLOUD_COVER", "CLOUD_COVERAGE_ASSESSMENT", "CLOUDY_PIXEL_PERCENTAGE")
+
+
 @dataclass(frozen=True, slots=True)
 class Tags:
     """What is read of them.
@@ -30,10 +33,13 @@ class Tags:
         A text with a date, or None.
     cog
         Whether the file is laid out as a cloud-optimised GeoTIFF.
+    clouds
+        Percent of the scene under clouds, or None.
     """
 
     date: str | None = None
     cog: bool = False
+    clouds: float | None = None
 
 
 def tags(href: str) -> Tags:
@@ -44,7 +50,18 @@ def tags(href: str) -> Tags:
         with gdal.quiet_errors():
             handle = gdal.OpenEx(href, gdal.OF_RASTER, allowed_drivers=["GTiff"])
             dates = [handle.GetMetadataItem(name, domain) for domain, name in _DATES]
+            clouds = [handle.GetMetadataItem(name) for name in _CLOUDS]
             cog = handle.GetMetadataItem("LAYOUT", "IMAGE_STRUCTURE") == "COG"
     except RuntimeError:
         return Tags()
-    return Tags(next((date for date in dates if date), None), cog)
+    covered = next((share for text in clouds if (share := _percent(text)) is not None), None)
+    return Tags(next((date for date in dates if date), None), cog, covered)
+
+
+def _percent(text: str | None) -> float | None:
+    """A share in percent; None of anything else, such as the -1 that stands for not known."""
+    try:
+        share = float(text or "")
+    except ValueError:
+        return None
+    return share if 0 <= share <= 100 else None
