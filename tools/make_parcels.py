@@ -115,7 +115,7 @@ def outlines(number: npt.NDArray[np.int64]) -> dict[int, shapely.Geometry]:
     for feature in layer:
         numbers.append(feature.GetField("number"))
         shapes.append(shapely.from_wkb(bytes(feature.GetGeometryRef().ExportToWkb())))
-    straight = shapely.coverage_simplify(shapes, 26)
+    straight = shapely.coverage_simplify(shapes, 55)
     found: dict[int, shapely.Geometry] = {}
     for one, shape in zip(numbers, straight, strict=True):
         found[one] = shape if one not in found else found[one].union(shape)
