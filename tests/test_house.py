@@ -123,6 +123,7 @@ TESTED_WITH = {
     "ops/open": "opening",
     "ops/terrain": "slope",
     "ops/vectors": "burn",
+    "readers/vector": "vectors",
     "feature_source": "features",
     "zonal": "features",
     "demand": "warp",

@@ -1,0 +1,118 @@
+"""Where vertices lie on the map: from any coordinate system to Web Mercator metres.
+
+Edges stay straight between the vertices, on the map as in the file. What crosses the antimeridian in a
+projected system goes on beyond ±180°, where it is drawn on both sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyproj
+
+from geoloom.block import Array
+from geoloom.errors import SourceNotGeoreferenced
+from geoloom.grid import EARTH_RADIUS, MERCATOR_EXTENT
+from geoloom.loops import array, compiled
+from geoloom_engine.vectors.wkb import Paths
+
+NORTHERNMOST = 89.5
+"""Degrees of latitude at which what lies further from the equator is put: far outside the map."""
+
+Projection = Callable[[Paths], None]
+
+
+def projection(crs: str, name: str) -> Projection:
+    """What puts the vertices of paths in a coordinate system onto the map, in place.
+
+    Parameters
+    ----------
+    crs
+        WKT or authority code.
+    name
+        Of file and layer, for messages.
+
+    Raises
+    ------
+    SourceNotGeoreferenced
+        If PROJ does not know the system.
+    """
+    try:
+        system = pyproj.CRS.from_user_input(crs)
+    except pyproj.exceptions.CRSError:
+        raise SourceNotGeoreferenced(
+            f"{name} has a coordinate system that PROJ does not know.", hint="Assign one, such as EPSG:4326."
+        ) from None
+    if system.to_epsg() == 3857:
+        return _nothing
+    if system.to_epsg() in (4326, 4979) or system.to_authority() == ("OGC", "CRS84"):
+        return _from_degrees
+    to_degrees = pyproj.Transformer.from_crs(system, "EPSG:4326", always_xy=True)
+    continuous = not system.is_geographic
+
+    def project(paths: Paths) -> None:
+        if len(paths.xy):
+            lon, lat = to_degrees.transform(paths.xy[:, 0], paths.xy[:, 1])
+            paths.xy[:, 0], paths.xy[:, 1] = lon, lat
+        if continuous:
+            compiled(_unwrap, "", _unwrap_types)(paths.start, paths.xy)
+        _from_degrees(paths)
+
+    return project
+
+
+def _nothing(paths: Paths) -> None:
+    """Web Mercator is what is wanted."""
+
+
+def _from_degrees(paths: Paths) -> None:
+    compiled(_mercator, "", lambda: (array("float64", 2, written=True),))(paths.xy)
+
+
+def _mercator(xy: Any) -> None:
+    for k in range(len(xy)):
+        lat = min(max(xy[k, 1], -NORTHERNMOST), NORTHERNMOST)
+        # NaN and infinity must stay what they are: these vertices are left out later.
+        if not np.isfinite(xy[k, 1]):
+            lat = np.nan
+        xy[k, 0] = xy[k, 0] / 180.0 * MERCATOR_EXTENT
+        xy[k, 1] = EARTH_RADIUS * np.arcsinh(np.tan(np.radians(lat)))
+
+
+def _unwrap_types() -> tuple[Any, ...]:
+    return array("int64", 1), array("float64", 2, written=True)
+
+
+def _unwrap(start: Any, xy: Any) -> None:
+    """Take out the jumps of 360° within each path."""
+    for path in range(len(start) - 1):
+        turns = 0.0
+        for k in range(start[path] + 1, start[path + 1]):
+            step = xy[k, 0] + turns - xy[k - 1, 0]
+            if step > 180.0:
+                turns -= 360.0
+            elif step < -180.0:
+                turns += 360.0
+            xy[k, 0] += turns
+
+
+def to_degrees(x: Array, y: Array) -> tuple[Array, Array]:
+    """Longitude (may lie beyond ±180) and latitude of places on the map."""
+    return x / MERCATOR_EXTENT * 180.0, np.degrees(np.arctan(np.sinh(y / EARTH_RADIUS)))
+
+
+def on_sheet(crs: str, xy: Array) -> Array:
+    """Places on the map, (n, 2), in the coordinate system of a lattice."""
+    if crs == "EPSG:3857" or not len(xy):
+        return xy
+    lon, lat = to_degrees(xy[:, 0], xy[:, 1])
+    x, y = pyproj.Transformer.from_crs("EPSG:4326", crs, always_xy=True).transform(lon, lat)
+    return np.stack([x, y], axis=1)
+
+
+def from_degrees(lon: Array, lat: Array) -> tuple[Array, Array]:
+    """Places on the map of longitudes and latitudes in degrees."""
+    lat = np.clip(lat, -NORTHERNMOST, NORTHERNMOST)
+    return lon / 180.0 * MERCATOR_EXTENT, EARTH_RADIUS * np.arcsinh(np.tan(np.radians(lat)))
