@@ -120,19 +120,28 @@ class Settings:
     )
     nonce: str = setting("", text, "Name by which this engine is recognised in /healthz; by default random.")
     sources: tuple[str, ...] = setting(
-        "", names, "Folders and URL prefixes it may read, separated by commas; empty allows none."
+        "",
+        names,
+        "Folders, and prefixes of http://, https:// and s3:// addresses, that it may read, separated by "
+        "commas; empty allows none.",
     )
     catalogs: tuple[str, ...] = setting(
         "",
         names,
-        "STAC catalogues that collections are found in, separated by commas: NAME=FOLDER, NAME=URL of a static "
-        "catalogue or of a STAC API.",
+        "STAC catalogues that collections are found in, separated by commas: NAME=FOLDER, NAME=URL of a "
+        "static catalogue or of a STAC API.",
     )
     max_reads: int = setting(
-        "500", whole(1, 100_000), "Files of a collection's items that one tile may read; beyond, the tile says why."
+        "500",
+        whole(1, 100_000),
+        "Files of a collection's items that one tile may read; beyond, the tile says why.",
     )
-    read_timeout: float = setting("10s", seconds, "How long one read from a remote source may take.")
-    read_retries: int = setting("2", whole(0, 10), "How often a failed read from a remote source is tried again.")
+    read_timeout: float = setting(
+        "10s", seconds, "How long one read from a remote source may take, with all it is tried again."
+    )
+    read_retries: int = setting(
+        "2", whole(0, 10), "How often a failed read from a remote source is tried again."
+    )
     allowed_hosts: tuple[str, ...] = setting(
         "",
         names,

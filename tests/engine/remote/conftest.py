@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import socket
+import ssl
 import struct
 import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from osgeo import gdal, osr
 
 from geoloom_engine.readers.access import Access
+from geoloom_engine.readers.connections import _tls
 from geoloom_engine.readers.ranges import Remote
 
 gdal.UseExceptions()
@@ -31,6 +39,25 @@ class Handler(http.server.BaseHTTPRequestHandler):
     of: FileServer
 
     def log_message(self, *_: object) -> None: ...
+
+    def do_CONNECT(self) -> None:
+        """As a proxy: bytes to and fro until one side has enough."""
+        host, _, port = self.path.rpartition(":")
+        with socket.create_connection((host, int(port)), timeout=20) as there:
+            self.send_response(200)
+            self.end_headers()
+            self.of.asked.append((f"CONNECT {host}", None))
+            back = threading.Thread(target=self.pass_on, args=(there, self.connection))
+            back.start()
+            self.pass_on(self.connection, there)
+            back.join()
+        self.close_connection = True
+
+    def pass_on(self, here: socket.socket, there: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while content := here.recv(1 << 16):
+                there.sendall(content)
+            there.shutdown(socket.SHUT_WR)
 
     def setup(self) -> None:
         with self.of.lock:
@@ -98,7 +125,7 @@ class Quiet(http.server.ThreadingHTTPServer):
 class FileServer:
     """Files by path, and what goes wrong with each."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.lock = threading.Lock()
         self.files: dict[str, bytes] = {}
         self.marks = {"ETag": '"one"'}
@@ -110,11 +137,13 @@ class FileServer:
         self.sent = 0
         self.connections = 0
         self.over = threading.Event()
-        handler = type("Bound", (Handler,), {"of": self})
-        self._server = Quiet(("127.0.0.1", 0), handler)
+        self.handler = type("Bound", (Handler,), {"of": self})
+        self._server = Quiet(("127.0.0.1", 0), self.handler)
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self._thread.start()
-        self.base = f"http://127.0.0.1:{self._server.server_port}"
+        self.base = f"{'http' if tls is None else 'https'}://127.0.0.1:{self._server.server_port}"
 
     def close(self) -> None:
         self.over.set()
@@ -236,6 +265,40 @@ def other_server() -> Iterator[FileServer]:
     made.close()
 
 
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate of 127.0.0.1 by nobody, with its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Geoloom tests")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(
+            name, name, key.public_key(), 7, now - timedelta(days=1), now + timedelta(days=1)
+        )
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path_factory.mktemp("tls") / "certificate.pem"
+    secret = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path.write_bytes(made.public_bytes(serialization.Encoding.PEM) + secret)
+    return path
+
+
+@pytest.fixture
+def tls_server(certificate: Path) -> Iterator[FileServer]:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate)
+    made = FileServer(tls)
+    # Certificates that are trusted are loaded once.
+    _tls.cache_clear()
+    yield made
+    _tls.cache_clear()
+    made.close()
+
+
 @pytest.fixture
 def access(server: FileServer) -> Access:
     return Access((server.base,))
@@ -268,10 +331,3 @@ def cog() -> tuple[bytes, np.ndarray]:
     gdal.VSIFCloseL(file)
     gdal.Unlink(name)
     return content, pixels
-
-
-@pytest.fixture
-def scene(tmp_path: Path, cog: tuple[bytes, np.ndarray]) -> Path:
-    path = tmp_path / "scene.tif"
-    path.write_bytes(cog[0])
-    return path

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -109,3 +112,84 @@ def test_an_address_is_checked_before_it_is_connected_to(server: Any, connection
         connections.get(server.put("/a", b""), {}, soon(), nowhere)
     assert asked == [("127.0.0.1", "127.0.0.1")]
     assert server.connections == 0
+
+
+# Through a proxy -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def proxied(other_server: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connections]:
+    """Connections of somebody who reaches the world through the other server alone."""
+    monkeypatch.setenv("http_proxy", other_server.base.replace("://", "://user:p%40ss@"))
+    monkeypatch.setenv("https_proxy", other_server.base)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    made = Connections()
+    yield made
+    made.close()
+
+
+def test_a_proxy_is_asked_for_whole_addresses(other_server: Any, proxied: Connections) -> None:
+    url = "http://data.example/a"
+    other_server.put(url, b"content")
+    assert [body(proxied, url + "?b=c") for _ in range(2)] == [b"content"] * 2
+    assert other_server.sent_headers[0]["Host"] == "data.example"
+    assert other_server.sent_headers[0]["Proxy-Authorization"] == "Basic dXNlcjpwQHNz"
+    assert other_server.connections == 1
+
+
+def test_no_proxy_for_what_is_near(server: Any, other_server: Any, proxied: Connections) -> None:
+    assert body(proxied, server.put("/a", b"content")) == b"content"
+    assert other_server.connections == 0
+    assert "Proxy-Authorization" not in server.sent_headers[0]
+
+
+def test_a_proxy_lets_tls_through(
+    tls_server: Any, other_server: Any, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("https_proxy", other_server.base)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    made = Connections()
+    url = tls_server.put("/a", b"content")
+    assert [body(made, url) for _ in range(3)] == [b"content"] * 3
+    assert other_server.asked == [("CONNECT 127.0.0.1", None)]
+    made.close()
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 403 No\r\n\r\n", b"", b"what?\r\n\r\n", b"x" * 20_000])
+def test_a_proxy_that_does_not_connect(
+    other_server: Any, proxied: Connections, monkeypatch: pytest.MonkeyPatch, answer: bytes
+) -> None:
+    def refuse(handler: Any) -> None:
+        handler.close_connection = True
+        handler.wfile.write(answer)
+
+    monkeypatch.setattr(other_server.handler, "do_CONNECT", refuse)
+    with pytest.raises(ConnectionError):
+        proxied.get("https://data.example/a", {}, soon(), anywhere)
+
+
+# TLS -----------------------------------------------------------------------------------------------------
+
+
+def test_tls_with_a_certificate_that_is_trusted(
+    tls_server: Any, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    made = Connections()
+    url = tls_server.put("/a", b"content" * 10_000)
+    assert [len(body(made, url)) for _ in range(3)] == [70_000] * 3
+    assert tls_server.connections == 1
+    made.close()
+
+
+def test_tls_with_one_that_is_not(tls_server: Any, connections: Connections) -> None:
+    with pytest.raises(ssl.SSLCertVerificationError):
+        body(connections, tls_server.put("/a", b"content"))
+    assert not tls_server.asked
+
+
+def test_a_handshake_that_stalls(connections: Connections) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        url = f"https://127.0.0.1:{listening.getsockname()[1]}/a"
+        with pytest.raises(TimeoutError):
+            connections.get(url, {}, soon(0.2), anywhere)

@@ -297,6 +297,15 @@ def test_a_target_that_is_good_no_more_is_asked_for_anew(read: Any, server: Any)
     assert read(href) == CONTENT[::-1][100:400]
 
 
+def test_a_certificate_by_nobody(tls_server: Any) -> None:
+    access = Access((tls_server.base,))
+    remote = Remote(access, timeout=20, environment={})
+    with pytest.raises(SourceUnreadable, match=r"a\.tif cannot be read: the certificate of its server"):
+        remote.read(access.resolve(tls_server.put("/a.tif", CONTENT)), 0, 10)
+    assert tls_server.connections <= 1
+    remote.close()
+
+
 # Addresses -----------------------------------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ its headers too. So every single receive is given no longer than what is left.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import http.client
 import io
@@ -14,8 +15,10 @@ import ssl
 import threading
 import time
 import urllib.parse
+import urllib.request
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from geoloom._version import __version__
@@ -29,6 +32,12 @@ _LITTLE = 1 << 16
 _AGENT = f"geoloom/{__version__}"
 
 type _Server = tuple[str, str, int]
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """Loading the trusted certificates takes a while."""
+    return ssl.create_default_context()
 
 
 class AddressRefused(OSError):
@@ -110,17 +119,42 @@ class _Received(io.RawIOBase):
             self._wire.let_go()
 
 
+@dataclass(frozen=True, slots=True)
+class _Proxy:
+    """Where all requests of a scheme go instead; its own name and address are the operator's choice."""
+
+    host: str
+    port: int
+    headers: dict[str, str] = field(repr=False)
+
+    @staticmethod
+    def of(url: str) -> _Proxy:
+        parts = urllib.parse.urlsplit(url if "://" in url else f"http://{url}")
+        headers = {}
+        if parts.username is not None:
+            pair = f"{urllib.parse.unquote(parts.username)}:{urllib.parse.unquote(parts.password or '')}"
+            headers["Proxy-Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
+        return _Proxy(parts.hostname or "", parts.port or 80, headers)
+
+
 class _Connection(http.client.HTTPConnection):
     """One connection to one server."""
 
     sock: Any
 
-    def __init__(self, server: _Server, tls: ssl.SSLContext | None, allowed: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        server: _Server,
+        tls: ssl.SSLContext | None,
+        allowed: Callable[[str], bool],
+        proxy: _Proxy | None,
+    ) -> None:
         super().__init__(server[1], server[2])
         self.server = server
         self.used = 0.0
         self._tls = tls
         self._allowed = allowed
+        self._proxy = proxy
 
     def reach(self, deadline: Deadline) -> None:
         """Be connected, and bound by a deadline."""
@@ -131,21 +165,44 @@ class _Connection(http.client.HTTPConnection):
     def _connected(self, deadline: Deadline) -> socket.socket:
         """A socket to the first of the host's addresses that answers, each checked before it is asked."""
         failure: OSError = AddressRefused("no address that may be read")
-        for family, kind, protocol, _, address in socket.getaddrinfo(
-            self.host, self.port, type=socket.SOCK_STREAM
-        ):
-            if not self._allowed(str(address[0])):
+        host, port = (self.host, self.port) if self._proxy is None else (self._proxy.host, self._proxy.port)
+        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            if self._proxy is None and not self._allowed(str(address[0])):
                 continue
             raw = socket.socket(family, kind, protocol)
             try:
                 raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 raw.settimeout(deadline.left())
                 raw.connect(address)
-                return raw if self._tls is None else self._tls.wrap_socket(raw, server_hostname=self.host)
-            except OSError as error:
+                if self._tls is None:
+                    return raw
+                if self._proxy is not None:
+                    self._tunnel_through(self._proxy, raw, deadline)
+                return self._tls.wrap_socket(raw, server_hostname=self.host)
+            except BaseException as error:
                 raw.close()
+                if not isinstance(error, OSError):
+                    raise
                 failure = error
         raise failure
+
+    def _tunnel_through(self, proxy: _Proxy, raw: socket.socket, deadline: Deadline) -> None:
+        """Have the proxy connect: what follows is between us and the server."""
+        at = f"[{self.host}]" if ":" in self.host else self.host
+        lines = [f"CONNECT {at}:{self.port} HTTP/1.1", f"Host: {at}:{self.port}"]
+        lines += [f"{name}: {value}" for name, value in proxy.headers.items()]
+        wire = _Wire(raw, deadline)
+        wire.sendall("\r\n".join([*lines, "", ""]).encode())
+        # One byte at a time: what comes behind the answer is the server's.
+        answer = b""
+        while not answer.endswith(b"\r\n\r\n"):
+            raw.settimeout(deadline.left())
+            byte = raw.recv(1)
+            if not byte or len(answer) > 1 << 14:
+                raise ConnectionError("the proxy gives no answer")
+            answer += byte
+        if answer.split(b" ", 2)[1:2] != [b"200"]:
+            raise ConnectionError("the proxy does not connect")
 
 
 class Answer:
@@ -195,7 +252,7 @@ class Connections:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._idle: list[_Connection] = []
-        self._tls = ssl.create_default_context()
+        self._proxies = urllib.request.getproxies_environment()
         self._closed = False
 
     def get(
@@ -221,13 +278,19 @@ class Connections:
         target = urllib.parse.quote(parts.path or "/", safe="%/:@!$&'()*+,;=~-._")
         if parts.query:
             target += "?" + urllib.parse.quote(parts.query, safe="%/:@!$&'()*+,;=~-._?")
+        proxy = None
+        if parts.scheme in self._proxies and not urllib.request.proxy_bypass(f"{host}:{server[2]}"):
+            proxy = _Proxy.of(self._proxies[parts.scheme])
         sent = {"User-Agent": _AGENT, "Accept-Encoding": "identity", **headers}
+        if proxy is not None and parts.scheme == "http":
+            target = f"http://{parts.netloc}{target}"
+            sent |= proxy.headers
         while True:
             connection = self._taken(server)
             fresh = connection is None
             if connection is None:
-                tls = self._tls if parts.scheme == "https" else None
-                connection = _Connection(server, tls, lambda address: allowed(host, address))
+                tls = _tls() if parts.scheme == "https" else None
+                connection = _Connection(server, tls, lambda address: allowed(host, address), proxy)
             try:
                 connection.reach(deadline)
                 connection.request("GET", target, headers=sent)
