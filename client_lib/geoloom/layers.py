@@ -25,6 +25,9 @@ WRONG = "color:var(--jp-error-color1,#b00020)"
 
 BLANK = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
 """One clear pixel: what a hidden layer shows, so that the engine computes nothing for it."""
+SIZED = frozenset({"draw", "heat"})
+"""Ops that draw in pixels: half as large on a screen of high density, where such tiles are enlarged instead."""
+
 MOST_BLENDS = 4
 """How many blends deep a legend is looked for."""
 
@@ -172,8 +175,10 @@ class ImageLayer(ipyleaflet.TileLayer):
     def address(self, tiles: str) -> str:
         """The URL under which the browser finds tiles, from their path on the engine."""
         attempt = f"&v={self._attempt}" if self._attempt else ""
-        # Leaflet puts "@2x" for {r} on screens of high density, and nothing elsewhere.
-        return f"{self._base().rstrip('/')}{tiles.replace('{y}.png', '{y}{r}.png')}{attempt}"
+        if self.drawn is None or not any(node.op in SIZED for node in self.drawn.chain.nodes.values()):
+            # Leaflet puts "@2x" for {r} on screens of high density, and nothing elsewhere.
+            tiles = tiles.replace("{y}.png", "{y}{r}.png")
+        return f"{self._base().rstrip('/')}{tiles}{attempt}"
 
     def say(self, message: str, about: Any = None) -> bool:
         """Add a message, in place of the one about the same if there is one; whether there was none.

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from geoloom.layers import BLANK, ImageLayer, label_of
+from geoloom.ops.draw import Draw
 from geoloom.profile import Look, Profile
+from geoloom.stencil import painted
 
 SECRET = "c3VwZXItc2VjcmV0"
 
@@ -22,6 +24,12 @@ def layer(paper_engine: Any, styled_image: Any) -> ImageLayer:
 def test_its_url_is_the_browsers_address_and_serves_dense_screens(layer: ImageLayer) -> None:
     assert layer.url.startswith(f"/lab/proxy/20123/tiles/{layer.key}/{{z}}/{{x}}/{{y}}{{r}}.png?c=")
     assert not layer.detect_retina
+
+
+def test_what_is_drawn_in_pixels_is_as_large_on_dense_screens(paper_engine: Any) -> None:
+    layer = ImageLayer(paper_engine, paper_engine.tiles_base, name="Parcels")
+    layer.draw(painted(Draw(href="/data/parcels.gpkg"), "/data/parcels.gpkg", None, None))
+    assert "{r}" not in layer.url
 
 
 def test_the_browser_asks_only_where_the_image_is(layer: ImageLayer) -> None:
