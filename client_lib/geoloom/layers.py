@@ -26,7 +26,7 @@ WRONG = "color:var(--jp-error-color1,#b00020)"
 BLANK = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
 """One clear pixel: what a hidden layer shows, so that the engine computes nothing for it."""
 SIZED = frozenset({"draw", "heat"})
-"""Ops that draw in pixels: half as large on a screen of high density, where such tiles are enlarged instead."""
+"""Ops that draw in pixels: on a screen of high density their tiles are enlarged, not drawn half as large."""
 
 MOST_BLENDS = 4
 """How many blends deep a legend is looked for."""
