@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import Any
 
@@ -12,18 +12,19 @@ from geoloom.address import Address
 from geoloom.answer import Texts, step
 from geoloom.chain import Chain
 from geoloom.derivation import profiles
-from geoloom.errors import SourceNotFound
-from geoloom.image import Image, connected
+from geoloom.errors import ParameterError, SourceNotFound
+from geoloom.image import Image, build, connected
 from geoloom.op import Op, Profile
 from geoloom.ops.execute import Execute
 from geoloom.ops.item import Item
 from geoloom.ops.open import Open
+from geoloom.ops.unpack import Unpack
 from geoloom.paths import absolute, nearby
 from geoloom.selection import Selection
 
 
 def open(  # noqa: A001 - the public name, as gl.open
-    href: Any, variable: str | None = None, time: Any = None, **at: Any
+    href: Any, variable: str | None = None, time: Any = None, unpack: bool = False, **at: Any
 ) -> Image:
     """A file or URL as an image; the engine looks at it now, but reads no pixels.
 
@@ -37,6 +38,8 @@ def open(  # noqa: A001 - the public name, as gl.open
     time
         Of the variable: a date (``"2020-01"`` is the one time in that month, ``"2020-01-15"`` that or the
         nearest), or a position counted from 0.
+    unpack
+        Give measured values where the file stores packed ones: stored × scale + offset, as it says itself.
     at
         Coordinates along other dimensions, such as ``depth=0``; the nearest one within half a step is taken.
         A dimension of up to 32 values that is left out becomes the image's bands.
@@ -66,7 +69,8 @@ def open(  # noqa: A001 - the public name, as gl.open
 
         op = Open(href=choose(op.href, info, variable, time, at).text)
         info = connected().info(op.href)
-    return Image(op.chain(), Profile.of_source(info), {op.href: info})
+    image = Image(op.chain(), Profile.of_source(info), {op.href: info})
+    return _unpacked(image, info["bands"]) if unpack else image
 
 
 def load(key: str) -> Image:
@@ -101,6 +105,17 @@ def from_chain(chain: Chain) -> Image:
         return Profile.of_source(info)
 
     return Image(chain, profiles(chain, of_source)[chain.root], sources)
+
+
+def _unpacked(image: Image, bands: Sequence[Mapping[str, Any]]) -> Image:
+    """Measured values, by the scale and offset that a file's bands declare."""
+    declared = {(band.get("scale", 1.0), band.get("offset", 0.0)) for band in bands}
+    if len(declared) > 1:
+        raise ParameterError(
+            "The bands are packed in different ways.", hint="Unpack each: image[name].unpack(scale, offset)."
+        )
+    scale, offset = declared.pop()
+    return image if (scale, offset) == (1.0, 0.0) else build(Unpack(scale=scale, offset=offset), image)
 
 
 def functions(image: Image) -> dict[str, str]:

@@ -166,8 +166,11 @@ def plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace").rstrip("\0")
     if isinstance(value, np.ndarray):
-        found = [plain(one) for one in value.ravel()[:10_000].tolist()]
+        found = [plain(one) for one in value.ravel()[:10_000]]
         return found[0] if len(found) == 1 else found
+    if isinstance(value, np.float32):
+        # 0.01 of float32 is meant as 0.01, not as 0.009999999776.
+        return float(str(value))
     if isinstance(value, np.generic):
         return plain(value.item())
     if isinstance(value, list | tuple):
