@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geoloom.block import Array, Mask
-from geoloom_engine.ingest.valid_area import outline
+from geoloom_engine.ingest.valid_area import grown, outline, reduced
 from geoloom_engine.readers.source import Source, SourceInfo, Window
 
 LEVEL_PIXELS = 1 << 20
@@ -67,7 +67,7 @@ def survey(source: Source, most: int = MAX_PIXELS) -> Survey:
             any_valid = valid.any(axis=0)
             every = every and bool(any_valid.all())
             first = top // size
-            met = _reduced(any_valid, size)
+            met = reduced(any_valid, size)
             cells[first : first + met.shape[0]] |= met
             for index, band in enumerate(bands):
                 sums[band].add(data[index], valid[index if valid.shape[0] > 1 else 0])
@@ -77,7 +77,7 @@ def survey(source: Source, most: int = MAX_PIXELS) -> Survey:
     if every:
         cells = np.ones((1, 1), np.bool_)
     elif width % size or height % size:
-        cells = _finer(cells, width, height, size)
+        cells = grown(cells, size, (height, width))
     pixels = width * height
     return Survey(outline(info, cells), tuple(one.statistics(pixels) for one in sums), looked=True)
 
@@ -100,28 +100,12 @@ def _groups(info: SourceInfo) -> list[tuple[int, ...]]:
     return [tuple(group[at : at + 8]) for group in found.values() for at in range(0, len(group), 8)]
 
 
-def _reduced(valid: Mask, size: int) -> Mask:
-    """Whether any pixel of each cell is valid."""
-    if size == 1:
-        return valid
-    rows = np.logical_or.reduceat(valid, np.arange(0, valid.shape[0], size), axis=0)
-    found: Mask = np.logical_or.reduceat(rows, np.arange(0, valid.shape[1], size), axis=1)
-    return found
-
-
 def _spread(cells: Mask) -> Mask:
     wide = np.pad(cells, 1)
     found: Mask = np.zeros_like(cells)
     for row in range(3):
         for col in range(3):
             found |= wide[row : row + cells.shape[0], col : col + cells.shape[1]]
-    return found
-
-
-def _finer(cells: Mask, width: int, height: int, size: int) -> Mask:
-    """The same cells as pixels of the level, where they do not divide it."""
-    grown = np.repeat(np.repeat(cells, size, axis=0), size, axis=1)
-    found: Mask = grown[:height, :width]
     return found
 
 

@@ -25,6 +25,7 @@ _EDGE = 64
 _DEGREES = "OGC:CRS84"
 _COARSEST = 16
 _MAX_PARTS = 8
+_MAX_RUNS = 1500
 _EXACT = 1e-9
 
 
@@ -46,7 +47,14 @@ def outline(info: SourceInfo, cells: Mask) -> Any:
     """
     if not cells.any():
         return shapely.Polygon()
-    area = _in_pixels(info, cells)
+    coarse, size = cells, 1
+    while True:
+        # Specks and fringes: what lies between near ones does not matter, and costs a lot.
+        area = None if _runs(coarse) > _MAX_RUNS else _in_pixels(info, coarse)
+        if area is not None and len(shapely.get_parts(area)) <= _MAX_PARTS:
+            break
+        size *= 2
+        coarse = grown(reduced(cells, size), size, cells.shape)
     scale = max(info.width / cells.shape[1], info.height / cells.shape[0])
     area = _simple(area, scale, shapely.box(0, 0, info.width, info.height))
     turned = _to_degrees(info, area)
@@ -67,6 +75,21 @@ def split(area: Any) -> Any:
         parts += [shapely.transform(one, lambda xy, turn=turn: xy - [360 * turn, 0]) for one in polygons]
     whole = parts[0] if len(parts) == 1 else shapely.union_all(parts) if parts else shapely.Polygon()
     return shapely.orient_polygons(whole) if not whole.is_empty else whole
+
+
+def reduced(valid: Mask, size: int) -> Mask:
+    """Whether any pixel in each square of `size` is valid."""
+    if size == 1:
+        return valid
+    rows = np.logical_or.reduceat(valid, np.arange(0, valid.shape[0], size), axis=0)
+    found: Mask = np.logical_or.reduceat(rows, np.arange(0, valid.shape[1], size), axis=1)
+    return found
+
+
+def grown(cells: Mask, size: int, shape: tuple[int, ...]) -> Mask:
+    """Squares as pixels again, of which there are `shape`."""
+    found: Mask = np.repeat(np.repeat(cells, size, axis=0), size, axis=1)[: shape[0], : shape[1]]
+    return found
 
 
 def tidied(areas: list[Any]) -> Any:
@@ -105,6 +128,11 @@ def _in_pixels(info: SourceInfo, cells: Mask) -> Any:
     down = np.minimum(corners[:, [1, 3]] * _cell(info.height, rows), info.height)
     merged = shapely.union_all(shapely.box(across[:, 0], down[:, 0], across[:, 1], down[:, 1]))
     return _without_holes(merged)
+
+
+def _runs(cells: Mask) -> int:
+    """Runs of valid cells along rows."""
+    return int(np.count_nonzero(cells[:, 1:] & ~cells[:, :-1]) + np.count_nonzero(cells[:, 0]))
 
 
 def _cell(size: int, count: int) -> float:
