@@ -25,7 +25,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def turn(
-    session: str, layer: str = "", queued: float = 0.0, tile: Tile | None = None, outside: bool = False
+    session: str, layer: str = "", queued: float = 0.0, tile: Tile | None = None, outside: str = ""
 ) -> Turn:
     return Turn(session=session, layer=layer, queued=queued, tile=tile, outside=outside)
 
@@ -233,7 +233,7 @@ def test_only_so_many_are_computed_outside_and_others_pass() -> None:
     turns = Turns(outside=3)
     for _ in range(5):
         for session in "abcde":
-            turns.add(turn(session, "slow", outside=True))
+            turns.add(turn(session, "slow", outside="function"))
             turns.add(turn(session, "slow"))
     first = taken(turns)
     assert [one.session for one in first if one.outside] == ["a", "b", "c"]
@@ -245,13 +245,13 @@ def test_only_so_many_are_computed_outside_and_others_pass() -> None:
 
 
 def outside(session: str, count: int = 1) -> list[Turn]:
-    return [turn(session, "slow", outside=True) for _ in range(count)]
+    return [turn(session, "slow", outside="function") for _ in range(count)]
 
 
 def test_a_session_has_one_more_outside_while_it_is_alone(clock: Clock) -> None:
     turns = added(*outside("a", 5))
     assert len(taken(turns)) == 2
-    turns.add(other := turn("b", "slow", outside=True))
+    turns.add(other := turn("b", "slow", outside="function"))
     assert taken(turns) == [other]
     for each in (1, 3):
         turns = Turns(each=each)
@@ -259,7 +259,7 @@ def test_a_session_has_one_more_outside_while_it_is_alone(clock: Clock) -> None:
             turns.add(one)
         assert Counter(one.session for one in taken(turns)) == {"a": each, "b": each}
         # The other's wait is over, however that came, and it is served no more.
-        for one in list(turns._active["b"].waiting["slow", True]):
+        for one in list(turns._active["b"].waiting["slow", "function"]):
             turns.remove(one)
         assert taken(turns) == []
         clock.now += ALONE + 0.1
@@ -282,8 +282,8 @@ def test_a_session_is_not_alone_while_another_is_served(clock: Clock) -> None:
 
 
 def test_what_is_superseded_waits_for_its_place_outside_too() -> None:
-    old = [turn("a", "layer", 10.0, Tile(6, x, 5), outside=True) for x in range(3)]
-    new = [turn("a", "layer", 10.1, Tile(7, x, 5), outside=True) for x in range(3)]
+    old = [turn("a", "layer", 10.0, Tile(6, x, 5), outside="function") for x in range(3)]
+    new = [turn("a", "layer", 10.1, Tile(7, x, 5), outside="function") for x in range(3)]
     turns = added(*old, *new)
     assert taken(turns) == new[:2]
     turns.charge(new[0], 0.1)
@@ -297,10 +297,26 @@ def test_what_is_superseded_waits_for_its_place_outside_too() -> None:
 def test_a_quick_one_overtakes_only_if_it_may_go() -> None:
     turns = Turns(outside=1)
     turns.charge(turn("a", "fast"), QUICK / 5)
-    one, two = (turn(session, "fast", outside=True) for session in "ab")
+    one, two = (turn(session, "fast", outside="function") for session in "ab")
     turns.add(one)
     turns.add(two)
     assert turns.next(quick=True) is one
     assert turns.next(quick=True) is None
     turns.charge(one, QUICK / 5)
     assert turns.next(quick=True) is two
+
+
+def test_answers_of_other_machines_wait_side_by_side() -> None:
+    turns = Turns(outside=1)
+    for session in "abc":
+        for _ in range(9):
+            turns.add(turn(session, "far", outside="remote"))
+    turns.add(turn("d", "function", outside="function"))
+    begun = []
+    while (one := turns.next()) is not None:
+        begun.append(one)
+    # Six of a session, sixteen in all, and functions have places of their own.
+    assert sorted(Counter(one.session for one in begun).values()) == [1, 5, 5, 6]
+    for one in begun:
+        turns.charge(one, 0.1)
+    assert turns.next() is not None

@@ -94,7 +94,7 @@ class Aside(Gate):
 
     async def start(self, queue: WorkQueue, session: str = "a", layer: str = "") -> asyncio.Task[str]:
         """Have it begun and gone aside."""
-        task = asyncio.ensure_future(queue.run(self, session, self, layer, outside=True))
+        task = asyncio.ensure_future(queue.run(self, session, self, layer, outside="function"))
         await self.reached()
         return task
 
@@ -168,7 +168,7 @@ def test_an_error_of_the_wait_comes_when_it_may_compute_again() -> None:
                 order.append("raised")
                 raise
 
-        failing = asyncio.ensure_future(queue.run("failing", "a", task, outside=True))
+        failing = asyncio.ensure_future(queue.run("failing", "a", task, outside="function"))
         await wait.reached()
         held = await gate.hold(queue)
         wait.open()
@@ -202,7 +202,7 @@ def test_who_waits_learns_that_nobody_wants_it_and_computes_no_more() -> None:
             assert gone.wait(PATIENCE)
             late(wanted)
 
-        left = asyncio.ensure_future(queue.run("left", "a", task_of_nobody, outside=True))
+        left = asyncio.ensure_future(queue.run("left", "a", task_of_nobody, outside="function"))
         await late.reached()
         left.cancel()
         await asyncio.wait([left])
@@ -277,7 +277,7 @@ def test_closing_ends_who_waits_and_who_has_come_back() -> None:
             gate()
             return last(wanted)
 
-        held = asyncio.ensure_future(queue.run("held", "c", first_gate, outside=True))
+        held = asyncio.ensure_future(queue.run("held", "c", first_gate, outside="function"))
         await gate.reached()
         back.open()
         await until(lambda: queue._lanes._returning)
@@ -375,7 +375,7 @@ def test_who_waits_does_not_pause_for_who_overtakes(monkeypatch: pytest.MonkeyPa
 
         entered, long, overtaken = threading.Event(), Gate(), Gate()
         task = asyncio.ensure_future(
-            queue.run("a", "a", lambda wanted: wanted.aside(lambda: wait(wanted)), outside=True)
+            queue.run("a", "a", lambda wanted: wanted.aside(lambda: wait(wanted)), outside="function")
         )
         assert await asyncio.to_thread(entered.wait, PATIENCE)
         held = await long.hold(queue)
@@ -393,7 +393,7 @@ def test_only_so_many_are_under_way_and_others_pass() -> None:
     async def use(queue: WorkQueue) -> list[int]:
         asides = [Aside() for _ in range(8)]
         tasks = [
-            asyncio.ensure_future(queue.run(aside, f"s{number}", aside, outside=True))
+            asyncio.ensure_future(queue.run(aside, f"s{number}", aside, outside="function"))
             for number, aside in enumerate(asides)
         ]
         under_way = []
@@ -419,7 +419,7 @@ def test_a_place_that_becomes_free_without_a_computation_is_taken(monkeypatch: p
     async def use(queue: WorkQueue) -> None:
         left, following = Watchful(), Aside()
         task = await left.start(queue)
-        waiting = asyncio.ensure_future(queue.run(following, "b", following, outside=True))
+        waiting = asyncio.ensure_future(queue.run(following, "b", following, outside="function"))
         await queue.run("passes", "b", lambda wanted: None)
         assert not following.entered.is_set()
         task.cancel()
@@ -451,7 +451,7 @@ def test_one_that_is_aside_already_may_say_so_again() -> None:
         def task(wanted: Wanted) -> int:
             return wanted.aside(lambda: wanted.aside(lambda: 1)) + wanted.aside(lambda: 1)
 
-        return await queue.run("nested", "a", task, outside=True)
+        return await queue.run("nested", "a", task, outside="function")
 
     assert with_queue(use) == 2
 

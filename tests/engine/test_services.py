@@ -67,8 +67,8 @@ class Pipeline:
     def fetched(self, chain: Chain) -> bool:
         return self.far
 
-    def outside(self, chain: Chain) -> bool:
-        return False
+    def outside(self, chain: Chain) -> str:
+        return ""
 
     def tile(self, chain: Chain, tile: Tile, ratio: int, wanted: Wanted, session: str) -> Drawn:
         self.tiles.append(tile)

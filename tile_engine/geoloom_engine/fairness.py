@@ -34,7 +34,13 @@ QUICK = 0.1
 """Seconds up to which an answer may overtake a long computation."""
 
 OUTSIDE = 8
-"""Answers that may be under way outside at once."""
+"""Answers that other processes compute and that may be under way at once."""
+
+REMOTE = 16
+"""Answers that wait for servers of other machines and may be under way at once."""
+
+REMOTE_EACH = 6
+"""Those of one session: as many as a browser asks for at a time."""
 
 ALONE = 2.0
 """Seconds after which a session that was served is no longer there."""
@@ -52,8 +58,8 @@ REMEMBERED = 1000
 """Sessions, and layers, whose cost is known while they ask for nothing."""
 
 
-Line = tuple[str, bool]
-"""What waits together: the answers of one layer, and whether they are computed outside."""
+Line = tuple[str, str]
+"""What waits together: the answers of one layer, and what computes them outside."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -70,14 +76,14 @@ class Turn:
     queued
         Monotonic seconds.
     outside
-        Whether it is computed in another process for the greater part.
+        What it mostly waits for: ``function`` (another process), ``remote`` (servers), or nothing.
     """
 
     session: str
     layer: str = ""
     tile: Tile | None = None
     queued: float = field(default_factory=time.monotonic)
-    outside: bool = False
+    outside: str = ""
     line: Line = field(init=False)
 
     def __post_init__(self) -> None:
@@ -97,7 +103,7 @@ class _View:
 class _Session:
     spent: float = 0.0
     cost: float = GRAIN
-    line: Line = ("", False)
+    line: Line = ("", "")
     waiting: dict[Line, list[Turn]] = field(default_factory=dict)
     lines: dict[Line, float] = field(default_factory=dict)
     views: dict[Line, _View] = field(default_factory=dict)
@@ -110,7 +116,7 @@ class Turns:
     Parameters
     ----------
     outside
-        Answers that may be under way outside at once.
+        Answers of functions that may be under way at once.
     each
         Those of one session beside others. While it is alone there may be one more: with two, one is
         prepared here while another is computed outside.
@@ -123,7 +129,7 @@ class Turns:
         self._costs: OrderedDict[str, float] = OrderedDict()
         self._most_outside = outside
         self._each = each
-        self._outside: Counter[str] = Counter()
+        self._outside: Counter[tuple[str, str]] = Counter()
         self._asking: Counter[str] = Counter()
         # The last two sessions that were served, and when.
         self._last = self._before = ("", -math.inf)
@@ -185,7 +191,7 @@ class Turns:
             del self._superseded[turn]
         self._size -= 1
         if turn.outside:
-            self._outside[turn.session] += 1
+            self._outside[turn.outside, turn.session] += 1
         if turn.session != self._last[0]:
             self._before = self._last
         self._last = (turn.session, time.monotonic())
@@ -206,7 +212,7 @@ class Turns:
         all others had caught up.
         """
         if turn.outside:
-            _count_off(self._outside, turn.session)
+            _count_off(self._outside, (turn.outside, turn.session))
         took = max(seconds, GRAIN)
         known = self._costs.pop(turn.layer, None)
         counted = min(took, MOST_UNKNOWN) if known is None else known
@@ -288,13 +294,12 @@ class Turns:
                 return None
             name, session = min(self._active.items(), key=_finish)
             return name, session.line
-        chosen, least, full = None, math.inf, self._full()
+        chosen, least = None, math.inf
         for name, session in self._active.items():
             lines = [
                 line
                 for line in session.waiting
-                if (not quick or self._is_quick(line[0]))
-                and (not line[1] or (not full and self._allowed(name, line)))
+                if (not quick or self._is_quick(line[0])) and self._allowed(name, line)
             ]
             if lines:
                 line = min(lines, key=session.lines.__getitem__)
@@ -319,11 +324,12 @@ class Turns:
         """Whether one more of a session's line may be under way."""
         if not line[1]:
             return True
-        own = self._outside.get(session, 0)
-        return not self._full() and (own < self._each or (own == self._each and self._alone(session)))
-
-    def _full(self) -> bool:
-        return self._outside.total() >= self._most_outside
+        own = self._outside.get((line[1], session), 0)
+        all_ = sum(count for (kind, _), count in self._outside.items() if kind == line[1])
+        if line[1] == "remote":
+            return all_ < REMOTE and own < REMOTE_EACH
+        most = self._most_outside
+        return all_ < most and (own < self._each or (own == self._each and self._alone(session)))
 
     def _alone(self, session: str) -> bool:
         """Whether no other waits for an answer from outside, or was served just now."""
@@ -360,7 +366,7 @@ def _finish(item: tuple[str, _Session]) -> float:
     return item[1].spent + item[1].cost
 
 
-def _count_off(counts: Counter[str], name: str) -> None:
+def _count_off[T](counts: Counter[T], name: T) -> None:
     counts[name] -= 1
     if counts[name] <= 0:
         del counts[name]

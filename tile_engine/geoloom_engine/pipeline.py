@@ -156,9 +156,12 @@ class Pipeline:
         """Whether a chain reads over the network: waiting for it must not hold up computation."""
         return self.fetched(chain) or any(map(self._far, chain.nodes.values()))
 
-    def outside(self, chain: Chain) -> bool:
-        """Whether computing it waits for others: processes of users' functions, servers of items."""
-        return any(node.op == Execute.name or self._far(node) for node in chain.nodes.values())
+    def outside(self, chain: Chain) -> str:
+        """What computing it waits for: ``function`` (a sandbox), ``remote`` (servers), or nothing."""
+        nodes = chain.nodes.values()
+        if any(node.op == Execute.name for node in nodes):
+            return "function"
+        return "remote" if any(map(self._far, nodes)) else ""
 
     def _far(self, node: Node) -> bool:
         """Whether a node reads items of other machines."""

@@ -108,7 +108,7 @@ class Services:
         task: Callable[[Wanted], T],
         layer: str = "",
         tile: Tile | None = None,
-        outside: bool = False,
+        outside: str = "",
     ) -> T:
         """Run a task in the compute thread, in its turn; see `WorkQueue.run`."""
         self._note_load()

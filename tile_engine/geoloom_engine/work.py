@@ -89,7 +89,7 @@ class WorkQueue:
         task: Callable[[Wanted], T],
         layer: str = "",
         tile: Tile | None = None,
-        outside: bool = False,
+        outside: str = "",
     ) -> T:
         """The task's result; a task of the same name that is under way is shared.
 
@@ -102,8 +102,8 @@ class WorkQueue:
         task
             Is handed a `Wanted` that says whether the result is still wanted.
         outside
-            Whether another process computes it for the greater part: while the task waits for that,
-            by `Wanted.aside`, other tasks compute.
+            What it mostly waits for, see `fairness.Turn`: while the task does so, by `Wanted.aside`, other
+            tasks compute.
 
         Raises
         ------
