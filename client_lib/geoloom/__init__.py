@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from geoloom.lazy_collection import Collection
     from geoloom.map import Map
     from geoloom.opening import diff, from_json, functions, load, open, trust  # noqa: A004
+    from geoloom.steps import time_steps
 
 _HOMES = {
     "Collection": "lazy_collection",
@@ -47,6 +48,7 @@ _HOMES = {
     "load": "opening",
     "open": "opening",
     "test_execute": "function",
+    "time_steps": "steps",
     "trust": "opening",
     "variables": "contents",
     "vector": "features",
@@ -105,6 +107,7 @@ __all__ = [
     "load",
     "open",
     "test_execute",
+    "time_steps",
     "trust",
     "variables",
     "vector",

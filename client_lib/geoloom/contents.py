@@ -17,7 +17,7 @@ from geoloom.errors import ParameterError
 from geoloom.image import connected
 from geoloom.paths import absolute
 
-__all__ = ["Variables", "choose", "variables"]
+__all__ = ["Variables", "choose", "seconds", "variables"]
 
 _SHOWN = 8
 
@@ -59,6 +59,7 @@ class Variables(Mapping[str, "Mapping[str, Any]"]):
 
     def __init__(self, href: str, info: Mapping[str, Any]) -> None:
         self.href = href
+        self.info = info
         self._dimensions = info["dimensions"]
         self._found: dict[str, Mapping[str, Any]] = {one["name"]: one for one in info["variables"]}
 
@@ -80,6 +81,15 @@ class Variables(Mapping[str, "Mapping[str, Any]"]):
             raise _unknown(self, name)
         dimensions = self._found[name]["dimensions"]
         return {dim: list(self._dimensions[dim]["values"]) for dim in dimensions if dim in self._dimensions}
+
+    def time(self, name: str) -> str:
+        """The dimension of a variable that is time; raises ParameterError if it has none."""
+        dims = list(self.coordinates(name))
+        times = [dim for dim in dims if self._dimensions[dim]["kind"] == "time"]
+        times = times or [dim for dim in dims if dim.rpartition("/")[2] == "time"]
+        if not times:
+            raise ParameterError(f"{name} has no time.", hint="Open it without one.")
+        return times[0]
 
     def __repr__(self) -> str:
         rows = [list(self._row(name).values()) for name in self]
@@ -154,7 +164,7 @@ def choose(
     table = Variables(before.href, info)
     name = _variable(table, variable or before.variable)
     kept = {dim: text for dim, text in before.at.items() if dim in table[name]["dimensions"]}
-    asked = dict(at) if time is None else {**at, _time_of(table, name): time}
+    asked = dict(at) if time is None else {**at, table.time(name): time}
     found: dict[str, str] = {}
     for dim in table[name]["dimensions"]:
         if dim not in info["dimensions"]:
@@ -221,16 +231,6 @@ def _listed(table: Variables, names: list[str]) -> str:
     return ", ".join(shown) + (f" and {len(names) - _SHOWN} more" if names[_SHOWN:] else "")
 
 
-def _time_of(table: Variables, name: str) -> str:
-    """The dimension of a variable that is time."""
-    times = [dim for dim in table.coordinates(name) if table._dimensions[dim]["kind"] == "time"] or [
-        dim for dim in table.coordinates(name) if dim.rpartition("/")[2] == "time"
-    ]
-    if not times:
-        raise ParameterError(f"{name} has no time.", hint="Open it without one.")
-    return times[0]
-
-
 def _time(dim: str, axis: Mapping[str, Any], given: Any) -> str:
     """The coordinate of a date: the one in that year, month or day, else the nearest within half a step."""
     values: list[str] = axis["values"]
@@ -249,10 +249,10 @@ def _time(dim: str, axis: Mapping[str, Any], given: Any) -> str:
             f"There are {len(inside):,} times in {given}: from {_brief(inside[0])} to {_brief(inside[-1])}.",
             hint=f"Choose one, such as time='{_brief(inside[0])}'.",
         )
-    wanted, seconds = _seconds(instant(given)), [_seconds(text) for text in values]
-    gaps = [abs(b - a) for a, b in itertools.pairwise(seconds)]
+    wanted, moments = seconds(instant(given)), [seconds(text) for text in values]
+    gaps = [abs(b - a) for a, b in itertools.pairwise(moments)]
     reach = statistics.median(gaps) / 2 if gaps else 43_200.0
-    away, nearest = min((abs(at - wanted), text) for at, text in zip(seconds, values, strict=True))
+    away, nearest = min((abs(at - wanted), text) for at, text in zip(moments, values, strict=True))
     if away > reach:
         raise ParameterError(f"There is no time {given}.", hint=f"There are {_words(axis)}.")
     return nearest
@@ -317,7 +317,7 @@ def _is_moment(given: Any) -> bool:
     return ":" in text and "T00:00:00" not in text
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
     """Seconds since 1970; of days that only a model's calendar has, about."""
     try:
         return datetime.fromisoformat(text).timestamp()
