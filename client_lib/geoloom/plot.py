@@ -77,10 +77,10 @@ class Plot:
                 f'stroke="{LINES}"/><text x="{x:.1f}" y="{height - 8}" text-anchor="middle" '
                 f'fill="currentColor">{label}</text>'
             )
-        if self.unit and self.unit != "1":
+        if caption := self._caption():
             body.append(
-                f'<text x="{MARGIN_LEFT + 4}" y="{MARGIN_TOP + 8}" fill="currentColor" opacity=".7">'
-                f"{escape(self.unit)}</text>"
+                f'<text x="{MARGIN_LEFT + 6}" y="{MARGIN_TOP + 10}" fill="currentColor" opacity=".8">'
+                f"{escape(caption)}</text>"
             )
         for number, (name, points) in enumerate(self.lines.items()):
             body.append(_line(name, points, COLOURS[number % len(COLOURS)], across, up))
@@ -100,6 +100,13 @@ class Plot:
 
     def __repr__(self) -> str:
         return f"Plot({', '.join(self.lines)})"
+
+    def _caption(self) -> str:
+        """What the values are: the name of a single line, and the unit."""
+        unit = "" if self.unit in (None, "1") else str(self.unit)
+        if len(self.lines) > 1:
+            return unit
+        return next(iter(self.lines)) + (f" in {unit}" if unit else "")
 
     def _names(self) -> str:
         """Which colour is which line, if there are several."""

@@ -54,6 +54,11 @@ def test_names_and_units_are_shown_and_escaped() -> None:
     assert "●" not in Plot({"one": line(1.0, 2.0)})._repr_html_()
 
 
+def test_a_single_line_is_named_in_the_picture() -> None:
+    assert "ndvi" in texts(Plot({"ndvi": line(1.0, 2.0)}, unit="1"))
+    assert "height in m" in texts(Plot({"height": line(1.0, 2.0)}, unit="m"))
+
+
 @pytest.mark.parametrize(
     ("values", "ticks"),
     [
@@ -79,7 +84,7 @@ def test_the_axis_has_round_numbers(values: tuple[float, ...], ticks: list[str])
     ],
 )
 def test_the_time_axis_fits_its_length(first: str, last: str, marks: list[str]) -> None:
-    shown = texts(Plot({"a": [(at(first), 1.0, ""), (at(last), 2.0, "")]}))
+    shown = texts(Plot({"": [(at(first), 1.0, ""), (at(last), 2.0, "")]}))
     assert [text for text in shown if re.fullmatch(r"[A-Z][a-z]+|\d{4}|\d+ [A-Z]\w+", text)] == marks
 
 
