@@ -70,7 +70,7 @@ def content_of(item: Any) -> bytes | None:
             "This GeoJSON is not in degrees.", hint="Write it to a file, and give gl.vector the file's path."
         )
     if not features:
-        raise ParameterError("There are no features in it.")
+        raise ParameterError("There are no features in it.", hint="If it is m.drawn: draw something first.")
     plain = []
     for number, feature in enumerate(features):
         _check(feature["geometry"], number)

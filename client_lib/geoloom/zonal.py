@@ -19,7 +19,7 @@ NUMBERS = ("count", "mean", "min", "max", "std", "sum")
 def zone_table(image: Image, zones: Any, resolution: float | None = None) -> pd.DataFrame:
     """Count, mean, min, max, std and sum of an image's pixels in each feature.
 
-    Pixels belong to the features that hold their centre.
+    A pixel counts by the share of it that the feature covers, so `count` has a fraction.
 
     Parameters
     ----------

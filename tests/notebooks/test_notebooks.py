@@ -23,7 +23,7 @@ gdal.UseExceptions()
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-PAGES = [ROOT / name for name in ("README.md", "docs/maps.md", "docs/user-functions.md")]
+PAGES = [ROOT / name for name in ("README.md", "docs/maps.md", "docs/user-functions.md", "docs/vectors.md")]
 PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SECONDS = 120
 
@@ -208,3 +208,40 @@ class TestYourOwnFunction:
     def test_a_chain_with_a_function_comes_back(self, own: Executed) -> None:
         (same,) = own.outputs("gl.load(key).equals")
         assert same.data["text/plain"] == "True"
+
+
+@pytest.mark.parametrize(
+    "executed",
+    [path for path in NOTEBOOKS if path.stem == "05_vectors"],
+    indirect=True,
+    ids=lambda path: path.stem,
+)
+class TestVectors:
+    """What `05_vectors` promises."""
+
+    @pytest.fixture
+    def fields(self, executed: Executed) -> Executed:
+        assert "Fields, farms and tables" in executed.notebook.cells[0].source
+        return executed
+
+    def test_the_table_finds_all_its_parcels(self, fields: Executed) -> None:
+        (output,) = fields.outputs('parcels.join(crops, on="code")')
+        rows = len((ROOT / "notebooks" / "data" / "crops.csv").read_text().splitlines()) - 1
+        assert f"{rows} of {rows} rows have features" in output.data["text/html"]
+
+    def test_a_parcel_tells_what_was_sown(self, fields: Executed) -> None:
+        (output,) = fields.outputs("sown.identify(")
+        assert "'crop': " in output.data["text/plain"]
+        assert "'farm': " in output.data["text/plain"]
+
+    def test_alfalfa_is_the_greenest(self, fields: Executed) -> None:
+        (output,) = fields.outputs('green.groupby("crop")')
+        means = {row.split()[0]: float(row.split()[2]) for row in output.data["text/plain"].splitlines()[2:]}
+        assert max(means, key=means.__getitem__) == "alfalfa"
+        assert means["alfalfa"] > 0.6 > 0.3 > means["wheat"]
+
+    def test_some_farms_burnt_straw(self, fields: Executed) -> None:
+        (output,) = fields.outputs('found.groupby("farm")')
+        rows = output.data["text/plain"].splitlines()[2:]
+        assert 3 <= len(rows) <= 9
+        assert sum(int(row.split()[-2]) for row in rows) > 20
