@@ -17,6 +17,7 @@ def routes(services: Services) -> list[tuple[Any, ...]]:
     from geoloom_engine.routes.layers import Legend, LegendPicture, TileJson
     from geoloom_engine.routes.tiles import ChainTile
     from geoloom_engine.routes.values import Explain, Info, Point, Series, Statistics, Window
+    from geoloom_engine.routes.vectors import Features, FeatureValues, Identify, Zonal
 
     part = "([^/]+)"
     tile = rf"{part}/{part}/([^/@]+?)(@[^/]*)?\.png"
@@ -37,6 +38,10 @@ def routes(services: Services) -> list[tuple[Any, ...]]:
         r"/statistics": Statistics,
         r"/explain": Explain,
         r"/window": Window,
+        r"/features": Features,
+        r"/features/values": FeatureValues,
+        r"/identify": Identify,
+        r"/zonal": Zonal,
         r"/events": Events,
         rf"/sessions/{part}": Session,
         r"/healthz": Health,

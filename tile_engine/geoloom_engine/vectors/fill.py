@@ -244,7 +244,7 @@ def _edge(sums: Any, x0: float, y0: float, x1: float, y1: float, sign: float) ->
 
 
 @numba.njit(nogil=True)
-def _sum_up(
+def sum_up(
     first: Any, start: Any, kind: Any, xy: Any, place: Any, feature: int, r0: int, q0: int, sums: Any
 ) -> None:
     """Add the rings of a feature to sums whose first pixel is (r0, q0) of the grid."""
@@ -305,7 +305,7 @@ def _fill(
             continue
         h, w = int(r1 - r0), int(q1 - q0)
         sums = scratch[: h * (w + 2)].reshape((h, w + 2))
-        _sum_up(first, start, kind, xy, place, feature, int(r0), int(q0), sums)
+        sum_up(first, start, kind, xy, place, feature, int(r0), int(q0), sums)
         own = code[feature]
         for r in range(h):
             total = 0.0
@@ -329,7 +329,7 @@ def _shares(
 ) -> None:
     rows, cols = out.shape[0], out.shape[1]
     sums = np.zeros((rows, cols + 2))
-    _sum_up(first, start, kind, xy, place, feature, r0, q0, sums)
+    sum_up(first, start, kind, xy, place, feature, r0, q0, sums)
     for r in range(rows):
         total = 0.0
         for q in range(cols):
