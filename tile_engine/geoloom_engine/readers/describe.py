@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from functools import lru_cache
 from pathlib import PurePath
 from typing import Any
 
@@ -156,14 +157,23 @@ def _crs(handle: Any, place: Place) -> tuple[str, str]:
     if reference is None:
         raise missing
     try:
-        crs = pyproj.CRS.from_wkt(reference.ExportToWkt(["FORMAT=WKT2_2019"]))
-        if crs.is_compound:
-            crs = crs.sub_crs_list[0]
-        crs = crs.to_2d()
+        named = _named(reference.ExportToWkt(["FORMAT=WKT2_2019"]))
     except (RuntimeError, pyproj.exceptions.CRSError):
         raise missing from None
-    if not (crs.is_geographic or crs.is_projected) or crs.geodetic_crs is None:
+    if named is None:
         raise missing
+    return named
+
+
+@lru_cache(maxsize=256)
+def _named(wkt: str) -> tuple[str, str] | None:
+    """The same of a CRS as WKT; None if it has no place on Earth. Files of a collection share a few."""
+    crs = pyproj.CRS.from_wkt(wkt)
+    if crs.is_compound:
+        crs = crs.sub_crs_list[0]
+    crs = crs.to_2d()
+    if not (crs.is_geographic or crs.is_projected) or crs.geodetic_crs is None:
+        return None
     authority = crs.to_authority(min_confidence=100)
     if authority is not None and pyproj.CRS.from_authority(*authority).equals(crs, ignore_axis_order=True):
         return ":".join(authority), crs.name
