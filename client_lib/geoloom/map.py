@@ -293,7 +293,7 @@ class Map(LayerStack):
         self.unsplit()
         sides = [
             self.layer(side)
-            if isinstance(side, str) or side in self.overlays
+            if isinstance(side, str) or any(side is one for one in self.overlays)
             else self.add_layer(side, name=name)
             for side, name in ((left, "left"), (right, "right"))
         ]

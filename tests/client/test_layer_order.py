@@ -7,7 +7,9 @@ import pytest
 
 from geoloom.errors import ParameterError
 from geoloom.map import Map
-from geoloom.profile import Look
+from geoloom.image import Image
+from geoloom.ops.open import Open
+from geoloom.profile import Look, Profile
 
 POINT = {"type": "Point", "coordinates": [12.0, 45.0]}
 
@@ -38,6 +40,15 @@ def test_split_takes_images(new_map: Any, styled_image: Any, paper: Any) -> None
     assert names(m) == ["left", "right"]
     with pytest.raises(ParameterError, match="Two different layers"):
         m.split("left", "left")
+
+
+def test_split_takes_images_beside_other_layers(new_map: Any, styled_image: Any) -> None:
+    m = new_map()
+    m.add_layer(styled_image, name="below")
+    # Real images: == of them builds a chain, and refuses layers.
+    sides = [Image(Open(href=f"/{name}.tif").chain(), Profile(("a",), "uint8"), {}) for name in "ab"]
+    m.split(*(side.scale(0, 1) for side in sides))
+    assert {layer.name for layer in m.overlays} == {"below", "left", "right"}
 
 
 def test_removing_a_side_ends_the_split(new_map: Any, styled_image: Any) -> None:
