@@ -1,0 +1,171 @@
+"""Collections through a real engine: composites, what they say when they cannot, and series."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import shapely
+from osgeo import gdal, osr
+from PIL import Image as Picture
+
+from geoloom.errors import DemandError, NotFound, SourceError
+from geoloom.grid import Tile
+from geoloom.per_item import composite, coverage, item, quality
+from geoloom.selection import Asset, Item, SelectedBand, Selection
+
+if TYPE_CHECKING:
+    from conftest import RunningEngine
+
+gdal.UseExceptions()
+JULY = 1_467_331_200.0
+PLACE = (12.1, 45.1)
+TILE = Tile.at(*PLACE, 9)
+
+
+def write(path: Path, value: int, west: float = 12.0) -> str:
+    """A quarter of a degree of one value."""
+    made = gdal.GetDriverByName("GTiff").Create(str(path), 50, 50, 1, gdal.GDT_Byte)
+    made.SetGeoTransform((west, 0.005, 0, 45.25, 0, -0.005))
+    crs = osr.SpatialReference()
+    crs.ImportFromEPSG(4326)
+    made.SetSpatialRef(crs)
+    made.GetRasterBand(1).SetNoDataValue(0)
+    made.GetRasterBand(1).WriteArray(np.full((50, 50), value, np.uint8))
+    made.Close()
+    return str(path)
+
+
+def selected(folder: Path, values: list[int], spread: float = 0.0) -> Selection:
+    folder.mkdir(exist_ok=True)
+    items = []
+    for i, value in enumerate(values):
+        west = 12.0 + i * spread
+        href = write(folder / f"{i}.tif", value, west)
+        area = shapely.box(west, 45, west + 0.25, 45.25)
+        items.append(Item(f"S{i}", JULY + i * 86400, area, (Asset(href, ((0, 0),)),), 500.0))
+    return Selection.of("quarters", [SelectedBand("B1", "uint8", resampling="nearest")], items)
+
+
+def grey(png: bytes) -> np.ndarray:
+    return np.asarray(Picture.open(io.BytesIO(png)).convert("RGBA"))
+
+
+@pytest.fixture
+def folder(engine: RunningEngine, tmp_path: Path) -> Path:
+    path = engine.folder / tmp_path.name
+    path.mkdir()
+    return path
+
+
+def shown(engine: RunningEngine, image: Any, tile: Tile = TILE) -> np.ndarray:
+    return grey(engine.client().tile(image.scale(0, 255).chain, tile.z, tile.x, tile.y))
+
+
+@pytest.mark.parametrize(
+    ("how", "value"), [("first", 30), ("last", 50), ("max", 90), ("median", 50), ("mean", 57)]
+)
+def test_composites_are_drawn(engine: RunningEngine, folder: Path, how: str, value: int) -> None:
+    selection = selected(folder, [30, 90, 50])
+    picture = shown(engine, composite(item(selection), selection, how))
+    seen = np.unique(picture[picture[..., 3] == 255][:, 0])
+    assert seen.tolist() == [value]
+
+
+def test_the_best_item_is_drawn(engine: RunningEngine, folder: Path) -> None:
+    selection = selected(folder, [30, 90, 50])
+    each = item(selection)
+    picture = shown(engine, quality(each, 0 - abs(each["B1"] - 45), selection))
+    assert set(picture[picture[..., 3] == 255][:, 0]) == {50}
+
+
+def test_a_selection_that_was_never_sent_is_said_to_be_missing(engine: RunningEngine, folder: Path) -> None:
+    selection = selected(folder, [1])
+    chain = composite(item(selection), selection, "max").chain
+    answer = engine.ask("POST", "/chains", chain.to_json())
+    assert answer.status == 404
+    assert selection.key in answer.json["message"]
+
+
+def test_items_that_fail_are_told_and_the_others_shown(engine: RunningEngine, folder: Path) -> None:
+    selection = selected(folder, [30, 90, 50])
+    (folder / "1.tif").unlink()
+    client = engine.client()
+    image = composite(item(selection), selection, "max").scale(0, 255)
+    picture = grey(client.tile(image.chain, TILE.z, TILE.x, TILE.y))
+    assert set(picture[picture[..., 3] == 255][:, 0]) == {50}
+    (event,) = (one for one in client.events(timeout=20)["events"] if one["type"] == "error")
+    assert (event["error"], event["item"]) == ("ItemUnreadable", "S1")
+    assert "1.tif is not there" in event["message"]
+    write(folder / "1.tif", 90)
+    engine.wait_until(
+        lambda: set(grey(client.tile(image.chain, TILE.z, TILE.x, TILE.y))[..., 0].ravel()) >= {90}
+    )
+
+
+def test_where_all_fail_the_tile_says_why(engine: RunningEngine, folder: Path) -> None:
+    selection = selected(folder, [30, 90])
+    for path in folder.glob("*.tif"):
+        path.unlink()
+    with pytest.raises(SourceError, match=r"S0: 0.tif is not there.*None of the other 1"):
+        shown(engine, composite(item(selection), selection, "max"))
+
+
+def test_too_many_scenes_are_refused_before_they_are_read(
+    start_engine: Any, valkey: str, tmp_path: Path
+) -> None:
+    engine = start_engine(valkey, tmp_path, max_reads="3")
+    selection = selected(tmp_path, [10, 20, 30, 40, 50], spread=0.5)
+    image = composite(item(selection), selection, "median")
+    client = engine.client()
+    with pytest.raises(
+        DemandError, match=r"needs 5 scenes, more than the 3 files.*Zoom in to level"
+    ) as caught:
+        shown(engine, image, Tile.at(*PLACE, 5))
+    zoom = int(str(caught.value).split("level ")[1].split(",")[0])
+    assert shown(engine, image, Tile.at(*PLACE, zoom))[..., 3].any()
+    client.register(image.chain)
+    with pytest.raises(DemandError, match="5 scenes"):
+        client.explain(image.chain.root, 5)
+    told = client.explain(image.chain.root, tile=(zoom, Tile.at(*PLACE, zoom).x, Tile.at(*PLACE, zoom).y))
+    step = next(one for one in told["steps"] if one["op"] == "composite")
+    assert (step["of_items"], step["collection"]) == (5, "quarters")
+    assert 0 < step["items"] <= 3
+
+
+def test_coverage_needs_no_file(engine: RunningEngine, folder: Path) -> None:
+    selection = selected(folder, [30, 90, 50])
+    for path in folder.glob("*.tif"):
+        path.unlink()
+    picture = shown(engine, coverage(selection) * 10)
+    assert set(picture[picture[..., 3] == 255][:, 0]) == {30}
+
+
+def test_points_statistics_and_series(engine: RunningEngine, folder: Path) -> None:
+    selection = selected(folder, [30, 90, 50])
+    client = engine.client()
+    image = composite(item(selection), selection, "mean")
+    client.register(image.chain)
+    assert client.point(image.chain.root, *PLACE)["values"]["B1"] == pytest.approx(170 / 3)
+    found = client.statistics(image.chain.root)["bands"]["B1"]
+    assert found["min"] == found["max"] == pytest.approx(170 / 3)
+    told = client.ask("/series", key=image.chain.root, lon=PLACE[0], lat=PLACE[1])
+    assert [(one["id"], one["values"]["B1"]) for one in told["items"]] == [("S0", 30), ("S1", 90), ("S2", 50)]
+    described = client.describe(image.chain)
+    assert [round(edge, 2) for edge in described["bounds"]] == [12.0, 45.0, 12.25, 45.25]
+
+
+def test_saved_and_loaded_by_another(engine: RunningEngine, folder: Path) -> None:
+    selection = selected(folder, [30, 90, 50])
+    client = engine.client()
+    image = composite(item(selection), selection, "max")
+    client.register(image.chain)
+    client.save(image.chain.root)
+    other = engine.client()
+    assert other.chain(image.chain.root) == image.chain
+    assert Selection.from_bytes(other.blob(selection.key)) == selection
+    with pytest.raises(NotFound):
+        other.blob("0" * 32)
