@@ -6,8 +6,8 @@ import ipyleaflet
 import pytest
 
 from geoloom.errors import ParameterError
-from geoloom.map import Map
 from geoloom.image import Image
+from geoloom.map import Map
 from geoloom.ops.open import Open
 from geoloom.profile import Look, Profile
 
