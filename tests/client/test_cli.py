@@ -12,7 +12,7 @@ import pytest
 
 from geoloom import cli
 
-RUN = "import sys; from geoloom import cli; from geoloom.cli import Command; {} sys.exit(cli.main(sys.argv[1:]))"
+RUN = "import sys; from geoloom import cli; {} sys.exit(cli.main(sys.argv[1:]))"
 
 
 def run(*arguments: str, before: str = "") -> subprocess.CompletedProcess[str]:
@@ -45,7 +45,7 @@ def test_a_command_runs_in_its_place_with_its_arguments_and_status() -> None:
 
 
 def test_without_the_engine_it_says_what_to_install() -> None:
-    done = run("ingest", before="cli.COMMANDS['ingest'] = Command('no_such_engine.ingest', '');")
+    done = run("ingest", before="cli.COMMANDS['ingest'] = cli.Command('no_such_engine.ingest', '');")
     assert done.returncode == 2
     assert "pip install 'geoloom[engine]'" in done.stderr
     assert "Traceback" not in done.stderr

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ import pytest
 from osgeo import gdal, osr
 
 from geoloom_engine.catalog.geoparquet import read_items
+from geoloom_engine.ingest.__main__ import main
 
 gdal.UseExceptions()
 
@@ -70,6 +74,14 @@ def ramp(rows: int = 40, cols: int = 50, dtype: str = "uint16") -> np.ndarray:
 
 
 @dataclass
+class Said:
+    """What an ingest said."""
+
+    stdout: str
+    stderr: str
+
+
+@dataclass
 class Collection:
     """A catalogue folder with one collection."""
 
@@ -84,11 +96,20 @@ class Collection:
         started = [sys.executable, "-P", "-m", "geoloom_engine.ingest", "--collection", self.id]
         return [*started, "--catalog", str(self.catalog), "--jobs", "2", *map(str, arguments)]
 
-    def ingest(self, *arguments: str | Path, status: int = 0) -> subprocess.CompletedProcess[str]:
+    def ingest(self, *arguments: str | Path, status: int = 0) -> Said:
+        """Ingest from this process; files are looked into by others all the same."""
+        out, problems = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(problems):
+            done = main(self.command(*arguments)[4:])
+        assert done == status, problems.getvalue() + out.getvalue()
+        return Said(out.getvalue(), problems.getvalue())
+
+    def run(self, *arguments: str | Path, status: int = 0) -> Said:
+        """Ingest by a process of its own."""
         done = subprocess.run(self.command(*arguments), capture_output=True, text=True, timeout=120)
         assert "Traceback" not in done.stderr
         assert done.returncode == status, done.stderr + done.stdout
-        return done
+        return Said(done.stdout, done.stderr)
 
     def parts(self) -> list[Path]:
         return sorted(path for path in (self.folder / "items").glob("*.parquet"))
@@ -110,3 +131,10 @@ def data(tmp_path: Path) -> Path:
     folder = tmp_path / "data"
     folder.mkdir()
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_process_left() -> Iterator[None]:
+    """The process that others are forked from lives as long as this one; here it ends with the tests."""
+    yield
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]

@@ -8,11 +8,11 @@ import numpy as np
 import pyproj
 import pytest
 import shapely
+from tests.engine.ingest.conftest import PLACE, ramp, write_raster
 
 from geoloom_engine.ingest import survey as module
 from geoloom_engine.ingest.survey import survey
 from geoloom_engine.readers import SourcePool
-from tests.engine.ingest.conftest import PLACE, ramp, write_raster
 
 GLOBE = (-180.0, 0.5, 0.0, 90.0, 0.0, -0.5)
 POLAR = (-3e6, 3e4, 0.0, 3e6, 0.0, -3e4)

@@ -13,6 +13,9 @@ from geoloom_engine.ingest.progress import Progress
 from geoloom_engine.ingest.rounds import Choice, Result, Round
 from geoloom_engine.ingest.watching import watch
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What ends an ingest in good order."""
+
 NOTHING_USABLE = 1
 """Exit status where no file could be used."""
 
@@ -27,8 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signals.append(number)
         stop.set()
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, end)
+    before = [signal.signal(number, end) for number in SIGNALS]
     progress = Progress()
     try:
         if options.watch:
@@ -37,6 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"geoloom ingest: {error}", file=sys.stderr)
         return NOTHING_USABLE
+    finally:
+        for number, handler in zip(SIGNALS, before, strict=True):
+            signal.signal(number, handler)
     report(options, result, progress)
     if result.stopped:
         return 128 + signals[0] if signals else NOTHING_USABLE

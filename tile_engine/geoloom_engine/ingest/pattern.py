@@ -159,7 +159,9 @@ class Pattern:
         self._groups[name] = number
         if form == _WHOLE:
             return rf"(?P<p{number}>\d+)"
-        return f"(?P<p{number}>{_of_form(form, text) if form else '[^/]+?'})"
+        # Where a name could be divided in several ways, the band is its shortest piece.
+        anything = "[^/]+?" if name == "band" else "[^/]+"
+        return f"(?P<p{number}>{_of_form(form, text) if form else anything})"
 
 
 def _of_form(form: str, text: str) -> str:

@@ -10,6 +10,7 @@ import contextlib
 import multiprocessing
 import multiprocessing.connection
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -47,8 +48,7 @@ class Workers:
         self._count = count
         self._treatment = treatment
         self._seconds = seconds
-        # Not by fork: GDAL and its threads would be copied in whatever state they are.
-        self._context = multiprocessing.get_context("spawn")
+        self._context = _context()
         self._workers: list[_Worker] = []
         self._lost: dict[str, list[tuple[str, str]]] = {}
 
@@ -140,6 +140,19 @@ class Workers:
             reason = f"looking into it ended the process ({_cause(code)})"
         self._lost.setdefault(job.scene, []).append((worker.file, reason))
         again.append(replace(job, files=tuple(file for file in job.files if file.href != worker.file)))
+
+
+def _context() -> Any:
+    """How processes are started.
+
+    Not by forking this one, whose threads would be copied in whatever state they are. On Linux a process
+    that has loaded everything and does nothing is forked; elsewhere each loads everything anew.
+    """
+    if not sys.platform.startswith("linux"):
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["__main__", "geoloom_engine.ingest.items"])
+    return context
 
 
 def _cause(code: int | None) -> str:
