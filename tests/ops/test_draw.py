@@ -20,6 +20,8 @@ def test_the_legend_names_layer_and_line(profile) -> None:
     style = Style.of("none", "red", 1, 4)
     found = profile("draw", href="/data/a.gpkg", layer="roads", style=style.to_json())
     assert found.look.labels == (("roads", "#ff0000ff"),)
+    clear = Style.of("#ff000000", "red", 1, 4)
+    assert profile("draw", blob="0" * 32, style=clear.to_json()).look.labels == (("features", "#ff0000ff"),)
     assert profile("draw", blob="0" * 32, style=Style(None, None).to_json()).look.labels == ()
     assert profile("draw", blob="0" * 32).look.labels[0][0] == "features"
 

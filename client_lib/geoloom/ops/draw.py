@@ -29,7 +29,7 @@ class Draw(Vectors):
         if style.by is not None:
             look = Look("rgba", labels=style.by.labels, name=style.by.column)
         else:
-            shade = style.fill or style.line
+            seen = [one for one in (style.fill, style.line) if one is not None and not one.endswith("00")]
             title = self.layer or PurePosixPath(self.href or "features").stem
-            look = Look("rgba", labels=() if shade is None else ((title, shade),))
+            look = Look("rgba", labels=((title, seen[0]),) if seen else ())
         return Profile(("red", "green", "blue", "alpha"), "uint8", range=(0.0, 255.0), look=look)
