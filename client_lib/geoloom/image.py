@@ -41,7 +41,7 @@ class Image(Lazy):
     profile
         What it gives: band names, dtype, unit, look.
     sources
-        What the engine said of the files it reads, by href.
+        What the engine said of the files it reads, by href; of a collection's items, by selection.
     """
 
     __slots__ = ("_profile", "_sources", "chain")
@@ -131,7 +131,7 @@ class Image(Lazy):
             "dtype": self.dtype + (f", {self.unit}" if self.unit else ""),
             "CRS": self.crs or "none: the same everywhere",
             "place": place(self.bounds, self._finest()),
-            "source": ", ".join(self._sources) or "none",
+            "source": ", ".join(one.get("href", name) for name, one in self._sources.items()) or "none",
             "steps": " → ".join(self.steps()[-6:]),
             "key": self.key,
         }

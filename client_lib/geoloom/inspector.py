@@ -17,7 +17,9 @@ from geoloom.derivation import profiles
 from geoloom.errors import GeoloomError
 from geoloom.layers import INK, WRONG, ImageLayer
 from geoloom.legend import number, unit_text
-from geoloom.op import Profile
+from geoloom.op import Op, Profile
+from geoloom.ops.item import Item
+from geoloom.ops.open import Open
 from geoloom.wording import in_words, one_line
 
 HINT = "Click on the map to read values."
@@ -169,6 +171,11 @@ def read(layer: ImageLayer, lon: float, lat: float, zoom: int | None) -> Reading
     return Reading(values, metres)
 
 
+def _source(op: Op) -> str:
+    """Under which name an image knows what a source holds."""
+    return op.href if isinstance(op, Open) else op.selection if isinstance(op, Item) else ""
+
+
 def features_of(layer: ImageLayer) -> list[Node]:
     """The nodes that draw features, of a layer that shows nothing else."""
     nodes = [chain.node for chain in measured(layer.drawn)]
@@ -178,7 +185,7 @@ def features_of(layer: ImageLayer) -> list[Node]:
 def measured(image: Any) -> list[Chain]:
     """The chains below an image's look, whose values are quantities and not colours."""
     chain: Chain = image.chain
-    known = profiles(chain, lambda op: Profile.of_source(image.sources[getattr(op, "href", "")]))
+    known = profiles(chain, lambda op: Profile.of_source(image.sources[_source(op)]))
     found: dict[str, None] = {}
     waiting = [chain.root]
     while waiting:

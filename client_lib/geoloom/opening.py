@@ -101,7 +101,7 @@ def from_chain(chain: Chain) -> Image:
         else:
             assert isinstance(op, Open)
             info = client.info(op.href)
-        sources[info["href"] if isinstance(op, Item) else op.href] = info
+        sources[op.selection if isinstance(op, Item) else op.href] = info
         return Profile.of_source(info)
 
     return Image(chain, profiles(chain, of_source)[chain.root], sources)

@@ -18,7 +18,7 @@ def item(selection: Selection) -> Image:
     """The item of a selection that is being evaluated; stands for each of them in turn."""
     key = blobs.keep(selection.to_bytes())
     info = selection.info()
-    return Image(Item(selection=key).chain(), Profile.of_source(info), {info["href"]: info})
+    return Image(Item(selection=key).chain(), Profile.of_source(info), {key: info})
 
 
 def composite(
@@ -58,7 +58,7 @@ def coverage(selection: Selection) -> Image:
     key = blobs.keep(selection.to_bytes())
     info = selection.info()
     painted = Coverage(selection=key)
-    return Image(painted.chain(), painted.profile(), {info["href"]: info})
+    return Image(painted.chain(), painted.profile(), {key: info})
 
 
 def _reduced(reduction: Reduction, each: Image) -> Image:
