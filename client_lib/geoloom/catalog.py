@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from geoloom.catalog_entry import Entry, folded, identifier, table
+from geoloom.catalog_entry import Entry, identifier, table
 from geoloom.errors import GeoloomError, NotFound, ParameterError
 from geoloom.image import connected
 from geoloom.lazy_collection import Collection
 from geoloom.query import Query
+from geoloom.spelling import folded
 
 __all__ = ["Catalogue", "Collections", "Found", "collection", "collections", "entries"]
 

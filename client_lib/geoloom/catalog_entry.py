@@ -5,7 +5,6 @@ from __future__ import annotations
 import keyword
 import math
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -14,8 +13,9 @@ from typing import Any
 
 from geoloom.dates import period, words
 from geoloom.errors import ParameterError
+from geoloom.spelling import folded
 
-__all__ = ["Entry", "folded", "identifier"]
+__all__ = ["Entry", "identifier", "table"]
 
 MANY_ITEMS = 1000
 """Above this many, a snippet asks for the last month only."""
@@ -25,16 +25,6 @@ CLOUDS = "eo:cloud_cover"
 _COLOURS = (("red", "green", "blue"), ("B04", "B03", "B02"), ("B4", "B3", "B2"))
 
 _WEIGHTS = {"id": 8.0, "title": 6.0, "keywords": 5.0, "bands": 3.0, "description": 2.0}
-_LETTERS = str.maketrans(
-    {"ß": "ss", "ø": "o", "đ": "d", "ł": "l", "æ": "ae", "œ": "oe", "ı": "i", "þ": "th", "ð": "d"}
-)
-
-
-def folded(text: str) -> str:
-    """Text without accents, case and punctuation, words apart by one space: as people search for it."""
-    plain = unicodedata.normalize("NFKD", text.casefold()).translate(_LETTERS)
-    letters = "".join(sign for sign in plain if not unicodedata.combining(sign))
-    return " ".join(re.findall(r"\w+", letters.replace("_", " ")))
 
 
 def identifier(text: str) -> str:

@@ -38,7 +38,12 @@ class Narrowing:
         raise NotImplementedError
 
     def filter_geoname(
-        self, name: str | int, country: str | None = None, buffer_km: float | None = None
+        self,
+        name: str | int,
+        country: str | None = None,
+        buffer_km: float | None = None,
+        *,
+        kind: str | None = None,
     ) -> Self:
         """Items that meet a place found by its name, offline.
 
@@ -53,14 +58,17 @@ class Narrowing:
             Kilometres around the town's middle, or around the country's outline. Without it a town is as
             large as towns with its inhabitants usually are, 2 to 40 km around its middle.
 
+        kind
+            ``town``, ``region`` or ``country``, if one of these is meant; by itself a country comes first.
+
         Raises
         ------
         ParameterError
-            No place is called so, or several: says which.
+            No place is called so, or several: says which, and how to choose.
         """
         from geoloom.gazetteer import find
 
-        geometry, told = find(name, country).area(buffer_km)
+        geometry, told = find(name, country, kind).area(buffer_km)
         return self._in(geometry, told)
 
     def filter_rect(self, west: Any, south: Any = None, east: Any = None, north: Any = None) -> Self:

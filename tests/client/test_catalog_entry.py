@@ -6,7 +6,7 @@ import pytest
 
 import geoloom as gl
 from geoloom import catalog
-from geoloom.catalog_entry import Entry, folded, identifier, table
+from geoloom.catalog_entry import Entry, identifier, table
 
 TOLD = {
     "id": "sentinel-2-l2a",
@@ -53,11 +53,6 @@ m"""
 def test_identifiers(text: str, name: str) -> None:
     assert identifier(text) == name
     assert name.isidentifier()
-
-
-def test_folding() -> None:
-    assert folded("  Mer-de-GLACE, Été! ") == "mer de glace ete"
-    assert folded("Straße Łódź sea_ice") == "strasse lodz sea ice"
 
 
 def test_rows_and_extent() -> None:
