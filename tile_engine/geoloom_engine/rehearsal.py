@@ -21,6 +21,7 @@ from geoloom.grid import Bounds, Grid, Lattice, Tile
 from geoloom.op import Op, Profile, registry
 from geoloom.paint import over
 from geoloom_engine.lookup import translate
+from geoloom_engine.mosaic import Median
 from geoloom_engine.readers import BandInfo, SourceInfo, Window
 from geoloom_engine.render import png
 from geoloom_engine.warp import warp
@@ -92,9 +93,18 @@ def later_steps() -> Iterator[Callable[[], object]]:
         if dtype in RARER:
             yield partial(warp, source, near, (0,), "nearest")
             yield partial(warp, source, near, (0,), "bilinear")
+        yield partial(median_of, dtype)
         # The loop of mode is that of average.
         yield partial(warp, source, far, (0,), "average")
         yield partial(warp, source, near, (0,), "cubic")
+
+
+def median_of(dtype: str) -> Block:
+    """The median of two items of ones."""
+    median = Median(1, (16, 16), "float64" if dtype == "float64" else "float32", 2)
+    for _ in range(2):
+        median.add(Block(np.ones((1, 16, 16), dtype), np.ones((1, 16, 16), np.bool_)))
+    return median.result()
 
 
 def try_out(op: type[Op], dtype: str = "float32") -> Block | None:
