@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from geoloom.block import Block
 from geoloom.chain import Chain, Node
@@ -40,6 +41,9 @@ from geoloom_engine.settings import Settings
 from geoloom_engine.unwanted import always
 from geoloom_engine.warp import Limits
 from geoloom_engine.window import window
+
+if TYPE_CHECKING:
+    from geoloom_engine.catalog.catalogues import Catalogues
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,7 @@ class Pipeline:
         functions: Functions | None = None,
         load: Callable[[str], bytes] | None = None,
     ) -> None:
+        self._settings = settings
         self.functions = functions or Functions(None, settings.function_modules, _no_text)
         self.blobs = Blobs(load or _no_text)
         self._readers = ThreadPoolExecutor(settings.io_threads, "items")
@@ -103,6 +108,14 @@ class Pipeline:
             settings.max_reads,
             self._readers,
         )
+
+    @cached_property
+    def catalogues(self) -> Catalogues:
+        """Where collections are found and searched; loaded with the first question."""
+        from geoloom_engine.catalog.catalogues import Catalogues
+
+        settings = self._settings
+        return Catalogues(settings.catalogs, settings.indexes, settings.read_timeout)
 
     def keep(self, key: str, content: bytes) -> None:
         """Remember what a chain names by a key."""

@@ -36,6 +36,22 @@ def names(value: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
+def named_places(value: str) -> tuple[str, ...]:
+    """Places with names before them, separated by commas: ``NAME=FOLDER`` or ``NAME=URL``."""
+    places = names(value)
+    known = set()
+    for one in places:
+        name, equals, place = (part.strip() for part in one.partition("="))
+        if not equals or not name or not place or "/" in name:
+            raise ValueError(f"{one!r} is not NAME=FOLDER or NAME=URL")
+        if "://" not in place and not place.startswith("/"):
+            raise ValueError(f"{place!r} is neither an absolute folder nor a URL")
+        if name in known:
+            raise ValueError(f"the name {name!r} stands twice")
+        known.add(name)
+    return places
+
+
 def whole(low: int, high: int) -> Parser:
     """A parser of whole numbers from `low` to `high`."""
 
@@ -127,9 +143,14 @@ class Settings:
     )
     catalogs: tuple[str, ...] = setting(
         "",
-        names,
+        named_places,
         "STAC catalogues that collections are found in, separated by commas: NAME=FOLDER, NAME=URL of a "
         "static catalogue or of a STAC API.",
+    )
+    indexes: str = setting(
+        "",
+        text,
+        "Folder for indexes of catalogues, shared by all workers; by default one in the user's cache folder.",
     )
     max_reads: int = setting(
         "500",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -93,8 +93,8 @@ def read_items(source: str | Path | pa.Buffer) -> list[Item]:
     return from_table(read_table(source))
 
 
-def read_table(source: str | Path | pa.Buffer, columns: Sequence[str] | None = None) -> pa.Table:
-    """A file's columns, or some of them; raises as `read_items` does."""
+def read_table(source: str | Path | pa.Buffer, wanted: Callable[[str], bool] | None = None) -> pa.Table:
+    """A file's columns, or the wanted ones among them; raises as `read_items` does."""
     name = "The catalogue's answer" if isinstance(source, pa.Buffer) else str(source)
     try:
         with pq.ParquetFile(pa.BufferReader(source) if isinstance(source, pa.Buffer) else source) as file:
@@ -104,7 +104,7 @@ def read_table(source: str | Path | pa.Buffer, columns: Sequence[str] | None = N
                     f"{name} holds no STAC items: it has no columns 'id' and 'geometry'.",
                     hint="Give a stac-geoparquet file.",
                 )
-            return file.read(None if columns is None else [one for one in columns if one in named])
+            return file.read(None if wanted is None else list(filter(wanted, named)))
     except FileNotFoundError:
         raise SourceNotFound(f"There is no file {name}.") from None
     except (OSError, pa.ArrowException) as error:

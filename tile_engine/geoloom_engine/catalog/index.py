@@ -23,7 +23,7 @@ from geoloom.query import Query
 from geoloom_engine.catalog import columns
 from geoloom_engine.catalog.area import Area
 from geoloom_engine.catalog.geoparquet import moment
-from geoloom_engine.catalog.matching import Property, fold
+from geoloom_engine.catalog.matching import Property, fold, unfold
 
 Rows = npt.NDArray[np.int64]
 Numbers = npt.NDArray[Any]
@@ -160,6 +160,23 @@ class Index:
     def places(self, rows: Rows) -> tuple[Numbers, Numbers]:
         """Part, and row in it, of rows."""
         return self._numbers("part")[rows], self._numbers("row")[rows]
+
+    def of_parts(self, numbers: list[int]) -> pa.Table:
+        """The columns of some parts, for another index.
+
+        Parameters
+        ----------
+        numbers
+            The new number of each part; −1: leave it out.
+        """
+        part = np.array(numbers, np.int32)[self._numbers("part")]
+        table = self._table.drop_columns(["id_rank", "id_order"])
+        arrays, fields = [], []
+        for field, column in zip(table.schema, table.columns, strict=True):
+            array = pa.array(part) if field.name == "part" else unfold(column.combine_chunks())
+            arrays.append(array)
+            fields.append(pa.field(field.name, array.type, metadata=field.metadata))
+        return pa.Table.from_arrays(arrays, schema=pa.schema(fields)).filter(pa.array(part >= 0))
 
     def properties(self) -> dict[str, Any]:
         """What is known of each property: ``minimum`` and ``maximum``, or its values if they are few."""

@@ -53,6 +53,14 @@ def fold(array: pa.Array) -> pa.Array:
     return pa.DictionaryArray.from_arrays(codes, listed)
 
 
+def unfold(array: pa.Array) -> pa.Array:
+    """A column as it was before `fold`; other columns as they are."""
+    if not pa.types.is_dictionary(array.type):
+        return array
+    there = pc.greater(array.indices, 0)
+    return pc.if_else(there, array.dictionary.take(array.indices), pa.scalar(None, pa.large_string()))
+
+
 class Property:
     """A property of all items of an index.
 

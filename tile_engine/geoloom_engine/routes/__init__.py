@@ -15,6 +15,7 @@ def routes(services: Services) -> list[tuple[Any, ...]]:
     from geoloom_engine.routes.events import Events, Session
     from geoloom_engine.routes.health import Health, Metrics, Ready
     from geoloom_engine.routes.layers import Legend, LegendPicture, TileJson
+    from geoloom_engine.routes.search import Collections, Search
     from geoloom_engine.routes.tiles import ChainTile
     from geoloom_engine.routes.values import Explain, Info, Point, Series, Statistics, Window
     from geoloom_engine.routes.vectors import Features, FeatureValues, Identify, Zonal
@@ -38,6 +39,8 @@ def routes(services: Services) -> list[tuple[Any, ...]]:
         r"/statistics": Statistics,
         r"/explain": Explain,
         r"/window": Window,
+        r"/search": Search,
+        r"/collections": Collections,
         r"/features": Features,
         r"/features/values": FeatureValues,
         r"/identify": Identify,
