@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import threading
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -169,3 +172,75 @@ def test_saved_and_loaded_by_another(engine: RunningEngine, folder: Path) -> Non
     assert Selection.from_bytes(other.blob(selection.key)) == selection
     with pytest.raises(NotFound):
         other.blob("0" * 32)
+
+
+class Crowd(ThreadingHTTPServer):
+    """Serves a folder, and answers the first request for a file only when several are asked for at once."""
+
+    daemon_threads = True
+
+    def __init__(self, folder: Path, together: int) -> None:
+        self.folder, self.gate = folder, threading.Barrier(together)
+        self.met: set[str] = set()
+        self.lock = threading.Lock()
+        super().__init__(("127.0.0.1", 0), CrowdHandler)
+
+
+class CrowdHandler(BaseHTTPRequestHandler):
+    """Ranges of files."""
+
+    protocol_version = "HTTP/1.1"
+    server: Crowd
+
+    def do_HEAD(self) -> None:
+        self._answer(body=False)
+
+    def do_GET(self) -> None:
+        with self.server.lock:
+            new = self.path not in self.server.met
+            self.server.met.add(self.path)
+        if new:
+            # Nobody else comes where files are read one after the other.
+            self.server.gate.wait(30)
+        self._answer(body=True)
+
+    def _answer(self, body: bool) -> None:
+        content = (self.server.folder / self.path.lstrip("/")).read_bytes()
+        first, last, status = 0, len(content) - 1, 200
+        if asked := self.headers.get("Range"):
+            start, _, end = asked.removeprefix("bytes=").partition("-")
+            first, last, status = int(start), min(int(end or last), last), 206
+        self.send_response(status)
+        if status == 206:
+            self.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
+        self.send_header("ETag", '"one"')
+        self.send_header("Accept-Ranges", "bytes")
+        self.send_header("Content-Length", str(last - first + 1))
+        self.end_headers()
+        if body:
+            self.wfile.write(content[first : last + 1])
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize("how", ["first", "median"])
+def test_items_of_other_machines_are_read_side_by_side(
+    start_engine: Any, valkey: str, tmp_path: Path, how: str
+) -> None:
+    local = selected(tmp_path, [0, 0, 40, 50])
+    with Crowd(tmp_path, 4) as server:
+        url = f"http://127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        items = [
+            replace(one, assets=(replace(one.assets[0], href=f"{url}/{i}.tif"),))
+            for i, one in enumerate(map(local.item, range(4)))
+        ]
+        selection = Selection.of("remote", local.bands, items)
+        engine = start_engine(valkey, tmp_path, sources=url)
+        picture = shown(engine, composite(item(selection), selection, how))
+        server.shutdown()
+        thread.join()
+    assert set(picture[picture[..., 3] == 255][:, 0]) == {40 if how == "first" else 45}
+    assert not server.gate.broken

@@ -191,7 +191,7 @@ class Settings:
         "auto", size_or_auto, "Most of that for encoded tiles; auto: as much as there is, 0: none."
     )
     gdal_cache: int = setting("32MB", size, "GDAL's own block cache, per process.")
-    open_sources: int = setting("256", whole(1, 65536), "Source files kept open, per process.")
+    open_sources: int = setting("1024", whole(1, 65536), "Source files kept open, per process.")
     source_recheck: float = setting("10s", seconds, "How long a source's fingerprint counts as fresh.")
     cache_epoch: str = setting("0", text, "Part of every data version: change it to forget all cached tiles.")
     tile_ttl: float = setting("7d", seconds, "How long the tile cache keeps an unused tile.")
