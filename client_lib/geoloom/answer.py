@@ -53,6 +53,11 @@ class Explanation(dict[str, Any]):
             f"Tile {z}/{x}/{y} reads {self['pixels']:,} pixels ({_size(self['bytes'])}) "
             f"and gives {', '.join(self['bands'])} as {self['dtype']}."
         ]
+        if not self["pixels"] and self.get("files"):
+            lines[0] = (
+                f"Tile {z}/{x}/{y} reads at most {self['files']:,} files of scenes and gives "
+                f"{', '.join(self['bands'])} as {self['dtype']}."
+            )
         if self.get("blocks"):
             blocks = "1 block is" if self["blocks"] == 1 else f"{self['blocks']:,} blocks are"
             lines[0] += f" If nothing is in memory yet, {blocks} decoded ({_size(self['decoded_bytes'])})."
@@ -107,6 +112,16 @@ def _step(step: dict[str, Any]) -> str:
             return f"read {name} [{bands}]: it does not reach here"
         width, height = step["window"][2:]
         return f"read {name} [{bands}], {level}, {width} × {height} px, {step['resampling']}{margin}"
+    if "items" in step:
+        # Key, dates and method of a reduction in words: the key of its table says nothing to people.
+        how = step["params"].get("how", step["op"])
+        each = [one for one in step.get("each", ()) if one != "read item"]
+        before = f", of each {', '.join(each)}" if each else ""
+        dates = [f"{word} {one}" for word in ("start", "end") if (one := step["params"].get(word))]
+        return (
+            f"{how} of {step['items']:,} scenes that lie here, of {step['of_items']:,} of "
+            f"{step['collection']}{before}{''.join(f', {one}' for one in dates)}, {step['dtype']}{margin}"
+        )
     if step["op"] == "lookup":
         return f"{', '.join(step['ops'])} by one table, {step['dtype']}{margin}"
     if step["op"] == "gather":

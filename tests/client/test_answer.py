@@ -92,6 +92,26 @@ def test_an_explanation_names_every_kind_of_step():
     ]
 
 
+def test_a_collection_is_explained_by_its_scenes():
+    params = {"selection": "0" * 32, "how": "median", "start": "2016-07-01T00:00:00Z", "end": None}
+    step = {
+        "op": "composite",
+        "params": params,
+        "items": 12,
+        "of_items": 2400,
+        "collection": "local/season",
+        "each": ["read item", "isin", "mask"],
+        "dtype": "float32",
+        "margin": 0,
+    }
+    shown = repr(Explanation({**PLAN, "pixels": 0, "bytes": 0, "files": 60, "steps": [step]}))
+    assert shown.splitlines() == [
+        "Tile 9/86/198 reads at most 60 files of scenes and gives slope as float32.",
+        "  median of 12 scenes that lie here, of 2,400 of local/season, of each isin, mask, "
+        "start 2016-07-01T00:00:00Z, float32",
+    ]
+
+
 def test_texts_of_functions_are_shown_to_be_read() -> None:
     shown = repr(
         Texts({"f": "def f(img):\n    return img\n", "g": "def g(img): return img  # \u202e\x1b[8m\r"})
