@@ -124,6 +124,8 @@ TESTED_WITH = {
     "ops/terrain": "slope",
     "ops/vectors": "burn",
     "readers/vector": "vectors",
+    "readers/vector_files": "vectors",
+    "readers/vector_flatgeobuf": "vectors",
     "feature_source": "features",
     "zonal": "features",
     "demand": "warp",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +18,14 @@ import shapely
 from osgeo import gdal, ogr, osr
 
 from geoloom.block import Array
-from geoloom.errors import RequestError, SourceError, SourceNotGeoreferenced, SourceRefused, SourceUnreadable
+from geoloom.errors import (
+    GeoloomError,
+    RequestError,
+    SourceError,
+    SourceNotGeoreferenced,
+    SourceRefused,
+    SourceUnreadable,
+)
 from geoloom.grid import Grid, Lattice, Tile
 from geoloom.ops.burn import Burn
 from geoloom.ops.draw import Draw
@@ -370,6 +379,91 @@ def test_formats_and_encodings(given: Any, tmp_path: Path, driver: str) -> None:
     store = vectors_of(given.pool)
     assert store.info(found.source, None).count == 2
     assert found.source.file.attributes(None, [int(found.pack.fid[0])])[0]["n"] in (1, 2)
+
+
+FLATGEOBUF = """
+import sys, numpy, pyogrio, shapely
+path, indexed, kind, *texts = sys.argv[1:]
+columns = {
+    "n": numpy.array([1, 2, 3, 4]),
+    "name": numpy.array(["Măgura", None, "x", "y"], dtype=object),
+    "v": numpy.array([1.5, numpy.nan, 2, 3]),
+    "yes": numpy.array([True, False, True, False]),
+    "at": numpy.array(["2020-01-02", "2021-01-01", "2022-01-01", "2023-01-01"], "datetime64[ms]"),
+}
+geometries = shapely.to_wkb(shapely.from_wkt(texts))
+pyogrio.raw.write(path, geometries, list(columns.values()), list(columns), crs="EPSG:4326",
+                  driver="FlatGeobuf", geometry_type=kind, SPATIAL_INDEX=indexed)
+"""
+"""Another GDAL than the engine's writes the file, in a process of its own."""
+
+VARIOUS = (
+    "POLYGON ((23 44, 24 44, 24 45, 23 45, 23 44), (23.4 44.4, 23.6 44.4, 23.6 44.6, 23.4 44.4))",
+    "MULTIPOLYGON (((20 40, 21 40, 21 41, 20 40)), ((22 40, 23 40, 23 41, 22 40)))",
+    "GEOMETRYCOLLECTION (MULTILINESTRING ((1 2, 3 4), (5 6, 7 8, 9 9)), POINT (3 3))",
+    "MULTIPOINT ((3 4), (5 6))",
+)
+POLYGONS = (VARIOUS[0], "POLYGON ((1 2, 4 2, 4 5, 1 2))", "POLYGON EMPTY", VARIOUS[0])
+
+
+def flatgeobuf(path: Path, indexed: str, kind: str, texts: tuple[str, ...]) -> str:
+    subprocess.run([sys.executable, "-c", FLATGEOBUF, str(path), indexed, kind, *texts], check=True)
+    return str(path)
+
+
+@pytest.mark.parametrize("indexed", ["YES", "NO"])
+def test_flatgeobuf_of_various_geometries(given: Any, tmp_path: Path, indexed: str) -> None:
+    found = asked(given, flatgeobuf(tmp_path / "a.fgb", indexed, "Unknown", VARIOUS))
+    info = found.vectors.info(found.source, None)
+    assert info.count == 4
+    assert info.crs == "EPSG:4326"
+    assert info.columns == {"n": "int64", "name": "text", "v": "float64", "yes": "bool", "at": "datetime"}
+    rows = {row["n"]: row for row in found.source.file.attributes(None, range(4))}
+    assert rows[1]["name"] == "Măgura"
+    assert rows[1]["yes"] is True
+    assert rows[2] == {"n": 2, "name": None, "v": None, "yes": False, "at": rows[2]["at"]}
+    assert rows[4]["at"].startswith("2023-01-01")
+    numbers = found.numbers("n")
+    as_gpkg = write(tmp_path / "a.gpkg", list(shapely.from_wkt(VARIOUS)), {"n": [1, 2, 3, 4]}, epsg=4326)
+    same = asked(given, as_gpkg)
+    for n in range(1, 5):
+        mine, other = int(np.flatnonzero(numbers == n)[0]), int(np.flatnonzero(same.numbers("n") == n)[0])
+        np.testing.assert_allclose(found.pack.box[mine], same.pack.box[other])
+        assert found.pack.area[mine] == pytest.approx(same.pack.area[other])
+    some = Asked.of(given.pool, given.blob, str(tmp_path / "a.fgb"), None, where="n > 1 AND name = 'x'")
+    assert numbers[some.shown].tolist() == [3]
+    for wrong in ("m > 1", "n >"):
+        with pytest.raises(RequestError, match="where="):
+            _ = Asked.of(given.pool, given.blob, str(tmp_path / "a.fgb"), None, where=wrong).shown
+
+
+def test_flatgeobuf_of_one_kind_is_burnt(given: Any, tmp_path: Path) -> None:
+    path = flatgeobuf(tmp_path / "a.fgb", "NO", "Polygon", POLYGONS)
+    block = PAINTER.paint(Burn(href=path, attribute="n"), TILE.grid(), given)
+    assert set(np.unique(block.data)) == {0, 4}
+    assert asked(given, path).pack.problems["empty"] == 1
+
+
+def test_damaged_flatgeobuf_does_no_harm(given: Any, tmp_path: Path) -> None:
+    whole = Path(flatgeobuf(tmp_path / "a.fgb", "YES", "Unknown", VARIOUS)).read_bytes()
+    rng = np.random.default_rng(8)
+    told = 0
+    for number in range(150):
+        content = bytearray(whole)
+        if number % 3 == 0:
+            content = content[: int(rng.integers(8, len(content)))]
+        else:
+            for at in rng.integers(8, len(content), int(rng.integers(1, 6))):
+                content[at] = rng.integers(0, 256)
+        path = tmp_path / f"{number}.fgb"
+        path.write_bytes(content)
+        try:
+            found = asked(given, str(path))
+            PAINTER.paint(ops["touched"](str(path)), TILE.grid(), given)
+            found.source.file.attributes(None, range(min(4, len(found.pack))))
+        except GeoloomError:
+            told += 1
+    assert told > 40
 
 
 def test_a_blob_is_read_as_geojson(given: Any) -> None:

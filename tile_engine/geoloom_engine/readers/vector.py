@@ -7,10 +7,8 @@ are kept elsewhere.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +16,9 @@ import numpy as np
 from osgeo import gdal, ogr
 
 from geoloom.block import Array
-from geoloom.errors import RequestError, SourceNotFound, SourceRefused, SourceUnreadable
-from geoloom_engine.readers.access import Access, Place
+from geoloom.errors import RequestError, SourceUnreadable
+from geoloom_engine.readers.vector_files import LayerInfo, family
+from geoloom_engine.vectors.wkb import Paths, parse
 
 gdal.UseExceptions()
 # Curves come as the straight pieces that approximate them.
@@ -27,12 +26,6 @@ ogr.SetNonLinearGeometriesEnabledFlag(False)
 
 DRIVERS = ("GPKG", "GeoJSON", "ESRI Shapefile")
 """What GDAL may open here."""
-
-SIDECARS = ("-wal", "-journal", "-shm")
-"""Endings of the files beside a GeoPackage."""
-
-SHAPEFILE = (".shx", ".dbf", ".prj", ".cpg", ".qpj", ".sbn", ".sbx", ".qix", ".idm", ".ind", ".cst")
-"""Endings of the files that stand in place of a Shapefile's own."""
 
 BATCH = 65_536
 """Features read at once."""
@@ -47,80 +40,6 @@ _TYPES = {
     ogr.OFTTime: "time",
     ogr.OFTDateTime: "datetime",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class LayerInfo:
-    """What a layer holds.
-
-    Parameters
-    ----------
-    layers
-        Names of all layers of the file.
-    layer
-        The name of this one.
-    count
-        Features.
-    geometry
-        ``Point``, ``Polygon``, ``Unknown``…, as OGR names it.
-    crs
-        Authority code or WKT; RFC 7946 and nothing else says degrees where a file says nothing.
-    extent
-        West, south, east, north in `crs`; None if it is empty or not cheap to know.
-    columns
-        dtype by name, in the file's order: one of numpy's, or ``text``, ``bool``, ``date``, ``time``,
-        ``datetime``.
-    """
-
-    layers: tuple[str, ...]
-    layer: str
-    count: int
-    geometry: str
-    crs: str
-    extent: tuple[float, float, float, float] | None
-    columns: dict[str, str]
-
-
-def family(path: Path) -> list[Path]:
-    """The file and those beside it that GDAL would open with it."""
-    found = [path]
-    if path.suffix.lower() == ".shp":
-        stem = path.name[: -len(path.suffix)].lower()
-        names = {stem + ending for ending in SHAPEFILE}
-        with contextlib.suppress(OSError):
-            found += sorted(one for one in path.parent.iterdir() if one.name.lower() in names)
-    else:
-        found += [one for ending in SIDECARS if (one := path.with_name(path.name + ending)).exists()]
-    return found
-
-
-def family_fingerprint(place: Place, access: Access) -> str:
-    """32 hex digits that change with the file or one of those that belong to it.
-
-    Raises
-    ------
-    SourceNotFound, SourceRefused
-        If it is gone, or one beside it leads out of the allowed folders.
-    """
-    marks = [place.href]
-    for file in family(Path(place.path)):
-        if not access.allows_path(str(file)):
-            raise SourceRefused(
-                f"{file.name} beside {place.name} leads outside the folders this engine may read.",
-                hint="Put the file itself there instead of a link.",
-            )
-        try:
-            stat = file.stat()
-        except OSError:
-            if file.name != Path(place.path).name:
-                continue
-            raise SourceNotFound(
-                f"{place.name} is not there any more.", hint="Check whether it was moved."
-            ) from None
-        # A GeoPackage's shared memory is touched by whoever reads it.
-        if not file.name.endswith("-shm"):
-            marks.append(f"{file.name}:{stat.st_size}:{stat.st_mtime_ns}")
-    return hashlib.sha256("\n".join(marks).encode()).hexdigest()[:32]
 
 
 class OgrFile:
@@ -176,13 +95,13 @@ class OgrFile:
                 columns,
             )
 
-    def batches(self, layer: str | None) -> Iterator[tuple[Array, Array, Array]]:
-        """Numbers of features, and their geometry as the texts and offsets of `vectors.wkb.parse`."""
+    def batches(self, layer: str | None) -> Iterator[tuple[Array, Paths]]:
+        """Numbers of features, and their geometry in the layer's coordinates."""
         with self._opened(layer) as (_, found):
             self._ignore(found, keep=())
             for batch in self._stream(found):
                 geometry = batch.field(batch.type.num_fields - 1)
-                yield _numbers(batch), *_texts(geometry)
+                yield _numbers(batch), parse(*_texts(geometry))
 
     def column(self, layer: str | None, name: str) -> tuple[Array, Any]:
         """Numbers of the features, and one attribute of each as a pyarrow array.
@@ -214,7 +133,7 @@ class OgrFile:
             If the condition is not OGR's SQL, or names a column that is not there.
         """
         with self._opened(layer) as (_, found):
-            self._filter(found, where)
+            choose(found, where, self.name)
             self._ignore(found, keep=(), geometry=False)
             parts = [_numbers(batch) for batch in self._stream(found)]
         return np.concatenate(parts) if parts else np.empty(0, np.int64)
@@ -302,29 +221,7 @@ class OgrFile:
         definition = layer.GetLayerDefn()
         names = [_name(definition.GetFieldDefn(k)) for k in range(definition.GetFieldCount())]
         if name not in names:
-            raise RequestError(
-                f"{self.name} has no column {name[:60]!r} in its layer {layer.GetName()}.",
-                hint=f"Its columns are: {_listed(names)}.",
-            )
-
-    def _filter(self, layer: Any, where: str) -> None:
-        """Set a condition that OGR's own parser has read first: a GeoPackage would take any SQL."""
-        definition = layer.GetLayerDefn()
-        dataset = gdal.GetDriverByName("MEM").CreateVector("")
-        trial: Any = dataset.CreateLayer("trial")
-        for k in range(definition.GetFieldCount()):
-            trial.CreateField(definition.GetFieldDefn(k))
-        try:
-            with gdal.quiet_errors():
-                trial.SetAttributeFilter(where)
-                trial = None  # must not outlive its dataset
-                layer.SetAttributeFilter(where)
-        except RuntimeError as error:
-            reason = str(error).split("\n", 1)[0].strip().rstrip(".")[:200]
-            raise RequestError(
-                f"{self.name}: where={where[:80]!r} is not understood: {reason}.",
-                hint="Write a condition such as \"population > 1000 AND kind = 'town'\".",
-            ) from None
+            raise no_column(self.name, name, layer.GetName(), names)
 
     def _ignore(self, layer: Any, keep: Sequence[str], geometry: bool = True) -> None:
         """Leave out what is not asked for, where the format can."""
@@ -332,6 +229,42 @@ class OgrFile:
         fields = [definition.GetFieldDefn(k).GetName() for k in range(definition.GetFieldCount())]
         ignored = [one for one in fields if one not in keep]
         layer.SetIgnoredFields(ignored if geometry else [*ignored, "OGR_GEOMETRY"])
+
+
+def choose(layer: Any, where: str, name: str) -> None:
+    """Leave only the features of a layer that a condition holds for.
+
+    OGR's own parser reads it first: a GeoPackage would take any SQL.
+
+    Raises
+    ------
+    RequestError
+        If it does not understand it.
+    """
+    definition = layer.GetLayerDefn()
+    dataset = gdal.GetDriverByName("MEM").CreateVector("")
+    trial: Any = dataset.CreateLayer("trial")
+    for k in range(definition.GetFieldCount()):
+        trial.CreateField(definition.GetFieldDefn(k))
+    try:
+        with gdal.quiet_errors():
+            trial.SetAttributeFilter(where)
+            trial = None  # must not outlive its dataset
+            layer.SetAttributeFilter(where)
+    except RuntimeError as error:
+        reason = str(error).split("\n", 1)[0].strip().rstrip(".")[:200]
+        raise RequestError(
+            f"{name}: where={where[:80]!r} is not understood: {reason}.",
+            hint="Write a condition such as \"population > 1000 AND kind = 'town'\".",
+        ) from None
+
+
+def no_column(name: str, column: str, layer: str, columns: Sequence[str]) -> RequestError:
+    """That a layer has no such column."""
+    return RequestError(
+        f"{name} has no column {column[:60]!r} in its layer {layer}.",
+        hint=f"Its columns are: {_listed(columns)}.",
+    )
 
 
 def _siblings(path: str) -> list[str]:
@@ -405,6 +338,3 @@ def _decoded(feature: Any, index: int) -> str:
     """Text, with what is not UTF-8 replaced."""
     text = feature.GetFieldAsString(index)
     return text if isinstance(text, str) else bytes(text).decode("utf-8", "replace")
-
-
-__all__ = ["DRIVERS", "LayerInfo", "OgrFile", "family", "family_fingerprint"]

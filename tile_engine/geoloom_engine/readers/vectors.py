@@ -30,11 +30,12 @@ from geoloom.errors import (
 )
 from geoloom_engine.readers.access import Access, Place
 from geoloom_engine.readers.pool import SourcePool
-from geoloom_engine.readers.vector import LayerInfo, OgrFile, family_fingerprint
+from geoloom_engine.readers.vector import OgrFile
+from geoloom_engine.readers.vector_files import LayerInfo, family_fingerprint
+from geoloom_engine.readers.vector_flatgeobuf import FlatGeobuf, is_flatgeobuf
 from geoloom_engine.vectors.columns import Column, column_of
 from geoloom_engine.vectors.pack import Pack, build, load
 from geoloom_engine.vectors.places import projection
-from geoloom_engine.vectors.wkb import parse
 
 if os.name == "posix":
     import fcntl
@@ -247,7 +248,8 @@ def vectors_of(pool: SourcePool) -> Vectors:
 
 
 def _reader(place: Place) -> Any:
-    return OgrFile(place.name, place.path)
+    path = Path(place.path)
+    return FlatGeobuf(place.name, path) if is_flatgeobuf(path) else OgrFile(place.name, place.path)
 
 
 def _packed(making: _Making) -> Pack:
@@ -269,8 +271,7 @@ def _packed(making: _Making) -> Pack:
             return load(path)  # another worker was quicker
         except (OSError, ValueError):
             pass
-        batches = ((fids, parse(content, ends)) for fids, content, ends in source.file.batches(info.layer))
-        pack = build(batches, project, path, making.tell)
+        pack = build(source.file.batches(info.layer), project, path, making.tell)
         _trim(path)
     return pack
 

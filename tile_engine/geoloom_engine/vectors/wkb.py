@@ -94,7 +94,7 @@ def _types() -> tuple[Any, ...]:
 
 
 @numba.njit(nogil=True)
-def _u32(content: Any, at: int) -> Any:
+def u32(content: Any, at: int) -> Any:
     """Four bytes, the lowest first."""
     return (
         np.int64(content[at])
@@ -105,7 +105,7 @@ def _u32(content: Any, at: int) -> Any:
 
 
 @numba.njit(nogil=True)
-def _u64(content: Any, at: int) -> Any:
+def u64(content: Any, at: int) -> Any:
     """Eight bytes, the lowest first."""
     found = np.uint64(0)
     for k in range(8):
@@ -114,7 +114,8 @@ def _u64(content: Any, at: int) -> Any:
 
 
 @numba.njit(nogil=True)
-def _finite(bits: Any) -> Any:
+def finite(bits: Any) -> Any:
+    """Whether these are the bits of a number."""
     return (bits & np.uint64(0x7FF0000000000000)) != np.uint64(0x7FF0000000000000)
 
 
@@ -146,7 +147,7 @@ def _walk(
             if end - at < 5 or content[at] != 1:
                 problem = _DAMAGED
                 break
-            code = _u32(content, at + 1)
+            code = u32(content, at + 1)
             at += 5
             ordinates = 2 + ((code >> 31) & 1) + ((code >> 30) & 1)
             if code & 0x20000000:
@@ -166,9 +167,9 @@ def _walk(
                 if end - at < size:
                     problem = _DAMAGED
                     break
-                if _finite(_u64(content, at)) and _finite(_u64(content, at + 8)):
+                if finite(u64(content, at)) and finite(u64(content, at + 8)):
                     if writing:
-                        xy[2 * vertices], xy[2 * vertices + 1] = _u64(content, at), _u64(content, at + 8)
+                        xy[2 * vertices], xy[2 * vertices + 1] = u64(content, at), u64(content, at + 8)
                         kinds[paths] = POINT
                         start[paths + 1] = vertices + 1
                     paths += 1
@@ -180,13 +181,13 @@ def _walk(
                     if end - at < 4:
                         problem = _DAMAGED
                         break
-                    rings = _u32(content, at)
+                    rings = u32(content, at)
                     at += 4
                 for ring in range(rings):
                     if end - at < 4:
                         problem = _DAMAGED
                         break
-                    n = _u32(content, at)
+                    n = u32(content, at)
                     at += 4
                     if n > (end - at) // size:
                         problem = _DAMAGED
@@ -198,8 +199,8 @@ def _walk(
                         for k in range(n):
                             to = 2 * (vertices + k)
                             xy[to], xy[to + 1] = (
-                                _u64(content, at + k * size),
-                                _u64(content, at + k * size + 8),
+                                u64(content, at + k * size),
+                                u64(content, at + k * size + 8),
                             )
                         # Whether a ring is turned is found when its area is known: 8 marks the holes.
                         kinds[paths] = LINE if code == 2 else RING if ring == 0 else RING + 8
@@ -212,7 +213,7 @@ def _walk(
                     problem = _DAMAGED
                     break
                 depth += 1
-                left[depth] = _u32(content, at)
+                left[depth] = u32(content, at)
                 at += 4
             else:
                 problem = _STRANGE
