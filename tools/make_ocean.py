@@ -126,16 +126,18 @@ def year() -> Floats:
     for month in range(12):
         # The sea follows the sun by two months; the northern one more, as land is near.
         season = -np.cos(2 * np.pi * (month + 0.5 - 1.5) / 12)
-        middle = lat - 5.5 * season
-        swing = season * np.sin(np.radians(2 * np.clip(lat, -45, 45))) * np.where(lat > 0, 3.2, 2.0)
+        middle = lat - 4.0 * season
+        swing = season * np.sin(np.radians(2 * np.clip(lat, -45, 45))) * np.where(lat > 0, 2.9, 2.0)
         swing *= np.clip((78 - np.abs(lat)) / 20, 0, 1)
-        base = -2.6 + 30.2 * np.exp(-(np.abs(middle / 46) ** 2.8)) + swing
+        base = -2.5 + 30.8 * np.exp(-(np.abs(middle / 48) ** 2.8)) + swing
         turn = 2 * np.pi * month / 5
         moving = np.cos(turn) * eddies[0] + np.sin(turn) * eddies[1]
         moving = np.roll(moving, -2 * month, axis=1)
-        found = base + plumes + 0.7 * wide + restless * moving
-        found[dry | (found < FREEZING)] = np.nan
-        months[month] = np.minimum(found, 34.0)
+        calm = base + plumes + 0.7 * wide
+        # Eddies do not break the edge of the ice.
+        found = np.clip(calm + restless * moving * np.clip((calm + 2) / 6, 0, 1), FREEZING, 34.0)
+        found[dry | (calm < FREEZING)] = np.nan
+        months[month] = found
     return months
 
 

@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 import nbclient
 import nbformat
 import pytest
+import xarray
 from osgeo import gdal
 
 gdal.UseExceptions()
@@ -208,6 +209,46 @@ class TestYourOwnFunction:
     def test_a_chain_with_a_function_comes_back(self, own: Executed) -> None:
         (same,) = own.outputs("gl.load(key).equals")
         assert same.data["text/plain"] == "True"
+
+
+@pytest.mark.parametrize(
+    "executed",
+    [path for path in NOTEBOOKS if path.stem == "04_ocean"],
+    indirect=True,
+    ids=lambda path: path.stem,
+)
+class TestOcean:
+    """What `04_ocean` promises."""
+
+    @pytest.fixture
+    def ocean(self, executed: Executed) -> Executed:
+        assert "The sea in twelve months" in executed.notebook.cells[0].source
+        return executed
+
+    @pytest.fixture
+    def year(self) -> xarray.DataArray:
+        folder = ROOT / "notebooks" / "data" / "ocean"
+        return xarray.load_dataset(folder / "sst_high.nc", engine="h5netcdf").sst
+
+    def test_the_table_names_the_variable_and_its_months(self, ocean: Executed) -> None:
+        (output,) = ocean.outputs("gl.variables(")
+        assert "time: 12 from 2020-01-16 to 2020-12-16" in output.data["text/html"]
+
+    def test_a_place_through_the_year_is_as_in_the_file(
+        self, ocean: Executed, year: xarray.DataArray
+    ) -> None:
+        (output,) = ocean.outputs("for month in year]")
+        expected = year.sel(lon=-65.1, lat=30.1, method="nearest").values
+        assert json.loads(output.data["text/plain"]) == pytest.approx(expected.tolist(), abs=0.051)
+
+    def test_the_polar_sea_opens_in_summer(self, ocean: Executed) -> None:
+        (output,) = ocean.outputs("march.statistics(")
+        march, september = json.loads(output.data["text/plain"].replace("(", "[").replace(")", "]"))
+        assert september > 1.5 * march > 0
+
+    def test_a_time_that_is_not_there_is_answered_with_those_there_are(self, ocean: Executed) -> None:
+        (output,) = ocean.outputs("2031-01")
+        assert "12, from 2020-01-16 to 2020-12-16" in output["text"]
 
 
 @pytest.mark.parametrize(
