@@ -9,11 +9,11 @@ from typing import Any
 
 from geoloom import blobs
 from geoloom.classification import Column
-from geoloom.errors import GeoloomError, NotFound, ParameterError, SourceNotFound
+from geoloom.errors import GeoloomError, NotFound, ParameterError, SourceNotFound, SourceUnreadable
 from geoloom.geojson import content_of
 from geoloom.image import connected
 from geoloom.joining import near
-from geoloom.paths import absolute, nearby
+from geoloom.paths import absolute, nearby, other_kind
 from geoloom.stencil import NAME
 
 __all__ = ["FeatureSource", "misspelt"]
@@ -93,6 +93,8 @@ class FeatureSource:
             return self.ask("/features")
         except SourceNotFound as error:
             raise SourceNotFound(error.message, hint=nearby(self.href or "") or error.hint) from None
+        except SourceUnreadable as error:
+            raise SourceUnreadable(error.message, hint=other_kind(self.href or "") or error.hint) from None
 
     def column(self, name: str, limit: int | None = None) -> Column:
         """What a column holds.

@@ -12,14 +12,14 @@ from geoloom.address import Address
 from geoloom.answer import Texts, step
 from geoloom.chain import Chain
 from geoloom.derivation import profiles
-from geoloom.errors import ParameterError, SourceNotFound
+from geoloom.errors import ParameterError, SourceNotFound, SourceUnreadable
 from geoloom.image import Image, build, connected
 from geoloom.op import Op, Profile
 from geoloom.ops.execute import Execute
 from geoloom.ops.item import Item
 from geoloom.ops.open import Open
 from geoloom.ops.unpack import Unpack
-from geoloom.paths import absolute, nearby
+from geoloom.paths import absolute, nearby, other_kind
 from geoloom.selection import Selection
 
 
@@ -63,6 +63,8 @@ def open(  # noqa: A001 - the public name, as gl.open
         info = connected().info(path)
     except SourceNotFound as error:
         raise SourceNotFound(error.message, hint=nearby(path) or error.hint) from None
+    except SourceUnreadable as error:
+        raise SourceUnreadable(error.message, hint=other_kind(path) or error.hint) from None
     if asked or "variables" in info:
         # Loaded only for such files: choosing takes dates apart.
         from geoloom.contents import choose

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 from difflib import get_close_matches
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+
+FEATURES = (".gpkg", ".geojson", ".shp", ".fgb")
+IMAGES = (".tif", ".tiff", ".nc", ".zarr", ".jp2", ".vrt")
+TABLES = (".csv", ".xlsx", ".parquet", ".dbf")
 
 
 def absolute(href: Any) -> Any:
@@ -15,6 +19,18 @@ def absolute(href: Any) -> Any:
         if text and "\0" not in text and "\n" not in text:
             return str(Path(text).expanduser().absolute())
     return href
+
+
+def other_kind(href: str) -> str | None:
+    """What reads a file that was taken for something else, by its ending; None if that says nothing."""
+    suffix = PurePosixPath(href).suffix.lower()
+    if suffix in FEATURES:
+        return f"Features are opened by gl.vector({PurePosixPath(href).name!r})."
+    if suffix in IMAGES:
+        return f"Images are opened by gl.open({PurePosixPath(href).name!r})."
+    if suffix in TABLES:
+        return "A table is joined to features: read it with pandas, then vector.join(table, on=…)."
+    return None
 
 
 def nearby(href: str) -> str | None:

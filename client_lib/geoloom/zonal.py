@@ -52,12 +52,13 @@ def zone_table(image: Image, zones: Any, resolution: float | None = None) -> pd.
     client.register(image.chain)
     answer = found.source.ask("/zonal", key=image.key, resolution=resolution)
     names = image.band_names
+    titles = {
+        (name, what): what if len(names) == 1 else f"{name}_{what}" for name in names for what in NUMBERS
+    }
     rows, index = [], []
     for zone in answer["zones"]:
-        row = found.completed(zone["properties"])
-        for name in names:
-            for what in NUMBERS:
-                row[what if len(names) == 1 else f"{name}_{what}"] = zone["bands"][name][what]
-        rows.append(row)
+        numbers = {title: zone["bands"][name][what] for (name, what), title in titles.items()}
+        rows.append({**found.completed(zone["properties"]), **numbers})
         index.append(zone["id"])
-    return pd.DataFrame(rows, index=pd.Index(index, name="feature"))
+    columns = list(dict.fromkeys([*found.columns, *titles.values()]))
+    return pd.DataFrame(rows, index=pd.Index(index, name="feature"), columns=columns)

@@ -306,7 +306,10 @@ def test_statistics_of_zones_are_a_table(parcels: Vector, client: FeatureClient)
     assert client.registered == [image.key]
     assert client.asked[-1] == ("/zonal", {"href": PARCELS, "key": image.key, "resolution": 20})
     assert isinstance(found, pd.DataFrame)
-    assert list(found.columns[:3]) == ["code", "crop", "red_count"]
+    assert list(found.columns) == [
+        *("code", "area", "owner", "crop"),
+        *(f"{band}_{what}" for band in ("red", "nir") for what in zonal.NUMBERS),
+    ]
     assert list(found.index) == [1, 7]
     assert found.loc[1, "nir_mean"] == 0.5
     assert pd.isna(found.loc[7, "nir_mean"])

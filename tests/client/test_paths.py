@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from geoloom.paths import absolute, nearby
+from geoloom.paths import absolute, nearby, other_kind
 
 
 def test_paths_become_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -19,6 +19,19 @@ def test_paths_become_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize("href", ["/data/a.tif", "https://example.org/a.tif", "", "a\nb", 3, None])
 def test_the_rest_stays(href: object) -> None:
     assert absolute(href) == href
+
+
+@pytest.mark.parametrize(
+    ("href", "words"),
+    [
+        ("/data/a.GPKG", "gl.vector('a.GPKG')"),
+        ("/data/a.tif", "gl.open('a.tif')"),
+        ("/data/a.csv", "vector.join(table, on=…)"),
+        ("/data/a.bin", "None"),
+    ],
+)
+def test_what_reads_a_file_of_another_kind(href: str, words: str) -> None:
+    assert words in str(other_kind(href))
 
 
 def test_a_name_nearly_right_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
