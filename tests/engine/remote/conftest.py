@@ -306,8 +306,8 @@ def access(server: FileServer) -> Access:
 
 @pytest.fixture
 def remote(access: Access) -> Iterator[Remote]:
-    """Impatient, and quick to try again."""
-    made = Remote(access, timeout=0.5, retries=2, pause=0.01, environment={})
+    """Quick to try again."""
+    made = Remote(access, timeout=30, retries=2, pause=0.01, environment={})
     yield made
     made.close()
 

@@ -58,7 +58,8 @@ def test_what_passes_is_tried_again(read: Any, server: Any, status: int) -> None
 
 
 @pytest.mark.parametrize("fault", ["reset", "reset in the body", "break off", "stall", "silence"])
-def test_a_failure_once_is_not_noticed(read: Any, server: Any, fault: str) -> None:
+def test_a_failure_once_is_not_noticed(remote: Remote, access: Access, server: Any, fault: str) -> None:
+    remote.timeout = 3.0
     made = {
         "reset": server.reset(),
         "reset in the body": server.reset(100),
@@ -66,7 +67,8 @@ def test_a_failure_once_is_not_noticed(read: Any, server: Any, fault: str) -> No
         "stall": server.stall(100),
         "silence": server.silence(),
     }[fault]
-    assert read(server.put("/a.tif", CONTENT, made)) == CONTENT[100:400]
+    part = remote.read(access.resolve(server.put("/a.tif", CONTENT, made)), 100, 300)
+    assert part.content == CONTENT[100:400]
 
 
 @pytest.mark.parametrize(
@@ -104,7 +106,8 @@ def test_an_empty_file(read: Any, server: Any) -> None:
 
 
 @pytest.mark.parametrize("fault", ["silence", "stall", "drip", "drip of headers"])
-def test_nothing_hangs(read: Any, server: Any, fault: str) -> None:
+def test_nothing_hangs(read: Any, remote: Remote, server: Any, fault: str) -> None:
+    remote.timeout = 0.5
     made = {
         "silence": server.silence(),
         "stall": server.stall(100),
@@ -114,7 +117,7 @@ def test_nothing_hangs(read: Any, server: Any, fault: str) -> None:
     href = server.put("/a.tif", CONTENT, made, lasting=True)
     before = time.monotonic()
     refused(read, href, SourceUnreadable, "no answer, or not all of it, in 0.5 s")
-    assert time.monotonic() - before < 5
+    assert time.monotonic() - before < 15
 
 
 def test_nobody_listens() -> None:

@@ -23,7 +23,7 @@ FULL = Window(0, 0, 1200, 1000)
 
 @pytest.fixture
 def pool(server: Any) -> Iterator[SourcePool]:
-    made = SourcePool((server.base,), read_timeout=2, read_retries=1)
+    made = SourcePool((server.base,), read_timeout=30, read_retries=1)
     yield made
     made.close()
 
@@ -251,9 +251,10 @@ def failing(server: Any, fault: str) -> Callable[[Any], None]:
 @pytest.mark.parametrize("fault", ["403", "404", "503", "silence", "stall", "drip", "reset", "break off"])
 @pytest.mark.parametrize("when", ["at the start", "at a block"])
 def test_one_sentence(server: Any, cog: Any, fault: str, when: str) -> None:
-    pool = SourcePool((server.base,), read_timeout=0.4, read_retries=1)
+    pool = SourcePool((server.base,), read_timeout=30, read_retries=1)
     href = server.put("/scene.tif", cog[0])
     source = pool.open(href) if when == "at a block" else None
+    pool._remote._remote.timeout = 0.4
     server.put("/scene.tif", cog[0], failing(server, fault), lasting=True)
     with pytest.raises(
         SourceNotFound if fault == "404" else SourceUnreadable, match=r"^scene\.tif "
@@ -262,6 +263,7 @@ def test_one_sentence(server: Any, cog: Any, fault: str, when: str) -> None:
     assert "damaged" not in caught.value.message
     assert caught.value.hint
     server.faults["/scene.tif"].clear()
+    pool._remote._remote.timeout = 30
     if source is not None:
         found, _ = source.read(0, (0,), FULL)
         assert np.array_equal(found[0], cog[1]), "a block that failed is read anew"
@@ -330,6 +332,7 @@ def test_a_dead_server_is_not_asked_by_every_tile(server: Any, cog: Any) -> None
         assert len(set(threads.map(told, range(24)))) == 1
     assert len(server.asked) == 1
     pool.forget(href)
+    pool._remote._remote.timeout = 30
     server.faults["/a.tif"].clear()
     assert pool.open(href).info.width == 1200
     pool.close()

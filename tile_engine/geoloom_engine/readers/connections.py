@@ -29,6 +29,9 @@ _IDLE_ALL = 64
 _LITTLE = 1 << 16
 """Bytes of a body that are rather read than a new connection made."""
 
+_SHORT = 0.2
+"""Seconds that may take."""
+
 _AGENT = f"geoloom/{__version__}"
 
 type _Server = tuple[str, str, int]
@@ -235,8 +238,10 @@ class Answer:
 
     def close(self) -> None:
         """Let the connection go: to the next, if there is little of the body that has not been read."""
-        left = self._response.length
-        if self._sound and not self._response.isclosed() and left is not None and left <= _LITTLE:
+        left, wire = self._response.length, self._connection.sock
+        unread = left is not None and left <= _LITTLE and not self._response.isclosed()
+        if self._sound and unread and left is not None and wire is not None:
+            wire.deadline = Deadline(time.monotonic() + _SHORT, _SHORT)
             with contextlib.suppress(OSError, http.client.HTTPException):
                 self._response.read(left + 1)
         if self._response.isclosed() and not self._response.will_close:

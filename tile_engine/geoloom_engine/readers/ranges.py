@@ -26,6 +26,7 @@ from geoloom.errors import GeoloomError, SourceNotFound, SourceRefused, SourceUn
 from geoloom_engine.readers.access import Access, Place
 from geoloom_engine.readers.connections import AddressRefused, Answer, Connections, Deadline
 from geoloom_engine.readers.signing import Store
+from geoloom_engine.readers.silence import Silence
 
 WHOLE = 4 << 20
 """Bytes of a file that is taken as a whole from a server that gives no parts."""
@@ -65,13 +66,14 @@ class Part:
 class _Again(Exception):
     """A failure that may pass; the error is for whoever gives up.
 
-    `wait` is how long the server asks to be left alone, in seconds.
+    `wait` is how long the server asks to be left alone, in seconds; `silent` whether it said nothing.
     """
 
-    def __init__(self, error: GeoloomError, wait: float = 0.0) -> None:
+    def __init__(self, error: GeoloomError, wait: float = 0.0, silent: bool = False) -> None:
         super().__init__()
         self.error = error
         self.wait = wait
+        self.silent = silent
 
 
 class Remote:
@@ -105,6 +107,7 @@ class Remote:
         self._retries = retries
         self._pause = pause
         self._connections = Connections()
+        self._silence = Silence()
         self._lock = threading.Lock()
         self._moved: dict[str, tuple[str, float]] = {}
         self._regions: dict[str, str] = {}
@@ -140,18 +143,30 @@ class Remote:
         self._connections.close()
 
     def _tried(self, place: Place, wanted: tuple[int, int] | None, limit: int) -> Part:
+        server = "/".join(place.path.split("/", 3)[:3])
+        if server in self._silence:
+            raise _unreadable(place, "its server has just left several reads without an answer", _LATER)
         stall = self.timeout / 2 if self._retries else self.timeout
         deadline = Deadline(time.monotonic() + self.timeout, stall)
         for attempt in range(self._retries + 1):
             try:
-                return self._once(place, wanted, limit, deadline)
+                part = self._once(place, wanted, limit, deadline)
+                self._silence.answered(server)
+                return part
             except _Again as again:
                 # Spread, so that all who were turned away together do not come back together.
                 pause = min(self._pause * 2**attempt, _LONGEST_PAUSE) * random.uniform(0.5, 1.5)
                 pause = max(pause, again.wait)
                 if attempt == self._retries or time.monotonic() + pause >= deadline.at:
+                    if again.silent:
+                        self._silence.failed(server, place.path)
+                    else:
+                        self._silence.answered(server)
                     raise again.error from None
                 time.sleep(pause)
+            except GeoloomError:
+                self._silence.answered(server)
+                raise
         raise AssertionError("the last attempt answers or raises")
 
     def _once(self, place: Place, wanted: tuple[int, int] | None, limit: int, deadline: Deadline) -> Part:
@@ -167,22 +182,20 @@ class Remote:
                 hint="Ask whoever runs the engine to name that server in GEOLOOM_SOURCES.",
             ) from None
         except TimeoutError:
-            raise _Again(
-                _unreadable(
-                    place, f"its server gave no answer, or not all of it, in {self.timeout:g} s", _LATER
-                )
-            ) from None
+            why = f"its server gave no answer, or not all of it, in {self.timeout:g} s"
+            raise _Again(_unreadable(place, why, _LATER), silent=True) from None
         except socket.gaierror:
-            raise _Again(
-                _unreadable(place, "no server of that name is known", "Check the address and its spelling.")
-            ) from None
+            why = "no server of that name is known"
+            hint = "Check the address and its spelling."
+            raise _Again(_unreadable(place, why, hint), silent=True) from None
         except ssl.SSLCertVerificationError:
             raise _unreadable(
                 place, "the certificate of its server is not valid", "Tell whoever runs that server."
             ) from None
         except (OSError, HTTPException, UnicodeError) as error:
             why = f"its server does not answer ({type(error).__name__})"
-            raise _Again(_unreadable(place, why, "Try again, or check the address.")) from None
+            hint = "Try again, or check the address."
+            raise _Again(_unreadable(place, why, hint), silent=True) from None
 
     def _asked(self, place: Place, wanted: tuple[int, int] | None, deadline: Deadline) -> Answer:
         """The answer that is no redirect."""
