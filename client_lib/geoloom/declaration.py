@@ -85,7 +85,7 @@ def signature(inputs: tuple[Input, ...], parameters: tuple[Parameter, ...]) -> i
             continue
         default = kinds.empty if one.default is REQUIRED else one.default
         found.append(kinds(one.name, kinds.POSITIONAL_OR_KEYWORD, default=default))
-    for declared in parameters:
+    for declared in sorted(parameters, key=lambda one: not one.required):
         if declared.variadic:
             variadic = True
             found.append(kinds(declared.name, kinds.VAR_POSITIONAL))
