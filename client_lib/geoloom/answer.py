@@ -115,7 +115,7 @@ def _step(step: dict[str, Any]) -> str:
     if "items" in step:
         # Key, dates and method of a reduction in words: the key of its table says nothing to people.
         how = step["params"].get("how", step["op"])
-        each = [one for one in step.get("each", ()) if one != "read item"]
+        each = [one for one in step.get("each", ()) if one not in ("read item", "gather", "lookup")]
         before = f", of each {', '.join(each)}" if each else ""
         dates = [f"{word} {one}" for word in ("start", "end") if (one := step["params"].get(word))]
         return (
