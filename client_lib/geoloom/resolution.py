@@ -10,7 +10,7 @@ from typing import Any
 
 from geoloom import blobs
 from geoloom.areas import swapped
-from geoloom.errors import GeoloomError, ParameterError, SourceNotFound
+from geoloom.errors import GeoloomError, ParameterError, SourceNotFound, SourceUnreadable
 from geoloom.filters import filters_of
 from geoloom.image import connected
 from geoloom.query import Query
@@ -84,12 +84,17 @@ class Resolution:
         ------
         SourceNotFound
             No item is left; says which filter left none.
+        SourceUnreadable
+            There are items, but none that an image can be made of. If some are, it warns of the others.
         """
         with self._lock:
             if self._selection is None:
                 answer = connected().ask("/search", query=self.query.to_json(), answer="selection")
+                problems = [str(one) for one in answer.get("problems") or ()]
                 if not answer["count"]:
-                    raise nothing_left(self.query, self.places)
+                    raise _unusable(problems) if problems else nothing_left(self.query, self.places)
+                for problem in problems:
+                    warnings.warn(problem, stacklevel=4)
                 content = answer["selection"].encode("utf-8")
                 found = Selection.from_bytes(content)
                 blobs.keep(content)
@@ -100,6 +105,10 @@ class Resolution:
 def asked(query: Query) -> int:
     """How many items a query means."""
     return int(connected().ask("/search", query=query.to_json(), answer="count")["count"])
+
+
+def _unusable(problems: Sequence[str]) -> GeoloomError:
+    return SourceUnreadable("None of the items that were found can be used.", hint=" ".join(problems))
 
 
 def nothing_left(query: Query, places: Sequence[str]) -> GeoloomError:

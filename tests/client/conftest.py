@@ -229,6 +229,7 @@ class PaperCatalogue:
     questions: list[tuple[str, Any]] = field(default_factory=list)
     failure: Exception | None = None
     gate: threading.Event | None = None
+    unusable: list[str] = field(default_factory=list)
 
     def ask(self, path: str, **question: Any) -> dict[str, Any]:
         self.questions.append((path, question))
@@ -245,7 +246,10 @@ class PaperCatalogue:
         if question["answer"] == "items":
             answer["items"] = found[:1000]
         elif question["answer"] == "selection":
-            answer["selection"] = self.selection(query["collection"], found).to_bytes().decode()
+            usable = [one for one in found if one["id"] not in self.unusable]
+            answer["count"] = len(usable)
+            answer["selection"] = self.selection(query["collection"], usable).to_bytes().decode()
+            answer["problems"] = [f"Item {one!r} is left out: it has no asset." for one in self.unusable]
         return answer
 
     def fits(self, item: dict[str, Any], query: dict[str, Any]) -> bool:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from geoloom.errors import ParameterError, SourceNotFound
+from geoloom.errors import ParameterError, SourceNotFound, SourceUnreadable
 from geoloom.lazy_collection import Collection
 from geoloom.query import Query
 
@@ -77,3 +77,11 @@ def test_a_frozen_collection_asks_nothing(s2: Collection, paper_catalogue: Any) 
     assert paper_catalogue.questions == []
     with pytest.raises(ParameterError, match="no properties"):
         frozen.to_dataframe()
+
+
+def test_items_that_cannot_be_used_are_named(s2: Collection, paper_catalogue: Any) -> None:
+    paper_catalogue.unusable = ["s2-06"]
+    with pytest.warns(UserWarning, match="Item 's2-06' is left out"):
+        assert len(s2.selection()) == 5
+    with pytest.raises(SourceUnreadable, match="Item 's2-06' is left out"):
+        s2.ids("s2-06").mosaic()
