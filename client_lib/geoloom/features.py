@@ -63,7 +63,7 @@ def vector(source: Any, layer: str | None = None) -> Vector:
     return Vector(found, MappingProxyType(found.look()))
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Vector:
     """Features with attributes. Immutable; every method returns a new one. Made by `geoloom.vector`.
 

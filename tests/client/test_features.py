@@ -126,6 +126,7 @@ def test_the_engine_looks_at_a_file(parcels: Vector, client: FeatureClient) -> N
     assert parcels.columns == {"code": "int32", "area": "float64", "owner": "text"}
     assert (parcels.layer, parcels.layers) == ("parcels", ("parcels", "trees"))
     assert vector(parcels) is parcels
+    assert parcels in {parcels}
     assert vector(PARCELS, layer="trees").name == "trees"
 
 

@@ -12,7 +12,7 @@ from geoloom_engine.routes.base import Handler
 from geoloom_engine.routes.values import Question
 from geoloom_engine.unwanted import insist
 from geoloom_engine.vectors.asked import Asked
-from geoloom_engine.vectors.questions import MOST_VALUES, holding, identified, values
+from geoloom_engine.vectors.questions import SOME_VALUES, holding, identified, values
 from geoloom_engine.vectors.zonal import zonal
 
 LONGEST_WHERE = 10_000
@@ -47,7 +47,7 @@ class FeatureValues(FeatureQuestion):
         self.need_token()
         body = await self.json_body()
         name = fields.text(body, "column")
-        limit = MOST_VALUES if body.get("limit") is None else fields.whole(body, "limit")
+        limit = SOME_VALUES if body.get("limit") is None else fields.whole(body, "limit")
         if limit < 1:
             raise RequestError("limit must be at least 1.")
         await self.told(lambda asked: values(asked, name, limit), body)

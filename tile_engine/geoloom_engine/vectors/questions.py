@@ -17,8 +17,11 @@ from geoloom_engine.vectors.places import from_degrees
 from geoloom_engine.vectors.sheet import WORLD, meeting
 from geoloom_engine.vectors.wkb import LINE, POINT
 
-MOST_VALUES = 1000
-"""Different values that are told."""
+SOME_VALUES = 1000
+"""Different values that are told if nobody says how many."""
+
+MOST_VALUES = 100_000
+"""Different values that are told at most."""
 
 MOST_FEATURES = 50
 """Features that are told of one place."""
