@@ -128,7 +128,9 @@ def test_no_cell_printed_an_error(executed: Executed) -> None:
     for cell in executed.notebook.cells:
         for output in cell.get("outputs", []):
             assert output.output_type != "error"
-            assert output.get("name") != "stderr", output.get("text")
+            # The gazetteer says once on each machine what takes some seconds.
+            if "names of towns are put in order" not in output.get("text", ""):
+                assert output.get("name") != "stderr", output.get("text")
 
 
 def test_the_notebook_in_the_repository_has_no_outputs() -> None:
@@ -286,3 +288,56 @@ class TestVectors:
         rows = output.data["text/plain"].splitlines()[2:]
         assert 3 <= len(rows) <= 9
         assert sum(int(row.split()[-2]) for row in rows) > 20
+
+
+@pytest.mark.parametrize("executed", NOTEBOOKS[2:3], indirect=True, ids=lambda path: path.stem)
+class TestCollections:
+    """What `03_collections` promises."""
+
+    @pytest.fixture
+    def season(self, executed: Executed) -> Executed:
+        assert "# Collections" in executed.notebook.cells[0].source
+        return executed
+
+    def test_every_file_is_used(self, season: Executed) -> None:
+        text = "".join(output.get("text", "") for output in season.outputs(" ingest data/scenes"))
+        assert "season: 120 files used in 24 items" in text
+        assert " 0 could not be used" in text
+
+    def test_filters_leave_clear_summer_scenes(self, season: Executed) -> None:
+        (table,) = season.outputs("filter_geoname")
+        text = table.data["text/plain"]
+        assert text.count("2016-0") == 8
+        assert not re.search("2016-0[1-59]", text)
+
+    def test_the_series_is_that_of_the_files(self, season: Executed) -> None:
+        (shown,) = season.outputs("clear.series(")
+        assert "9 of 12 valid" in shown.data["text/plain"]
+        assert "<svg" in shown.data["text/html"]
+        (table,) = season.outputs("field.to_dataframe()")
+        scenes = ROOT / "notebooks" / "data" / "scenes"
+        red, infrared = (
+            gdal.Open(f"{scenes}/T34TGP_20160325T092031_{band}_10m.tif").ReadAsArray(134, 164, 3, 3)
+            for band in ("B04", "B08")
+        )
+        around = (infrared.astype(float) - red) / (infrared.astype(float) + red)
+        value = float(re.search(r"T34TGP_20160325T092031\s+(\S+)", table.data["text/plain"])[1])
+        assert around.min() <= value <= around.max()
+
+    def test_the_map_has_a_date_slider(self, season: Executed) -> None:
+        widgets = json.dumps(season.notebook.metadata["widgets"])
+        assert "<b>March 2016</b>" in widgets
+        assert "2 scenes, 1 of 7" in widgets
+
+    def test_the_burnt_field_has_become_dark(self, season: Executed) -> None:
+        (value,) = season.outputs("change.point")
+        assert -2600 < float(re.search(r"-\d+", value.data["text/plain"])[0]) < -1500
+
+    def test_what_a_tile_takes_is_told_beforehand(self, season: Executed) -> None:
+        (told,) = season.outputs(".explain(14)")
+        assert "at most 120 files of scenes" in told.data["text/plain"]
+        assert "median of 24 scenes" in told.data["text/plain"]
+
+    def test_the_frozen_scenes_come_back(self, season: Executed) -> None:
+        (same,) = season.outputs("gl.load(key).equals")
+        assert same.data["text/plain"] == "True"
