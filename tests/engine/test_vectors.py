@@ -34,7 +34,7 @@ from geoloom.symbols import By, Category, Interval, Style
 from geoloom_engine.painters.vectors import PAINTER
 from geoloom_engine.readers import SourcePool, vectors
 from geoloom_engine.readers.vectors import vectors_of
-from geoloom_engine.vectors import fill
+from geoloom_engine.vectors import fill, specimen
 from geoloom_engine.vectors.asked import Asked
 from geoloom_engine.vectors.density import kernel
 from geoloom_engine.vectors.sheet import sheets
@@ -575,3 +575,9 @@ def test_many_polygons(given: Any, tmp_path: Path) -> None:
         grid = Grid(lattice, col, row, int(east) + 1 - col, int(south) + 1 - row)
         alpha = PAINTER.paint(op, grid, given).data[3].astype(float) / 255
         assert alpha.sum() == pytest.approx(shapely.area(shapes).sum() / lattice.dx**2, rel=0.01)
+
+
+def test_the_specimen_is_drawn_without_a_cache() -> None:
+    for step in specimen.steps():
+        step()
+    assert len(specimen.specimen().pack) == 4

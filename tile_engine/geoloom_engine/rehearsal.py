@@ -24,6 +24,7 @@ from geoloom_engine.lookup import translate
 from geoloom_engine.mosaic import Median
 from geoloom_engine.readers import BandInfo, SourceInfo, Window
 from geoloom_engine.render import png
+from geoloom_engine.vectors import specimen
 from geoloom_engine.warp import warp
 
 SIZE = 64
@@ -88,6 +89,7 @@ def later_steps() -> Iterator[Callable[[], object]]:
         for made in ("uint8", "uint16", "uint32"):
             yield partial(translate, values, np.zeros(256**width, made), np.zeros((16, 16), made))
     yield partial(try_out, registry()["divide"], "int32")
+    yield from specimen.steps()
     for dtype in (*DTYPES, *RARER):
         source = Specimen(dtype)
         if dtype in RARER:

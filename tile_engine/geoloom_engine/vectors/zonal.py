@@ -88,7 +88,7 @@ def zonal(
         if any(_meets(sheet, grid, slots) for sheet in parts):
             block, _ = run(planner, chain, grid, call, wanted)
             for sheet in parts:
-                _add(sheet, block.fill(grid.rows, grid.cols), slots, found)
+                add(sheet, block.fill(grid.rows, grid.cols), slots, found)
     info = asked.vectors.info(asked.source, asked.layer)
     columns = {name: asked.column(name) for name in info.columns}
     return {
@@ -172,7 +172,7 @@ def _meets(sheet: Sheet, grid: Grid, slots: Array) -> bool:
     return bool((near & (sheet.of(slots) >= 0)).any())
 
 
-def _add(sheet: Sheet, block: Block, slots: Array, found: Array) -> None:
+def add(sheet: Sheet, block: Block, slots: Array, found: Array) -> None:
     """Take a block's pixels into the zones' numbers."""
     level = sheet.level
     data = np.ascontiguousarray(block.data, np.float64)
@@ -252,4 +252,4 @@ def _summary(numbers: Array) -> dict[str, float | None]:
     return {name: value if math.isfinite(value) else None for name, value in zip(NUMBERS, told, strict=True)}
 
 
-__all__ = ["zonal"]
+__all__ = ["add", "zonal"]
