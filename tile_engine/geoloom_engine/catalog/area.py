@@ -1,7 +1,8 @@
 """An area that footprints are to meet, decided for many of them at once.
 
 Most are decided by their boxes: outside the area's box, or inside a part of the area. For an area with a
-curved outline a grid of cells says what is inside and what is touched. Only the rest are decoded.
+curved outline a grid of cells says what is inside and what is touched. Of the rest a point in the footprint
+may lie in the area. Only what is then left is decoded.
 """
 
 from __future__ import annotations
@@ -18,8 +19,12 @@ from geoloom.errors import RequestError
 
 Rows = npt.NDArray[np.int64]
 Numbers = npt.NDArray[Any]
+Mask = npt.NDArray[np.bool_]
 
-CELLS = 64
+COARSE = 32
+CELLS = 128
+"""Cells of the grids along a side; the fine ones are made where the outline is."""
+
 MANY = 1000
 """Candidates above which a grid pays."""
 
@@ -62,23 +67,35 @@ class Area:
         near: Rows = np.flatnonzero(found) + rows.start if isinstance(rows, slice) else rows[found]
         return near
 
-    def meeting(self, rows: Rows, boxes: Sequence[Numbers], footprints: Callable[[Rows], Any]) -> Rows:
+    def meeting(
+        self,
+        rows: Rows,
+        boxes: Sequence[Numbers],
+        points: Sequence[Numbers],
+        footprints: Callable[[Rows], Any],
+    ) -> Rows:
         """Of some rows, those whose footprints meet the area.
 
         Parameters
         ----------
+        points
+            x and y of a point in each footprint.
         footprints
             Gives the WKB of rows.
         """
         corners = [column[rows].astype(np.float64) for column in boxes]
         inside, outside = self._decided(corners)
         unsure = np.flatnonzero(~(inside | outside))
+        if len(unsure) and self._shape.area > 0:
+            x, y = (column[rows[unsure]] for column in points)
+            inside[unsure] = shapely.contains_xy(self._shape, x, y)
+            unsure = unsure[~inside[unsure]]
         if len(unsure):
             shapes = shapely.from_wkb(footprints(rows[unsure]))
             inside[unsure] = shapely.intersects(self._shape, shapes)
         return rows[inside]
 
-    def _decided(self, corners: Sequence[Numbers]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    def _decided(self, corners: Sequence[Numbers]) -> tuple[Mask, Mask]:
         """Which boxes lie inside the area for certain, and which outside."""
         west, south, east, north = corners
         inside, outside = np.zeros(len(west), bool), np.zeros(len(west), bool)
@@ -95,40 +112,50 @@ class Area:
             outside &= ~inside
         return inside, outside
 
-    def _by_cells(self, corners: Sequence[Numbers]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    def _by_cells(self, corners: Sequence[Numbers]) -> tuple[Mask, Mask]:
+        covered, touched = (_sums(cells) for cells in self._cells())
         left, bottom, right, top = self._bounds
-        width, height = (right - left) / CELLS, (top - bottom) / CELLS
-        x, y = left + width * np.arange(CELLS), bottom + height * np.arange(CELLS)
-        cells = shapely.box(x, y[:, None], x + width, y[:, None] + height)
-        covered = _sums(shapely.covers(self._shape, cells))
-        touched = _sums(shapely.intersects(self._shape, cells))
         west, south, east, north = corners
-        # A cell more on each side: what lies at an edge belongs to both cells.
-        first = [
-            np.clip(np.floor((a - b) / c - 1e-6), 0, CELLS - 1).astype(int)
-            for a, b, c in ((west, left, width), (south, bottom, height))
-        ]
-        last = [
-            np.clip(np.floor((a - b) / c + 1e-6), 0, CELLS - 1).astype(int)
-            for a, b, c in ((east, left, width), (north, bottom, height))
-        ]
+        # A little more on each side: what lies at the edge of a cell belongs to both.
+        first, last = (
+            [
+                np.clip((side - start) / (end - start) * CELLS + slack, 0, CELLS - 1).astype(np.int32)
+                for side, start, end in ((x, left, right), (y, bottom, top))
+            ]
+            for x, y, slack in ((west, south, -1e-6), (east, north, 1e-6))
+        )
         count = (last[0] - first[0] + 1) * (last[1] - first[1] + 1)
         within = (west >= left) & (east <= right) & (south >= bottom) & (north <= top)
-        inside = within & (_within(covered, first, last) == count)
-        outside = _within(touched, first, last) == 0
-        return inside, outside
+        return within & (_within(covered, first, last) == count), _within(touched, first, last) == 0
+
+    def _cells(self) -> tuple[Mask, Mask]:
+        """Which cells (row, column) of the area's box it covers, and which it touches."""
+        covered, touched = self._tested(np.indices((COARSE, COARSE)).reshape(2, -1), COARSE)
+        each = CELLS // COARSE
+        covered, touched = (
+            cells.reshape(COARSE, COARSE).repeat(each, 0).repeat(each, 1) for cells in (covered, touched)
+        )
+        rows, cols = np.nonzero(touched & ~covered)
+        covered[rows, cols], touched[rows, cols] = self._tested((rows, cols), CELLS)
+        return covered, touched
+
+    def _tested(self, cells: Any, count: int) -> tuple[Mask, Mask]:
+        left, bottom, right, top = self._bounds
+        width, height = (right - left) / count, (top - bottom) / count
+        rows, cols = cells
+        x, y = left + width * cols, bottom + height * rows
+        shapes = shapely.box(x, y, x + width, y + height)
+        return shapely.covers(self._shape, shapes), shapely.intersects(self._shape, shapes)
 
 
-def _sums(cells: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-    """How many are true above and left of each corner."""
-    sums = np.zeros((CELLS + 1, CELLS + 1), np.int64)
+def _sums(cells: Mask) -> npt.NDArray[np.int32]:
+    """How many are true below and left of each corner."""
+    sums = np.zeros((CELLS + 1, CELLS + 1), np.int32)
     sums[1:, 1:] = np.cumsum(np.cumsum(cells, axis=0), axis=1)
     return sums
 
 
 def _within(sums: Numbers, first: Sequence[Numbers], last: Sequence[Numbers]) -> Numbers:
     (left, bottom), (right, top) = first, last
-    found: Numbers = (
-        sums[top + 1, right + 1] - sums[bottom, right + 1] - sums[top + 1, left] + sums[bottom, left]
-    )
-    return found
+    found: Numbers = sums[top + 1, right + 1] - sums[bottom, right + 1] - sums[top + 1, left]
+    return found + sums[bottom, left]

@@ -1,8 +1,8 @@
 """What is searched by, in columns: of one file of items, and of all those of a collection.
 
-One row an item: ``id``, footprint (``wkb``) and its box, ``date`` (seconds since 1970 UTC), ``month``, where
-the item is (``part``, ``row``), and each property under ``p:NAME`` as one of four kinds: numbers, moments
-(seconds), texts, and JSON texts for all else.
+One row an item: ``id``, footprint (``wkb``), its box and a point in it, ``date`` (seconds since 1970 UTC),
+``month``, where the item is (``part``, ``row``), and each property under ``p:NAME`` as one of four kinds:
+numbers, moments (seconds), texts, and JSON texts for all else.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from geoloom_engine.catalog.geoparquet import FOREIGN, moment
 NUMBER, MOMENT, TEXT, JSON = "number", "moment", "text", "json"
 
 SIDES = ("west", "south", "east", "north")
+INNER = ("x", "y")
+"""A point in the footprint."""
 
 _NO_PROPERTIES = frozenset(
     {"type", "stac_version", "stac_extensions", "id", "geometry", "bbox", "links", "assets", "collection"}
@@ -54,6 +56,7 @@ def of_items(table: pa.Table, part: int) -> pa.Table:
         "id": _one(table.column("id")).cast(pa.large_string()),
         "wkb": pa.array(shapely.to_wkb(shapes).tolist(), pa.large_binary()),
         **dict(zip(SIDES, _boxes(shapes), strict=True)),
+        **dict(zip(INNER, _inner(shapes), strict=True)),
         "date": pa.array(date),
         "month": pa.array(_months(date)),
         "part": pa.array(np.full(count, part, np.int32)),
@@ -196,6 +199,13 @@ def _boxes(shapes: npt.NDArray[np.object_]) -> Iterator[pa.Array]:
     """West, south, east, north, rounded outwards; NaN for what has no footprint."""
     for values, way in zip(shapely.bounds(shapes).T, (_BELOW, _BELOW, _ABOVE, _ABOVE), strict=True):
         yield pa.array(np.nextafter(values.astype(np.float32), way), from_pandas=False)
+
+
+def _inner(shapes: npt.NDArray[np.object_]) -> Iterator[pa.Array]:
+    """Longitude and latitude of a point in each footprint; NaN for what has none."""
+    points = shapely.point_on_surface(shapes)
+    for values in (shapely.get_x(points), shapely.get_y(points)):
+        yield pa.array(values, from_pandas=False)
 
 
 def _one(column: Any) -> pa.Array:

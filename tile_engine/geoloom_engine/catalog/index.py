@@ -28,7 +28,7 @@ from geoloom_engine.catalog.matching import Property, fold, unfold
 Rows = npt.NDArray[np.int64]
 Numbers = npt.NDArray[Any]
 
-FORMAT = b"1"
+FORMAT = b"2"
 _META = b"geoloom-index"
 _FEW_IDS = 1000
 
@@ -218,9 +218,10 @@ class Index:
         for geometry in query.areas:
             area = Area(geometry)
             boxes = [self._numbers(side) for side in columns.SIDES]
+            points = [self._numbers(name) for name in columns.INNER]
             rows = area.near(rows, boxes)
             rows = area.meeting(
-                rows, boxes, lambda some: wkb.take(pa.array(some)).to_numpy(zero_copy_only=False)
+                rows, boxes, points, lambda some: wkb.take(pa.array(some)).to_numpy(zero_copy_only=False)
             )
         return np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
 
@@ -288,13 +289,18 @@ def _first(rows: Rows, keys: list[Any], count: int) -> Rows:
     """The first rows by some keys, then by number; no more is sorted than is needed."""
     if not keys or not count:
         return rows[:count]
-    values = np.nan_to_num(keys[0](rows).astype(np.float64), nan=np.inf)
+    values = keys[0](rows)
     if len(rows) <= count:
-        more = [np.nan_to_num(key(rows).astype(np.float64), nan=np.inf) for key in keys[1:]]
-        return rows[np.lexsort([rows, *reversed(more), values])]
+        return rows[np.lexsort([rows, *(key(rows) for key in reversed(keys[1:])), values])]
     last = np.partition(values, count - 1)[count - 1]
-    before, same = rows[values < last], rows[values == last]
-    return np.concatenate([_first(before, keys, len(before)), _first(same, keys[1:], count - len(before))])
+    if np.isnan(last):
+        same = np.isnan(values)
+        before = ~same
+    else:
+        before, same = values < last, values == last
+    first = rows[before]
+    rest = _first(rows[same], keys[1:], count - len(first))
+    return np.concatenate([_first(first, keys, len(first)), rest])
 
 
 def _seconds(text: str) -> float:
