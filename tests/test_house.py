@@ -113,6 +113,7 @@ TESTED_WITH = {
     "gathering": "compositing",
     "items": "compositing",
     "painting": "coverage",
+    "promised": "compositing",
     "painters/coverage": "coverage",
     "recipe": "plan",
     "supply": "compositing",

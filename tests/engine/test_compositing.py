@@ -431,3 +431,19 @@ def test_dateless_items_are_in_no_span(folder, arrays):
     image = composite(item(selection), selection, "first", "1970-01-01T00:00:00Z")
     plan = planner.plan(image.chain, GRID)
     assert next(iter(plan.gatherings.values())).rows == (1,)
+
+
+@pytest.mark.parametrize(
+    ("nodata", "part", "masked_there"), [(None, 0.5, True), (None, 1.0, False), (0, 0.5, False)]
+)
+def test_footprints_tell_what_is_valid_where_files_do_not(folder, nodata, part, masked_there):
+    name = f"promised-{nodata}-{part}"
+    data = np.full((1, SIZE, SIZE), 7, np.uint16)
+    known = stack(folder / name, [data], nodata=nodata)
+    west, south, east, north = known.footprints[0].bounds
+    shape = shapely.box(west, south, west + part * (east - west), north)
+    selection = Selection.of("half", known.bands, [replace(known.item(0), footprint=shape)])
+    block, _ = run(make_planner(folder), composite(item(selection), selection, "first").chain, GRID)
+    # The grid begins in column 20 of 300: the eastern half of the file is from its column 130 on.
+    assert block.valid[0, :, :129].all()
+    assert block.valid[0, :, 132:].any() != masked_there

@@ -13,6 +13,7 @@ from geoloom.block import Block
 from geoloom.errors import DemandError, GeoloomError, SourceChanged, SourceError, SourceNotFound
 from geoloom.grid import Grid
 from geoloom.selection import Asset, Item, Selection
+from geoloom_engine.promised import promised
 from geoloom_engine.readers import SourcePool
 from geoloom_engine.steps import ItemRead
 from geoloom_engine.unwanted import Unwanted
@@ -141,7 +142,7 @@ class ItemReader:
                 continue
             missing -= {step.bands[index] for index, _ in here}
             places = tuple(place for _, place in here)
-            block = self._asset(selection, asset, step, places, grid)
+            block = self._asset(selection, item, asset, step, places, grid)
             parts.append((tuple(index for index, _ in here), block))
         if missing:
             names = ", ".join(selection.bands[band].name for band in sorted(missing))
@@ -156,10 +157,17 @@ class ItemReader:
         return Block(data, valid)
 
     def _asset(
-        self, selection: Selection, asset: Asset, step: ItemRead, places: tuple[int, ...], grid: Grid
+        self,
+        selection: Selection,
+        item: Item,
+        asset: Asset,
+        step: ItemRead,
+        places: tuple[int, ...],
+        grid: Grid,
     ) -> Block:
         band = next(band for band, place in asset.bands if place == places[0])
-        source = self.pool.open(asset.href, selection.bands[band].nodata)
+        nodata = selection.bands[band].nodata
+        source = self.pool.open(asset.href, nodata)
         info = source.info
         if asset.mark and not info.fingerprint.startswith(asset.mark):
             raise SourceChanged(
@@ -171,7 +179,9 @@ class ItemReader:
                 f"{_name(asset.href)} has {len(info.bands)} bands, fewer than the catalogue says."
             )
         demanded = demand(info, grid, places, step.resampling, self.limits)
-        return warp(source, grid, places, step.resampling, plan=demanded)
+        block = warp(source, grid, places, step.resampling, plan=demanded)
+        inside = promised(item.footprint, info, nodata, grid)
+        return block if inside is None else Block.of(block.data, block.valid & inside)
 
 
 def remote(selection: Selection, rows: tuple[int, ...]) -> bool:
