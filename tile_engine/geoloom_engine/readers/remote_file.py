@@ -162,15 +162,7 @@ class RemoteFile:
             If they cannot be read.
         """
         spans = [span for span in _merged(ranges, self.size) if self._kept(*span) is None]
-        if len(spans) > 1:
-            futures = [self._files._threads.submit(self._fetched, *span) for span in spans]
-            try:
-                pieces = [(start, future.result()) for (start, _), future in zip(spans, futures, strict=True)]
-            finally:
-                for future in futures:
-                    future.cancel()
-        else:
-            pieces = [(start, self._fetched(start, length)) for start, length in spans]
+        pieces = self._fetched_at_once(spans)
         with self._lock:
             self._held = self._held + pieces
         try:
@@ -225,6 +217,21 @@ class RemoteFile:
         if part.start != offset:
             self._files._keep(self._version.fingerprint, _ALL, part)
         return part.content[offset - part.start :][:length]
+
+    def _fetched_at_once(self, spans: list[tuple[int, int]]) -> list[tuple[int, bytes]]:
+        """Spans with what is in them: all but the first by other threads, as far as some are free.
+
+        Those may all be waiting for a server that is slow; then this one goes on by itself.
+        """
+        futures = [self._files._threads.submit(self._fetched, *span) for span in spans[1:]]
+        try:
+            pieces = [(start, self._fetched(start, length)) for start, length in spans[:1]]
+            for span, future in reversed(list(zip(spans[1:], futures, strict=True))):
+                pieces.append((span[0], self._fetched(*span) if future.cancel() else future.result()))
+        finally:
+            for future in futures:
+                future.cancel()
+        return pieces
 
     def _part(self, offset: int, length: int) -> Part:
         part = self._files._remote.read(self._place, offset, length)
