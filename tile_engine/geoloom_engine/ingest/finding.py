@@ -16,6 +16,12 @@ ENDINGS = (".tif", ".tiff", ".gtiff", ".nc", ".nc4", ".zarr")
 
 _LISTS = (".txt", ".lst", ".list", ".urls")
 
+_SIGNING = frozenset(
+    ("AWSAccessKeyId", "Signature", "Expires", "GoogleAccessId", "Key-Pair-Id", "Policy")
+    + ("sig", "se", "sp", "sv", "sr", "st", "skoid", "sktid", "skt", "ske", "sks", "skv")
+)
+"""Names in the queries of signed addresses: of S3, CloudFront, Google and Azure."""
+
 Tell = Callable[[str, str], None]
 """Told of what cannot be used: its name, and the reason."""
 
@@ -48,6 +54,19 @@ class Found:
 def is_url(text: str) -> bool:
     """Whether a source is an address rather than a path."""
     return text.lower().startswith(("http://", "https://", "s3://"))
+
+
+def unsigned(url: str) -> str:
+    """An address without what signs it: a collection is for many, a signature for one and for a while."""
+    parts = urllib.parse.urlsplit(url)
+    if not parts.query:
+        return url
+    kept = [
+        pair
+        for pair in parts.query.split("&")
+        if not pair.lower().startswith(("x-amz-", "x-goog-")) and pair.partition("=")[0] not in _SIGNING
+    ]
+    return urllib.parse.urlunsplit(parts._replace(query="&".join(kept)))
 
 
 def root_of(source: str) -> str:
@@ -153,7 +172,7 @@ def _listed(lines: Iterator[str], base: Path, tell: Tell) -> Iterator[Found]:
         if not name or name.startswith("#"):
             continue
         if is_url(name):
-            yield Found(name, _path_of(name))
+            yield Found(unsigned(name), _path_of(name))
             continue
         path = os.path.abspath(base / Path(name).expanduser())  # noqa: PTH100
         try:
@@ -166,7 +185,7 @@ def _remote(source: str, tell: Tell) -> Iterator[Found]:
     if _is_list(source):
         yield from _listed(iter(listings.text(source).splitlines()), Path("/"), tell)
     elif _is_file(source):
-        yield Found(source, _path_of(source))
+        yield Found(unsigned(source), _path_of(source))
     elif source.lower().startswith("s3://"):
         for entry in listings.bucket(source, ENDINGS):
             yield Found(entry.href, _path_of(entry.href), entry.size, entry.changed)

@@ -92,6 +92,21 @@ def sweep(folder: Path) -> None:
             left.unlink()
 
 
+def supersede(path: Path) -> None:
+    """Remove what was made of earlier states of the same file; call when no item points there any more."""
+    name, mark, ending = path.name.rsplit(".", 2)
+    for other in path.parent.glob(f"*.{ending}"):
+        parts = other.name.rsplit(".", 2)
+        if (
+            parts[0] == name
+            and len(parts) == 3
+            and parts[1] != mark
+            and re.fullmatch("[0-9a-f]{10}", parts[1])
+        ):
+            with contextlib.suppress(OSError):
+                other.unlink()
+
+
 def _safe(name: str) -> str:
     """A name as a part of a path."""
     return re.sub(r"[^\w.+-]", "_", name).lstrip(".") or "_"

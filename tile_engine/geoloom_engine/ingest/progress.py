@@ -53,7 +53,11 @@ class Progress:
     def problem(self, name: str, reason: str) -> None:
         """A file that cannot be used, and why."""
         self._clear()
-        self.reasons[reason.replace(name.rpartition("/")[2], "it")] += 1
+        own = name.rpartition("/")[2]
+        if reason.startswith(own):
+            reason = reason.removeprefix(f"{own}: ")
+            reason = reason.replace(own, "it", 1) if reason.startswith(own) else reason
+        self.reasons[reason.replace(own, "it")] += 1
         print(f"{name}: {reason.rstrip('.')}.", file=self._problems, flush=True)
 
     def summary(self) -> list[str]:

@@ -13,7 +13,7 @@ from geoloom.runtime_folder import hold, let_go
 from geoloom_engine.ingest import naming, summary
 from geoloom_engine.ingest.finding import Found, find, root_of
 from geoloom_engine.ingest.jobs import Outcome, Treatment
-from geoloom_engine.ingest.optimise import sweep
+from geoloom_engine.ingest.optimise import supersede, sweep
 from geoloom_engine.ingest.options import Options
 from geoloom_engine.ingest.parts import Change, Parts
 from geoloom_engine.ingest.pattern import Parts as Named
@@ -206,6 +206,12 @@ class Round:
             changes.append(Change(outcome.items, instead))
         if changes:
             parts.put(changes, lambda file: not scratch.found(file) and not self._gone(file))
+        if self._options.optimise is not None:
+            for asset in (
+                asset for one in changes for item in one.items for asset in item["assets"].values()
+            ):
+                if asset.get("geoloom:origin"):
+                    supersede(Path(asset["href"]))
 
     def _gone(self, file: str) -> bool:
         """Whether a file that was not found is to be dropped: it should have been, and was asked to."""

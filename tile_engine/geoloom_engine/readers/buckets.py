@@ -16,6 +16,7 @@ from geoloom_engine.readers.signing import Store
 _SECONDS = 30.0
 _TRIES = 4
 _PAGE = 64 << 20
+_KEYS = 1000
 _PASSING = (408, 425, 429, 500, 502, 503, 504)
 
 
@@ -33,7 +34,7 @@ def listed(url: str) -> Iterator[tuple[str, int, int]]:
     except ValueError as error:
         raise OSError(f"{url} cannot be listed: {error}.") from None
     connections = Connections()
-    query = {"list-type": "2", "prefix": prefix}
+    query = {"list-type": "2", "max-keys": str(_KEYS), "prefix": prefix}
     region: str | None = None
     try:
         while True:
