@@ -68,6 +68,10 @@ class Classic:
                 size *= 4
             except (ValueError, KeyError, IndexError, UnicodeDecodeError, OverflowError) as error:
                 raise _damaged(place) from error
+        ends = header.ends()
+        # The padding behind the last value may be missing.
+        if max(ends, default=0) > content.size:
+            raise _damaged(place)
         self.variables = header.variables
         self.attributes = header.attributes
         self._begins = header.begins
@@ -148,6 +152,18 @@ class _Header:
         self.record = sizes[0] if len(sizes) == 1 else sum(-(-size // 4) * 4 for size in sizes)
         if self.recording and records == _STREAMING:
             raise ValueError("still being written")
+
+    def ends(self) -> list[int]:
+        """Where each variable ends in the file."""
+        found = []
+        for name, one in self.variables.items():
+            item = one.dtype.itemsize
+            if name in self.recording:
+                size = max(one.shape[0] - 1, 0) * self.record + math.prod(one.shape[1:]) * item
+                found.append(self.begins[name] + size if one.shape[0] else 0)
+            else:
+                found.append(self.begins[name] + math.prod(one.shape) * item)
+        return found
 
     def _take(self, size: int) -> bytes:
         if size < 0:

@@ -238,9 +238,8 @@ class Contents:
 
     def _read_axis(self, dim: str, size: int) -> Axis:
         found = self._coordinate(dim)
-        counted = tuple(str(index) for index in range(size))
-        if found is None or found.shape[0] != size or size > _MAX_COORDINATES:
-            return Axis(dim, size, kind(dim, None), counted)
+        if found is None or found.shape[0] != size:
+            return Axis(dim, size, kind(dim, None), tuple(map(str, range(size))))
         of = kind(found.name, found)
         values = self.file.read(found.name, tuple(slice(0, length) for length in found.shape))
         units, calendar = found.text("units"), found.text("calendar")
@@ -253,12 +252,16 @@ class Contents:
             words = _written(values)
         if len(set(words)) < size:
             # Coordinates that are there twice would make two places of one address.
-            words = list(counted)
+            words = [str(index) for index in range(size)]
         return Axis(dim, size, of, tuple(words), units, description, calendar)
 
     def _place(self, variable: Variable) -> Placed:
         if not variable.numeric:
             raise Unplaced("holds texts, not numbers", "Choose a variable of numbers.")
+        for dim, size in zip(variable.dims, variable.shape, strict=True):
+            if not 0 < size <= _MAX_COORDINATES:
+                reason = "nothing" if size == 0 else f"{size:,} values, more than can be listed,"
+                raise Unplaced(f"has {reason} along {dim}", "Write a smaller file.")
         kinds = {dim: kind(dim, self._coordinate(dim)) for dim in variable.dims}
         dims = {of: dim for dim, of in kinds.items() if of in ("x", "y")}
         coordinates = {of: self._coordinate(dim) for of, dim in dims.items()}
