@@ -129,6 +129,14 @@ def test_too_many_scenes_are_refused_before_they_are_read(
     ) as caught:
         shown(engine, image, Tile.at(*PLACE, 5))
     zoom = int(str(caught.value).split("level ")[1].split(",")[0])
+    far = Tile.at(*PLACE, 5)
+    path = client.register(image.scale(0, 255).chain).tiles.format(z=far.z, x=far.x, y=far.y)
+    refused = engine.ask("GET", path, token=False)
+    assert refused.status == 422
+    # The map shows where the scenes are: five areas side by side, and the words below.
+    scenes = grey(refused.body)
+    assert (scenes[:, :20, 3] == 0).any()
+    assert scenes[..., 3].any()
     assert shown(engine, image, Tile.at(*PLACE, zoom))[..., 3].any()
     client.register(image.chain)
     with pytest.raises(DemandError, match="5 scenes"):

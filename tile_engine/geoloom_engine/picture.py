@@ -12,16 +12,17 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageDraw
 
-from geoloom.block import Block
+from geoloom.block import Array, Block
 from geoloom.colour import lut
 from geoloom.profile import Look
 from geoloom_engine.lettering import clip, font, plain, wrap
 from geoloom_engine.render import png
 
-__all__ = ["error_tile", "reason_tile"]
+__all__ = ["error_tile", "footprints_tile", "reason_tile"]
 
 _INK, _MUTED, _PAPER = 0, 90, 254
 _LONGEST = 700
+_SCENES = (44, 98, 168)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,42 @@ def reason_tile(message: str, size: int = 256, hint: str | None = None) -> bytes
     Parameters are those of `error_tile`.
     """
     return _card(_REASON, plain(message, _LONGEST), size, plain(hint or "", _LONGEST), "")
+
+
+def footprints_tile(counts: Array, message: str, hint: str | None = None) -> bytes:
+    """A tile that shows where there are scenes which are too many to draw, and in few words what to do.
+
+    Parameters
+    ----------
+    counts
+        Scenes at each pixel, (size, size).
+    message, hint
+        As for `reason_tile`; of both the first clause is shown.
+    """
+    size = counts.shape[0]
+    unit = size / 256
+    colours = np.zeros((size, size, 4), np.uint8)
+    colours[..., :3] = _SCENES
+    colours[..., 3] = np.where(counts > 0, np.minimum(40 + 12 * np.log2(np.maximum(counts, 1)), 120), 0)
+    edge = np.zeros(counts.shape, np.bool_)
+    edge[:, 1:] |= counts[:, 1:] != counts[:, :-1]
+    edge[1:] |= counts[1:] != counts[:-1]
+    colours[edge, 3] = 170
+    card = Image.fromarray(colours, "RGBA")
+    lettering = font(12 * unit)
+    clauses = [plain(text or "", _LONGEST).split(", ")[0].rstrip(".") for text in (hint, message)]
+    lines = [line for one in clauses if one for line in wrap(one, lettering, size - 28 * unit, 2)]
+    if counts.any() and lines:
+        high = (len(lines) * _step(12) + 8) * unit
+        pen = ImageDraw.Draw(card)
+        box = (8 * unit, size - high - 8 * unit, size - 8 * unit, size - 8 * unit)
+        pen.rounded_rectangle(box, radius=5 * unit, fill=(255, 255, 255, 215))
+        for number, line in enumerate(lines):
+            pen.text(
+                (14 * unit, box[1] + (4 + number * _step(12)) * unit), line, (23, 40, 63, 255), font=lettering
+            )
+    data = np.ascontiguousarray(np.moveaxis(np.asarray(card), 2, 0))
+    return png(Block(data, np.broadcast_to(np.True_, (1, size, size))), Look("rgba"))
 
 
 @lru_cache(maxsize=128)

@@ -13,19 +13,22 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from geoloom.block import Block
+import numpy as np
+
+from geoloom.block import Array, Block
 from geoloom.chain import Chain, Node
 from geoloom.errors import FunctionRefused, NotFound
 from geoloom.given import Given
 from geoloom.grid import Bounds, Grid, Tile
 from geoloom.op import decode
+from geoloom.ops.coverage import Coverage
 from geoloom.ops.execute import Execute
 from geoloom.ops.item import Item
 from geoloom.ops.open import Open
 from geoloom_engine import values
 from geoloom_engine.basemap import basemap_tile
 from geoloom_engine.cache import BlockCache
-from geoloom_engine.evaluate import evaluate, fetch
+from geoloom_engine.evaluate import evaluate, fetch, run
 from geoloom_engine.explanation import explained
 from geoloom_engine.functions import Functions
 from geoloom_engine.items import ItemFailure, remote
@@ -245,6 +248,15 @@ class Pipeline:
     ) -> Drawn:
         """A tile from start to end; raises Unwanted if `wanted` says no."""
         return self.draw(*self.read_pixels(chain, tile.grid(ratio), wanted), wanted, session)
+
+    def scenes(self, chain: Chain, key: str, tile: Tile, ratio: int) -> Array | None:
+        """How many items of a node's selection lie at each pixel of a tile; None for any other node."""
+        node = chain.nodes.get(key)
+        if node is None or "selection" not in node.params:
+            return None
+        counting = Coverage(selection=str(node.params["selection"])).chain()
+        block, _ = run(self.planner, counting, tile.grid(ratio))
+        return np.asarray(block.data[0])
 
     def describe(self, chain: Chain) -> dict[str, Any]:
         """What a chain gives, as ``/info`` answers it."""

@@ -11,14 +11,19 @@ from geoloom.errors import DemandError, EngineFault, EngineUnreachable, GeoloomE
 from geoloom.grid import TILE_SIZE, Tile
 from geoloom_engine.auth import Capability
 from geoloom_engine.events import Event
-from geoloom_engine.picture import error_tile, reason_tile
+from geoloom_engine.picture import error_tile, footprints_tile, reason_tile
 from geoloom_engine.routes.base import Handler
 from geoloom_engine.routes.tile_reply import TileRequest, reply_to
 
 if TYPE_CHECKING:
+    from geoloom.block import Array
     from geoloom_engine.services import Services
 
 _RATIO = re.compile(r"@([1-4])x")
+
+
+REDUCTIONS = ("composite", "quality")
+"""Ops that make one image of many scenes."""
 
 
 class ChainTile(Handler):
@@ -51,9 +56,22 @@ class ChainTile(Handler):
             await self._serve(key, z, x, y, ratio)
         except GeoloomError as error:
             # Lettering takes 3 to 10 ms, in which the event loop would answer nobody.
-            draw = partial(picture_of, error, TILE_SIZE * self._ratio)
+            draw = partial(picture_of, error, TILE_SIZE * self._ratio, await self._scenes(key, error))
             self._picture = await self.services.wait_for(draw, remote=False)
             raise
+
+    async def _scenes(self, key: str, error: GeoloomError) -> Array | None:
+        """Where the scenes lie that are too many for this tile, if that is what is wrong."""
+        if not isinstance(error, DemandError) or error.op not in REDUCTIONS or self._tile is None:
+            return None
+        pipeline, tile, ratio = self.services.pipeline, self._tile, self._ratio
+        try:
+            chain = await self.services.chains.get(key)
+            return await self.services.wait_for(
+                lambda: pipeline.scenes(chain, error.node or "", tile, ratio), remote=False
+            )
+        except GeoloomError:
+            return None  # what was wrong first is told
 
     async def _serve(self, key: str, z: str, x: str, y: str, ratio: str | None) -> None:
         if not is_key(key):
@@ -89,8 +107,10 @@ class ChainTile(Handler):
         self.finish(self._picture or picture_of(error, TILE_SIZE * self._ratio))
 
 
-def picture_of(error: GeoloomError, size: int) -> bytes:
-    """A tile of `size` pixels, as PNG, that tells an error."""
+def picture_of(error: GeoloomError, size: int, scenes: Array | None = None) -> bytes:
+    """A tile of `size` pixels, as PNG, that tells an error; over `scenes`, if their number is the reason."""
+    if scenes is not None:
+        return footprints_tile(scenes, error.message, error.hint)
     if isinstance(error, DemandError):
         return reason_tile(error.message, size, error.hint)
     hint = None if isinstance(error, EngineFault | EngineUnreachable) else error.hint
