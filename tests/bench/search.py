@@ -143,7 +143,7 @@ def questions(random: np.random.Generator) -> dict[str, Callable[[], Query]]:
 
 
 def asked(path: Path, rounds: int) -> dict[str, Any]:
-    """Processor milliseconds of each kind of question, and the megabytes this process takes more than before."""
+    """Processor milliseconds of each kind of question, and by how many megabytes this process grew."""
     before = _resident()
     index = Index.open(path)
     random = np.random.default_rng(SEED)

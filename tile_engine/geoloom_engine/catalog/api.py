@@ -21,6 +21,7 @@ from geoloom.query import Query
 from geoloom_engine.catalog import columns
 from geoloom_engine.catalog.geoparquet import moment, to_table
 from geoloom_engine.catalog.index import Index, arranged
+from geoloom_engine.catalog.static import assets_of
 
 if TYPE_CHECKING:
     from geoloom_engine.catalog.catalogues import StaticCatalog
@@ -221,11 +222,12 @@ class ApiCatalog:
 
     def _make_absolute(self, item: Json) -> None:
         links = item.get("links")
-        own = [one.get("href") for one in links or () if isinstance(one, dict) and one.get("rel") == "self"]
+        listed = [one for one in links if isinstance(one, dict)] if isinstance(links, list) else []
+        own = [one.get("href") for one in listed if one.get("rel") == "self"]
         base = own[0] if own and isinstance(own[0], str) else self._url
-        for asset in (item.get("assets") or {}).values():
-            if isinstance(asset, dict) and isinstance(asset.get("href"), str):
-                asset["href"] = urljoin(base, asset["href"]) if "://" not in asset["href"] else asset["href"]
+        for asset in assets_of(item):
+            if "://" not in asset["href"]:
+                asset["href"] = urljoin(base, asset["href"])
 
     def said(self, error: Exception) -> SourceUnreadable:
         """What went wrong with a request, in one sentence."""

@@ -84,11 +84,11 @@ def footprints(table: pa.Table) -> npt.NDArray[np.object_]:
 
 def box_of(bbox: Sequence[float | None] | None) -> Any:
     """A STAC box as geometry, split at ±180° if its west is beyond its east; None if it is none."""
-    if bbox is None or len(bbox) not in (4, 6):
+    if not isinstance(bbox, list | tuple) or len(bbox) not in (4, 6):
         return None
     half = len(bbox) // 2
     try:
-        west, south, east, north = (float(side) for side in (*bbox[:2], *bbox[half : half + 2]))  # type: ignore[arg-type]
+        west, south, east, north = (float(side) for side in (*bbox[:2], *bbox[half : half + 2]))
     except (TypeError, ValueError):
         return None
     if not all(map(np.isfinite, (west, south, east, north))) or south >= north:

@@ -121,7 +121,8 @@ def to_table(items: Sequence[Item]) -> pa.Table:
         "type": pa.array(["Feature"] * len(items)),
         "stac_version": pa.array([str(item.get("stac_version", "1.1.0")) for item in items]),
         "stac_extensions": pa.array(
-            [list(item.get("stac_extensions") or []) for item in items], pa.list_(pa.string())
+            [[str(one) for one in _list(item.get("stac_extensions"))] for item in items],
+            pa.list_(pa.string()),
         ),
         "id": pa.array([str(item["id"]) for item in items]),
         "geometry": pa.array(shapely.to_wkb(geometries).tolist(), pa.binary()),
@@ -130,7 +131,7 @@ def to_table(items: Sequence[Item]) -> pa.Table:
     fields = {}
     for name in ("links", "assets", "collection"):
         columns[name], fields[name] = _column(name, [item.get(name) for item in items])
-    properties = [item.get("properties") or {} for item in items]
+    properties = [told if isinstance(told := item.get("properties"), dict) else {} for item in items]
     for name in dict.fromkeys(name for one in properties for name in one):
         if name not in _OWN:
             columns[name], fields[name] = _column(name, [one.get(name) for one in properties])
@@ -235,6 +236,10 @@ def _without_none(value: Any) -> Any:
     return value
 
 
+def _list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else []
+
+
 def _geometries(given: list[Any]) -> Any:
     """Geometries of GeoJSON; None for what is none."""
     texts = [None if one is None else json.dumps(one) for one in given]
@@ -245,7 +250,7 @@ def _boxes(given: list[Any], geometries: Any) -> pa.Array:
     bounds = shapely.bounds(geometries)
     rows = []
     for box, own in zip(given, bounds.tolist(), strict=True):
-        if isinstance(box, list | tuple) and len(box) in (4, 6):
+        if len(_list(box)) in (4, 6) and all(isinstance(side, int | float) for side in box):
             half = len(box) // 2
             own = [float(side) for side in (*box[:2], *box[half : half + 2])]
         rows.append(None if np.isnan(own).any() else dict(zip(_SIDES, own, strict=True)))

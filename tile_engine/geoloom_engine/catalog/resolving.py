@@ -68,7 +68,9 @@ def resolved(collection: str, items: Sequence[Json], assets: RasterAssets) -> tu
 
 def date_of(item: Json) -> float | None:
     """When an item was taken, in seconds since 1970 UTC: its time, or the start of its range."""
-    properties = item.get("properties") or {}
+    properties = item.get("properties")
+    if not isinstance(properties, dict):
+        return None
     for name in ("datetime", "start_datetime"):
         found = moment(properties.get(name))
         if found is not None:

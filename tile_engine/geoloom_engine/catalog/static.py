@@ -55,10 +55,9 @@ class StaticCollection:
                 found[file.href] = file
         for link in _links(self.content, "item", "items"):
             self._add(found, files, link["href"])
-        for asset in (self.content.get("assets") or {}).values():
-            href = asset.get("href") if isinstance(asset, dict) else None
-            if isinstance(href, str) and href.endswith(_PARQUET):
-                self._add(found, files, href)
+        for asset in assets_of(self.content):
+            if asset["href"].endswith(_PARQUET):
+                self._add(found, files, asset["href"])
         return list(found.values())
 
     def _add(self, found: dict[str, File], files: Files, href: str) -> None:
@@ -112,9 +111,15 @@ def items_of(content: bytes, href: str, files: Files) -> list[Json]:
 
 def absolute(item: Json, base: str, files: Files) -> None:
     """Make the addresses of an item's assets absolute."""
-    for asset in (item.get("assets") or {}).values():
-        if isinstance(asset, dict) and isinstance(asset.get("href"), str):
-            asset["href"] = files.join(base, asset["href"])
+    for asset in assets_of(item):
+        asset["href"] = files.join(base, asset["href"])
+
+
+def assets_of(item: Json) -> list[Json]:
+    """The assets of an item that have an address."""
+    assets = item.get("assets")
+    listed = list(assets.values()) if isinstance(assets, dict) else []
+    return [one for one in listed if isinstance(one, dict) and isinstance(one.get("href"), str)]
 
 
 def _below(files: Files, problems: list[str]) -> Iterator[StaticCollection]:
