@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from geoloom_engine.picture import error_tile, reason_tile
+from geoloom_engine.picture import error_tile, footprints_tile, reason_tile
 
 
 def pixels(data: bytes) -> np.ndarray:
@@ -70,3 +70,17 @@ def test_any_text_gives_a_picture(message: str, hint: str | None, incident: str 
     data = error_tile(message, 256, hint, incident)
     assert pixels(data).shape == (256, 256, 4)
     assert data == error_tile(message, 256, hint, incident)
+
+
+@pytest.mark.parametrize("size", [256, 512])
+def test_scenes_are_shown_where_they_are(size: int) -> None:
+    counts = np.zeros((size, size), np.int32)
+    counts[: size // 2, : size // 2] = 3
+    hint = "Zoom in to level 9, or choose fewer."
+    shown = pixels(footprints_tile(counts, "This view needs 1,240 scenes, more than 500.", hint))
+    assert shown.shape == (size, size, 4)
+    assert (shown[: size // 2 - 1, : size // 2 - 1, 3] > 30).all()
+    assert not shown[: size // 2, size // 2 + 1 :, 3].any()
+    # The words stand at the lower edge; without scenes the tile is clear.
+    assert shown[-size // 5 :, ..., 3].any()
+    assert not pixels(footprints_tile(np.zeros_like(counts), "This view needs 9 scenes.", hint))[..., 3].any()
