@@ -89,7 +89,11 @@ def engine_of_scenes(start_engine: StartEngine, valkey: str, tmp_path_factory: p
         },
         "links": [],
         "item_assets": {
-            name: {"roles": ["data"], "bands": [{"name": name, "data_type": "uint8"}]}
+            name: {
+                "type": "image/tiff; application=geotiff",
+                "roles": ["data"],
+                "bands": [{"name": name, "data_type": "uint8"}],
+            }
             for name in ("red", "scl")
         },
     }
