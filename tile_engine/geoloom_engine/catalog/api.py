@@ -32,7 +32,7 @@ PAGE = 250
 MOST = 20_000
 """Items that one search gets from a server."""
 
-PATIENCE = 60.0
+PATIENCE = 25.0
 """Seconds that one search may take in all."""
 
 FRESH = 300.0
