@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 AHEAD = 8
 """Items of remote collections whose pixels are on their way at one time."""
 
+SETTLED = 600.0
+"""Seconds for which files of other machines are taken as they were: archives do not change their scenes by the
+minute, and a mosaic of a hundred would ask for each of them every few seconds."""
+
 Pixels = dict[int, Block]
 """The blocks of one item, by the step that reads them."""
 
@@ -167,7 +171,7 @@ class ItemReader:
     ) -> Block:
         band = next(band for band, place in asset.bands if place == places[0])
         nodata = selection.bands[band].nodata
-        source = self.pool.open(asset.href, nodata)
+        source = self.pool.open(asset.href, nodata, SETTLED if _far(asset) else None)
         info = source.info
         if asset.mark and not info.fingerprint.startswith(asset.mark):
             raise SourceChanged(
@@ -188,9 +192,11 @@ def remote(selection: Selection, rows: tuple[int, ...]) -> bool:
     """Whether items lie on other machines, judged by the first."""
     if not rows:
         return False
-    return any(
-        "://" in asset.href and not asset.href.startswith("file:") for asset in selection.item(rows[0]).assets
-    )
+    return any(map(_far, selection.item(rows[0]).assets))
+
+
+def _far(asset: Asset) -> bool:
+    return "://" in asset.href and not asset.href.startswith("file:")
 
 
 def _as(block: Block, dtype: str) -> Block:

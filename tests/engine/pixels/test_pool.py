@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
 import threading
 import time
 from collections import Counter
@@ -14,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from geoloom.errors import SourceError, SourceUnreadable
+from geoloom.errors import SourceError, SourceNotFound, SourceUnreadable
 from geoloom.grid import Tile
 from geoloom.ops.open import Open
 from geoloom.ops.resample import Resample
@@ -226,3 +228,15 @@ def test_a_tile_is_all_old_or_all_new(tmp_path: Path, make_raster: Any, in_place
         pipeline.close()
     assert values_of(drawn) <= {(60,), (120,), (180,)}, drawn
     assert len(values_of(drawn)) >= 2, drawn
+
+
+def test_who_may_wait_looks_at_a_file_less_often(tmp_path: Path, make_raster: Any) -> None:
+    path = make_raster(tmp_path / "a.tif", np.zeros((16, 16), np.uint8))
+    with contextlib.closing(SourcePool((str(tmp_path),), recheck=0.0)) as pool:
+        first = pool.open(str(path)).info.fingerprint
+        os.utime(path, ns=(1, 1))
+        assert pool.open(str(path), recheck=600.0).info.fingerprint == first
+        assert pool.open(str(path)).info.fingerprint != first
+        path.unlink()
+        with pytest.raises(SourceNotFound):
+            pool.open(str(path))

@@ -87,7 +87,7 @@ class SourcePool:
         self._opening: dict[_Name | str, threading.Event] = {}
         set_gdal_cache(gdal_cache)
 
-    def open(self, href: str, nodata: float | None = None) -> Source:
+    def open(self, href: str, nodata: float | None = None, recheck: float | None = None) -> Source:
         """The source as it is now (or was within the last `recheck` seconds).
 
         Threads that want the same source open it once: the others wait.
@@ -96,13 +96,15 @@ class SourcePool:
         ----------
         nodata
             Value that stands for no data in bands that declare none, if their type can hold it.
+        recheck
+            Seconds for which its fingerprint counts as fresh, if more than others'.
 
         Raises
         ------
         SourceNotFound, SourceRefused, SourceUnreadable, SourceNotGeoreferenced
             If it cannot be read or shown on a map.
         """
-        seen = self._look(href)
+        seen = self._look(href, recheck)
         name = (seen.print_, nodata)
         with self._first(name):
             with self._lock:
@@ -170,6 +172,11 @@ class SourcePool:
             seen = self._seen.get(href)
             if seen is not None:
                 seen.at = float("-inf")
+
+    @property
+    def access(self) -> Access:
+        """The allow-list."""
+        return self._access
 
     @property
     def opened(self) -> int:
@@ -257,8 +264,8 @@ class SourcePool:
             files = self._remote.open(seen.place, seen.version, on_change)
         return GeoTiff(seen.place, files, seen.print_, self.cache, on_change, nodata)
 
-    def _look(self, href: str) -> _Seen:
-        seen = self._fresh(href)
+    def _look(self, href: str, recheck: float | None = None) -> _Seen:
+        seen = self._fresh(href, recheck)
         if seen is None:
             with self._first(href):
                 # Whoever was first has just looked.
@@ -267,11 +274,15 @@ class SourcePool:
             raise type(seen.error)(seen.error.message, hint=seen.error.hint)
         return seen
 
-    def _fresh(self, href: str) -> _Seen | None:
+    def _fresh(self, href: str, recheck: float | None = None) -> _Seen | None:
         """What is known of a href, if it was looked up a short while ago."""
         with self._lock:
             seen = self._seen.get(href)
-        return seen if seen is not None and time.monotonic() - seen.at < self._recheck else None
+        if seen is None:
+            return None
+        # What is known to be wrong is looked at again soon, so that it need not stay wrong.
+        fresh = self._recheck if recheck is None or seen.error is not None else max(recheck, self._recheck)
+        return seen if time.monotonic() - seen.at < fresh else None
 
     def _looked(self, href: str) -> _Seen:
         now = time.monotonic()
