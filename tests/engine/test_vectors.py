@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,6 +22,7 @@ from osgeo import gdal, ogr, osr
 
 from geoloom.block import Array
 from geoloom.errors import (
+    EngineOverloaded,
     GeoloomError,
     RequestError,
     SourceError,
@@ -33,8 +37,8 @@ from geoloom.ops.heat import Heat
 from geoloom.symbols import By, Category, Interval, Style
 from geoloom_engine.painters.vectors import PAINTER
 from geoloom_engine.readers import SourcePool, vectors
-from geoloom_engine.readers.vectors import vectors_of
-from geoloom_engine.vectors import fill, specimen
+from geoloom_engine.readers.vectors import Vectors, vectors_of
+from geoloom_engine.vectors import fill, pack, specimen
 from geoloom_engine.vectors.asked import Asked
 from geoloom_engine.vectors.density import kernel
 from geoloom_engine.vectors.sheet import sheets
@@ -563,9 +567,9 @@ def test_many_polygons(given: Any, tmp_path: Path) -> None:
     for batch in table.to_batches():
         layer.WritePyArrow(batch)
     dataset.Close()
-    pack = asked(given, str(path)).pack
-    assert len(pack) == count**2
-    assert pack.nbytes < 350 * len(pack)
+    packed = asked(given, str(path)).pack
+    assert len(packed) == count**2
+    assert packed.nbytes < 350 * len(packed)
     op = Draw(href=str(path), style=Style(fill="#000000ff", line=None).to_json())
     for zoom in (4, 7, 10):
         lattice = Lattice.web_mercator(zoom)
@@ -575,6 +579,91 @@ def test_many_polygons(given: Any, tmp_path: Path) -> None:
         grid = Grid(lattice, col, row, int(east) + 1 - col, int(south) + 1 - row)
         alpha = PAINTER.paint(op, grid, given).data[3].astype(float) / 255
         assert alpha.sum() == pytest.approx(shapely.area(shapes).sum() / lattice.dx**2, rel=0.01)
+
+
+def test_layers_without_geometry_are_passed_over(given: Any, tmp_path: Path) -> None:
+    dataset = gdal.GetDriverByName("GPKG").CreateVector(str(tmp_path / "a.gpkg"))
+    table = dataset.CreateLayer("owners", None, ogr.wkbNone)
+    table.CreateField(ogr.FieldDefn("name", ogr.OFTString))
+    row = ogr.Feature(table.GetLayerDefn())
+    row.SetField("name", "Ana")
+    table.CreateFeature(row)
+    dataset.Close()
+    path = str(tmp_path / "a.gpkg")
+    with pytest.raises(SourceUnreadable, match="has no geometry"):
+        PAINTER.paint(Burn(href=path), TILE.grid(), given)
+    dataset = gdal.OpenEx(path, gdal.OF_VECTOR | gdal.OF_UPDATE)
+    system = osr.SpatialReference()
+    system.ImportFromEPSG(3857)
+    dataset.CreateLayer("land", system, ogr.wkbPolygon)
+    dataset.Close()
+    found = asked(given, path)
+    info = found.vectors.info(found.source, None)
+    assert info.layer == "land"
+    assert set(info.layers) == {"owners", "land"}
+    assert not PAINTER.paint(Burn(href=path), TILE.grid(), given).valid.any()
+    with pytest.raises(SourceUnreadable, match="in its layer owners"):
+        PAINTER.paint(Burn(href=path, layer="owners"), TILE.grid(), given)
+
+
+def test_a_layer_is_packed_once_for_all_who_want_it(
+    given: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "a.gpkg", within(TILE.grid(), 1, 50, 3.0))
+    made = []
+
+    def counted(*args: Any) -> Any:
+        made.append(args)
+        return pack.build(*args)
+
+    monkeypatch.setattr(vectors, "build", counted)
+    stores = [vectors_of(given.pool), Vectors(given.pool.access), Vectors(given.pool.access)]
+    with ThreadPoolExecutor(9) as threads:
+        packs = list(
+            threads.map(
+                lambda k: stores[k % 3].pack(stores[k % 3].of_file(path), None, lambda: None), range(9)
+            )
+        )
+    assert len(made) == 1
+    assert {len(one) for one in packs} == {50}
+    assert packs[0] is packs[3]
+
+
+def test_who_waits_too_long_is_told_how_far_it_is(
+    given: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "a.gpkg", within(TILE.grid(), 1, 50, 3.0))
+    go = Event()
+
+    def slow(*args: Any) -> Any:
+        assert go.wait(60)
+        return pack.build(*args)
+
+    monkeypatch.setattr(vectors, "build", slow)
+    store = vectors_of(given.pool)
+    with pytest.raises(EngineOverloaded, match=r"a\.gpkg is being prepared: 0 of 50 features"):
+        store.pack(store.of_file(path), None, lambda: None, 0.0)
+    go.set()
+    assert len(store.pack(store.of_file(path), None, lambda: None)) == 50
+
+
+def test_old_packs_make_room_and_cut_ones_are_made_anew(
+    given: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "packs"
+    folder.mkdir()
+    left = folder / "making-x"
+    left.write_bytes(b"")
+    os.utime(left, (0, 0))
+    monkeypatch.setattr(vectors, "MOST_DISK", 1)
+    for number in range(3):
+        path = write(tmp_path / f"{number}.gpkg", within(TILE.grid(), number, 50, 3.0))
+        store = Vectors(given.pool.access, folder)
+        store.pack(store.of_file(path), None, lambda: None)
+    (last,) = folder.glob("*.pack")
+    assert not left.exists()
+    last.write_bytes(last.read_bytes()[:5000])
+    assert len(Vectors(given.pool.access, folder).pack(store.of_file(path), None, lambda: None)) == 50
 
 
 def test_the_specimen_is_drawn_without_a_cache() -> None:

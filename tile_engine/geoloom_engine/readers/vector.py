@@ -173,7 +173,12 @@ class OgrFile:
                     f"{self.name} has no layer {layer[:60]!r}.", hint=f"Its layers are: {_listed(names)}."
                 )
             with self._reading():
-                found = dataset.GetLayerByName(names[0] if layer is None else layer)
+                found = _spatial(dataset) if layer is None else dataset.GetLayerByName(layer)
+            if found is None or found.GetLayerDefn().GetGeomFieldCount() == 0:
+                raise SourceUnreadable(
+                    f"{self.name} has no geometry{'' if layer is None else f' in its layer {layer[:60]}'}.",
+                    hint=f"Its layers are: {_listed(names)}.",
+                )
             yield dataset, found
         finally:
             # OGR's layers must not outlive their dataset.
@@ -272,6 +277,12 @@ def _siblings(path: str) -> list[str]:
     if path.startswith("/vsimem/"):
         return []
     return [one.name for one in family(Path(path))]
+
+
+def _spatial(dataset: Any) -> Any:
+    """The first layer that has geometry."""
+    layers = (dataset.GetLayer(k) for k in range(dataset.GetLayerCount()))
+    return next((one for one in layers if one.GetLayerDefn().GetGeomFieldCount()), None)
 
 
 def _layer_names(dataset: Any) -> list[str]:

@@ -14,6 +14,7 @@ import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,11 +41,14 @@ from geoloom_engine.vectors.places import projection
 if os.name == "posix":
     import fcntl
 
-PATIENCE = 5.0
-"""Seconds that a request waits for a layer to be packed."""
+PATIENCE = 1.0
+"""Seconds that a tile waits for a layer to be packed: others wait for their turn meanwhile."""
 
 MOST_DISK = 8 << 30
 """Bytes of packed layers that are kept on disk; the least recently used go first."""
+
+LEFT_BEHIND = 86_400.0
+"""Seconds after which a file that is still being made has nobody who makes it."""
 
 MOST_MEMORY = 192 << 20
 """Bytes of columns and conditions that a process keeps."""
@@ -121,8 +125,17 @@ class Vectors:
         )
         return found
 
-    def pack(self, source: Features, layer: str | None, wanted: Callable[[], None]) -> Pack:
+    def pack(
+        self, source: Features, layer: str | None, wanted: Callable[[], None], patience: float | None = None
+    ) -> Pack:
         """A layer's geometry.
+
+        Parameters
+        ----------
+        wanted
+            Asked while waiting; raises when nobody waits any more.
+        patience
+            Seconds to wait, `PATIENCE` without it.
 
         Raises
         ------
@@ -141,7 +154,7 @@ class Vectors:
             if making is None:
                 making = self._making[name] = _Making(source, info, self._path(name))
                 threading.Thread(target=self._make, args=(name, making), name="vectors", daemon=True).start()
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + (PATIENCE if patience is None else patience)
         while not making.done.wait(0.05):
             wanted()
             if time.monotonic() > deadline:
@@ -243,7 +256,7 @@ def vectors_of(pool: SourcePool) -> Vectors:
     with _stores_lock:
         found = _stores.get(pool)
         if found is None:
-            found = _stores[pool] = Vectors(pool._access)
+            found = _stores[pool] = Vectors(pool.access)
         return found
 
 
@@ -277,7 +290,11 @@ def _packed(making: _Making) -> Pack:
 
 
 def _trim(made: Path) -> None:
-    """Delete what was not used for longest, down to `MOST_DISK`."""
+    """Delete what was not used for longest, down to `MOST_DISK`, and what a crash has left."""
+    for one in made.parent.glob("making-*"):
+        with suppress(OSError):
+            if time.time() - one.stat().st_mtime > LEFT_BEHIND:
+                one.unlink()
     found = []
     for one in made.parent.glob("*.pack"):
         try:

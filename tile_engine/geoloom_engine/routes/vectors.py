@@ -15,6 +15,9 @@ from geoloom_engine.vectors.asked import Asked
 from geoloom_engine.vectors.questions import SOME_VALUES, holding, identified, values
 from geoloom_engine.vectors.zonal import zonal
 
+PATIENCE = 15.0
+"""Seconds that a question waits for a layer to be prepared."""
+
 LONGEST_WHERE = 10_000
 """Characters of a condition."""
 
@@ -77,6 +80,8 @@ class Zonal(Question):
         if body.get("resolution") is not None:
             resolution = fields.number(body, "resolution", 1e-3, 1e7)
         asked = await asked_for(self, body)
+        # Waiting for it must not hold up what others compute.
+        await self.services.wait_for(lambda: asked().pack, remote=False)
         pipeline = self.services.pipeline
         name = tuple(body.get(part) for part in ("href", "blob", "layer", "where"))
         self.answer(
@@ -116,6 +121,8 @@ async def asked_for(handler: Handler, body: dict[str, Any]) -> Callable[..., Ask
 
     def find(wanted: Callable[[], None] = lambda: None) -> Asked:
         key = None if href is not None else text
-        return Asked.of(pipeline.pool, pipeline.blobs.get, href, key, layer, where, wanted=wanted)
+        return Asked.of(
+            pipeline.pool, pipeline.blobs.get, href, key, layer, where, wanted=wanted, patience=PATIENCE
+        )
 
     return find

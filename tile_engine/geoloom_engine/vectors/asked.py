@@ -34,6 +34,8 @@ class Asked:
         Joined to them, with the key of its blob.
     wanted
         Asked while waiting; raises when nobody waits any more.
+    patience
+        Seconds to wait for a layer that is being prepared; None as a tile does.
     """
 
     vectors: Vectors
@@ -42,6 +44,7 @@ class Asked:
     where: str | None
     table: tuple[str, Table] | None
     wanted: Callable[[], None]
+    patience: float | None = None
 
     @staticmethod
     def of(
@@ -53,6 +56,7 @@ class Asked:
         where: str | None = None,
         table: str | None = None,
         wanted: Callable[[], None] = lambda: None,
+        patience: float | None = None,
     ) -> Asked:
         """The features of a file (`href`) or a blob (`key`); `blob` gives content by its key."""
         vectors = vectors_of(pool)
@@ -62,12 +66,12 @@ class Asked:
             assert key is not None
             source = vectors.of_text(key, lambda: blob(key))
         joined = None if table is None else (table, Table.of(blob(table)))
-        return Asked(vectors, source, layer, where, joined, wanted)
+        return Asked(vectors, source, layer, where, joined, wanted, patience)
 
     @cached_property
     def pack(self) -> Pack:
         """The geometry of the layer."""
-        return self.vectors.pack(self.source, self.layer, self.wanted)
+        return self.vectors.pack(self.source, self.layer, self.wanted, self.patience)
 
     @cached_property
     def shown(self) -> Array:

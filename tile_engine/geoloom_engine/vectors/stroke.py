@@ -97,15 +97,18 @@ def _segment(ink: Any, x0: float, y0: float, x1: float, y1: float, reach: float,
         left = max(math.floor(min(xa, xb) - reach - 0.5), 0.0)
         right = min(math.ceil(max(xa, xb) + reach - 0.5), cols - 1.0)
         for q in range(int(left), int(right) + 1):
+            if ink[r, q] >= strength:
+                continue
             px, py = q + 0.5 - x0, y - y0
             along = 0.0
             if square > 0.0:
                 along = min(max((px * dx + py * dy) / square, 0.0), 1.0)
             px -= along * dx
             py -= along * dy
-            share = (reach - math.sqrt(px * px + py * py)) * strength
-            if share > ink[r, q]:
-                ink[r, q] = min(share, strength)
+            square_away = px * px + py * py
+            if square_away < reach * reach:
+                share = min(reach - math.sqrt(square_away), 1.0) * strength
+                ink[r, q] = max(share, ink[r, q])
 
 
 def over(ink: Array, colour: Array, paper: Array) -> None:
