@@ -24,7 +24,8 @@ gdal.UseExceptions()
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-PAGES = [ROOT / name for name in ("README.md", "docs/maps.md", "docs/user-functions.md", "docs/vectors.md")]
+EXAMPLES = ("collections", "maps", "user-functions", "vectors")
+PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in EXAMPLES)]
 PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SECONDS = 120
 
