@@ -78,7 +78,7 @@ def options() -> argparse.Namespace:
     """What is asked for on the command line."""
     parser = argparse.ArgumentParser(prog="bench", description=(__doc__ or "").splitlines()[0])
     cases = [case.name for case in CASES]
-    measures = list(further.MEASURES)
+    measures = list(further.NAMES)
     parser.add_argument("--titiler", type=Path, default=VENV, help="TiTiler's virtual environment")
     parser.add_argument("--data", type=Path, default=VENV / "data", help="where the scenes are, or are made")
     parser.add_argument(

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import servers
+from bench.archives import ARCHIVES
 from bench.cases import CASES, NDVI, Case
 from bench.contest import ONLY_REQUESTS, Contender, Effort, contest
 from bench.deep import deep
@@ -245,14 +246,21 @@ MEASURES: dict[str, Callable[[Arena], Iterator[Finding]]] = {
 }
 
 
+NAMES = (*MEASURES, *ARCHIVES)
+
+
 def run(names: Sequence[str], titiler: Path, effort: Effort) -> Iterator[Finding]:
-    """The findings of some measures, on servers of their own."""
-    if names:
+    """The findings of some measures, those that need servers on servers of their own."""
+    served = [name for name in names if name in MEASURES]
+    if served:
         with ExitStack() as stack:
             peer = stack.enter_context(servers.titiler(titiler))
             warm = stack.enter_context(servers.engine("engine warm", servers.WARM, effort.data))
-            for name in names:
+            for name in served:
                 yield from MEASURES[name](Arena(peer, warm, effort))
+    for name in names:
+        if name in ARCHIVES:
+            yield from ARCHIVES[name](effort)
 
 
 def seconds(code: str) -> float:
