@@ -167,6 +167,8 @@ def test_what_a_file_holds(tmp_path: Path, pool: SourcePool, make_ocean: Any, sa
     assert found["dimensions"]["depth"]["values"] == ["0.5", "50"]
     assert found["dimensions"]["time"]["kind"] == "time"
     assert found["dimensions"]["time"]["values"][1] == "2020-02-15T00:00:00Z"
+    # What is kept of a file's fingerprint tells of its slices too.
+    assert pool.fingerprint(f"{path}{ADDRESS}")[:10] == found["fingerprint"][:10]
     steps = pool.time_steps(f"{path}#variable=sst&depth=50")
     assert steps[1] == ("2020-02-15T00:00:00Z", f"{path}{ADDRESS}")
     assert pool.open(steps[1][1]).info.width == 36
@@ -388,6 +390,41 @@ def test_remote_files(tmp_path: Path, make_ocean: Any, save: Any, whole: Any, se
         for one in path.rglob("*") if path.is_dir() else [path]:
             os.utime(one, ns=(1, 2))
         assert pool.fingerprint(f"{href}{ADDRESS}") != before
+
+
+@pytest.mark.parametrize("kind", ["a.nc", "b.zarr"])
+def test_a_server_that_is_gone_is_said_to_be_gone(
+    tmp_path: Path, make_ocean: Any, save: Any, whole: Any, server: Any, kind: str
+) -> None:
+    path = save(tmp_path / kind, make_ocean())
+    url, _ = server()
+    with contextlib.closing(SourcePool((url,), read_timeout=2.0, read_retries=0)) as pool:
+        source = pool.open(f"{url}/{kind}{ADDRESS}")
+        for one in [path] if path.is_file() else list((path / "sst").rglob("*")):
+            if one.is_file():
+                one.unlink()
+        if kind == "a.nc":
+            with pytest.raises(SourceNotFound, match="404"):
+                whole(source)
+        else:
+            # What a store does not hold is a gap.
+            assert not whole(source)[1].any()
+
+
+def test_a_server_that_fails_on_a_chunk_is_no_gap(
+    tmp_path: Path, make_ocean: Any, save: Any, whole: Any, server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path / "b.zarr", make_ocean())
+    url, _ = server()
+    with contextlib.closing(SourcePool((url,))) as pool:
+        source = pool.open(f"{url}/b.zarr{ADDRESS}")
+
+        def busy(*_: Any) -> bytes:
+            raise SourceUnreadable("b.zarr cannot be read: its server answered 503.")
+
+        monkeypatch.setattr(pool._remote, "content", busy)
+        with pytest.raises(SourceUnreadable, match="503"):
+            whole(source)
 
 
 def test_a_remote_store_that_is_not_there(server: Any) -> None:

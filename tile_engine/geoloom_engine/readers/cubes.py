@@ -57,7 +57,9 @@ class CubeFiles:
         address = Address.parse(href)
         if address.variable is not None or _ending(address.href) in _ENDINGS:
             return True
-        return "://" not in href and self._access.allows_path(href) and _store_mark(href) is not None
+        if "://" in href or not Path(href).is_dir():
+            return False
+        return self._access.allows_path(href) and _store_mark(href) is not None
 
     def resolve(self, href: str) -> Place:
         """The file that a href or address means.
@@ -198,8 +200,10 @@ class CubeFiles:
 
 
 def marked(print_: str, href: str) -> str:
-    """A file's fingerprint as that of the part of it that a href means."""
-    return hashlib.sha256(f"{print_}\n{Address.parse(href).part}".encode()).hexdigest()[:32]
+    """A file's fingerprint as that of the part of it that a href means; they begin alike."""
+    part = Address.parse(href).part
+    half = len(print_) // 2
+    return print_[:half] + hashlib.sha256(f"{print_}\n{part}".encode()).hexdigest()[:half] if part else print_
 
 
 def _is_store(place: Place) -> bool:

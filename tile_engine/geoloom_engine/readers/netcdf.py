@@ -15,7 +15,7 @@ import h5netcdf
 import h5py
 import numpy as np
 
-from geoloom.errors import SourceRefused, SourceUnreadable
+from geoloom.errors import GeoloomError, SourceRefused, SourceUnreadable
 from geoloom_engine.readers.access import Place
 from geoloom_engine.readers.arrays import Content, HeldFile, Region, Values, Variable, plain
 
@@ -48,17 +48,19 @@ class NetCdf:
         self._content = content
         # HDF5 works on one thing at a time whatever one does.
         self._lock = threading.Lock()
+        self._stream: _Stream | None = None
         try:
             if isinstance(content, HeldFile):
                 self._hdf = h5py.File(content.path, "r", rdcc_nbytes=_CHUNK_CACHE, locking=False)
             else:
-                self._hdf = h5py.File(_Stream(content), "r", rdcc_nbytes=_CHUNK_CACHE)
+                self._stream = _Stream(content)
+                self._hdf = h5py.File(self._stream, "r", rdcc_nbytes=_CHUNK_CACHE)
             _refuse_references(self._hdf, place)
             self._file = h5netcdf.File(self._hdf, "r", phony_dims="sort")
             self.attributes = _attributes(self._file)
             self.variables = {one.name: one for one in _variables(self._file, "")}
         except (OSError, RuntimeError, ValueError, KeyError, TypeError, IndexError) as error:
-            raise _damaged(place) from error
+            raise self._why() from error
 
     variables: Mapping[str, Variable]
     attributes: Mapping[str, Any]
@@ -69,7 +71,12 @@ class NetCdf:
             with self._lock:
                 return np.asarray(self._file[f"/{name}"][region])
         except (OSError, RuntimeError, ValueError, KeyError) as error:
-            raise _damaged(self._place) from error
+            raise self._why() from error
+
+    def _why(self) -> GeoloomError:
+        """Why HDF5 failed: what reading the bytes met, else the file is damaged."""
+        met = None if self._stream is None else self._stream.failure
+        return _damaged(self._place) if met is None else type(met)(met.message, hint=met.hint)
 
 
 class _Stream(io.RawIOBase):
@@ -78,6 +85,7 @@ class _Stream(io.RawIOBase):
     def __init__(self, content: Content) -> None:
         self._content = content
         self._at = 0
+        self.failure: GeoloomError | None = None
 
     def readable(self) -> bool:
         return True
@@ -93,7 +101,13 @@ class _Stream(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: Any) -> int:
-        found = self._content.pread(len(buffer), self._at)
+        self.failure = None
+        try:
+            found = self._content.pread(len(buffer), self._at)
+        except GeoloomError as error:
+            # HDF5 hands on that a read failed, not why.
+            self.failure = error
+            raise OSError from error
         buffer[: len(found)] = found
         self._at += len(found)
         return len(found)
