@@ -17,7 +17,7 @@ _SYMBOLS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _RUN = re.compile(r"[0-9A-Za-z]{3,}")
 _TOKEN = re.compile(r"[0-9A-Za-z]+|\$")
 _MARKED = re.compile(r"\$(.?)", re.DOTALL)
-_CLOSED_END = re.compile(r"[0-9A-Za-z]\Z")
+_CLOSED_END = re.compile(r"[0-9A-Za-z]$", re.MULTILINE)
 _OPEN_END = re.compile(r"[0-9A-Za-z]*\Z")
 _WELL_FORMED = re.compile(r"(?:[^0-9A-Za-z$]|\$\$|(?:[0-9A-Za-z]+|\$[0-9a-z])(?=[^0-9A-Za-z$]|\$\$|\Z))*+")
 _LITERAL = re.compile(r"\$.|([0-9A-Za-z]+)", re.DOTALL)
@@ -102,6 +102,25 @@ def begins_apart(names: Sequence[str]) -> bool:
     return not beginning([fill(name, _PROBE) for name in names])
 
 
-def is_beginning(stem: str) -> bool:
-    """Whether a well formed template is one of a `beginning`."""
-    return _CLOSED_END.search(stem) is None
+def check_beginnings(stems: Sequence[str]) -> None:
+    """Refuse templates of which one is not that of a `beginning`.
+
+    Raises
+    ------
+    CorruptChain
+        It has a control character, is not well formed, or cuts a run.
+    """
+    together = "\n".join(stems)
+    if together.count("\n") != max(0, len(stems) - 1) or _WELL_FORMED.fullmatch(together) is None:
+        raise CorruptChain("The template of an address is not canonical.")
+    if _CLOSED_END.search(together) is not None:
+        raise CorruptChain("The beginning of addresses cuts a word.")
+
+
+def fits(stem: str, parts: Mapping[str, str]) -> bool:
+    """Whether hrefs of an item with these parts have a well formed template: as `Words.fit`, for one."""
+    known = "$" + _SYMBOLS[: len(parts)]
+    if not all(symbol in known for symbol in _MARKED.findall(stem)):
+        return False
+    # Few parts stand in it at all, and of those most as a piece of a longer run.
+    return not any(run in stem for run in parts) or Words.of(stem).fit(parts)

@@ -28,7 +28,10 @@ _POWERS = _BASE ** np.arange(11, dtype=np.int64)
 _LIMIT = 1 << 60
 _TOKEN = re.compile(r"[0-9]+|[^0-9]+")
 _DIGITS = frozenset("0123456789")
+_DIGIT_TOKEN = re.compile(r"[0-9]+")
+_OTHER_TOKEN = re.compile(r"[^0-9]+")
 _WIDEST = 17
+_MOST_COLUMNS = 1000
 _MARK_BYTES = 5
 _WORD_POWERS = 85 ** np.arange(4, -1, -1, dtype=np.int64)
 
@@ -38,13 +41,25 @@ def pack_numbers(values: npt.ArrayLike) -> str:
     numbers = np.asarray(values, dtype=np.int64)
     if not numbers.size:
         return ""
+    way, written, lengths = _shortest(numbers)
+    return way + _digits(written, lengths)
+
+
+def _shortest(numbers: Ints) -> tuple[str, Ints, Ints]:
+    """The way to write numbers that takes least: its sign, what to write, and digits of each."""
     if (numbers == numbers[0]).all():
-        return "c" + _digits(_unsigned(numbers[:1]))
-    steps = np.diff(numbers, prepend=np.int64(0))
-    ways = [("z", _unsigned(numbers)), ("d", _unsigned(steps))]
-    if numbers.min() >= 0:
-        ways.insert(0, ("u", numbers))
-    return min((way + _digits(written) for way, written in ways), key=len)
+        ways = [("c", _unsigned(numbers[:1]))]
+    else:
+        ways = [("z", _unsigned(numbers)), ("d", _unsigned(np.diff(numbers, prepend=np.int64(0))))]
+        if numbers.min() >= 0:
+            ways[0] = ("u", numbers)
+    measured = [(way, written, _lengths(written)) for way, written in ways]
+    return min(measured, key=lambda one: int(one[2].sum()))
+
+
+def _packed_size(numbers: Ints) -> int:
+    """Characters that `pack_numbers` takes."""
+    return 1 + int(_shortest(numbers)[2].sum()) if numbers.size else 0
 
 
 def unpack_numbers(text: Any, count: int) -> Ints:
@@ -87,17 +102,22 @@ def _unsigned(numbers: Ints) -> Ints:
     return (numbers << 1) ^ (numbers >> 63)
 
 
-def _digits(numbers: Ints) -> str:
+def _lengths(numbers: Ints) -> Ints:
+    """Digits of each of some numbers ≥ 0."""
+    return np.searchsorted(_POWERS[1:], numbers, side="right") + 1
+
+
+def _digits(numbers: Ints, lengths: Ints) -> str:
     """Numbers ≥ 0 in digits of base 46, the lowest first."""
-    lengths = np.searchsorted(_POWERS[1:], numbers, side="right") + 1
-    starts = np.cumsum(lengths) - lengths
-    codes = np.zeros(int(lengths.sum()), np.int64)
-    rest = numbers.copy()
-    for place in range(int(lengths.max(initial=0))):
-        there = lengths > place
-        more = np.where(lengths[there] > place + 1, _BASE, 0)
-        codes[starts[there] + place] = rest[there] % _BASE + more
-        rest //= _BASE
+    ends = np.cumsum(lengths)
+    starts = ends - lengths
+    codes = np.zeros(int(ends[-1]), np.int64)
+    there, rest = np.arange(len(numbers)), numbers
+    for place in range(int(lengths.max())):
+        more = lengths[there] > place + 1
+        rest, digits = np.divmod(rest, _BASE)
+        codes[starts[there] + place] = digits + _BASE * more
+        there, rest = there[more], rest[more]
     return _LETTERS[codes].tobytes().decode("ascii")
 
 
@@ -165,24 +185,45 @@ def unpack_texts(packed: Any, count: int) -> list[str]:
         texts = packed[0]
         if not all(isinstance(text, str) for text in texts):
             raise CorruptChain("A column of texts holds something else.")
+        canonical = pack_texts(texts) == packed
     else:
         texts = _unpack_groups(packed, count)
-    if len(texts) != count or pack_texts(texts) != packed:
+        canonical = _size([texts]) > _size(packed)
+    if len(texts) != count or not canonical:
         raise CorruptChain("A column of texts is not written canonically.")
     return texts
 
 
 def _unpack_groups(packed: list[Any], count: int) -> list[str]:
     groups = unpack_numbers(packed[0], count)
+    values, first = np.unique(groups, return_index=True)
+    if (values != np.arange(len(packed) - 1)).any() or (np.diff(first) < 0).any():
+        raise CorruptChain("The groups of texts are not in the order of their use.")
+    kinds = set()
     texts: list[str] = [""] * count
     for number, columns in enumerate(packed[1:]):
         rows = np.flatnonzero(groups == number).tolist()
-        if not isinstance(columns, list) or len(columns) > 1000:
+        if not isinstance(columns, list) or len(columns) > _MOST_COLUMNS:
             raise CorruptChain("A group of texts is no list of columns.")
-        tokens = [_unpack_column(column, len(rows)) for column in columns]
+        digits = bool(columns) and _begins_with_digits(columns[0])
+        kinds.add((len(columns), digits))
+        tokens = [
+            _unpack_column(column, len(rows), (place % 2 == 0) == digits)
+            for place, column in enumerate(columns)
+        ]
         for row, parts in zip(rows, zip(*tokens, strict=True), strict=False):
             texts[row] = "".join(parts)
+    if len(kinds) != len(packed) - 1:
+        raise CorruptChain("Two groups of texts are of one kind.")
     return texts
+
+
+def _begins_with_digits(column: Any) -> bool:
+    """Whether the first column of a group is one of digits."""
+    if not isinstance(column, list) or not column:
+        raise CorruptChain("A column of texts is malformed.")
+    values = column[0]
+    return not isinstance(values, list) or (bool(values) and str(values[0])[:1] in _DIGITS)
 
 
 def _pack_column(tokens: Sequence[str], digits: bool) -> list[Any]:
@@ -195,19 +236,35 @@ def _pack_column(tokens: Sequence[str], digits: bool) -> list[Any]:
     return counted if _size(counted) < _size(listed) else listed
 
 
-def _unpack_column(column: Any, count: int) -> list[str]:
+def _unpack_column(column: Any, count: int, digits: bool) -> list[str]:
+    """The tokens of `_pack_column`, if it would write them so."""
     if not isinstance(column, list) or len(column) != 2:
         raise CorruptChain("A column of texts is malformed.")
-    values, places = column[0], unpack_numbers(column[1], count)
+    values, numbers = column[0], unpack_numbers(column[1], count)
     if isinstance(values, list):
-        if not all(isinstance(value, str) for value in values):
-            raise CorruptChain("A column of texts holds something else.")
-        if count and not 0 <= places.min() <= places.max() < len(values):
+        token = _DIGIT_TOKEN if digits else _OTHER_TOKEN
+        if not all(isinstance(value, str) and token.fullmatch(value) for value in values):
+            raise CorruptChain("A column of texts holds what belongs into another.")
+        _, first = np.unique(numbers, return_index=True)
+        if len(set(values)) != len(values) or len(first) != len(values) or (np.diff(first) < 0).any():
+            raise CorruptChain("What a column of texts lists is not in the order of its use.")
+        if numbers.min() != 0 or numbers.max() != len(values) - 1:
             raise CorruptChain("A column of texts names what it does not hold.")
-        return list(map(values.__getitem__, places.tolist()))
-    if type(values) is not int or not 1 <= values <= _WIDEST or (count and places.min() < 0):
+        tokens = list(map(values.__getitem__, numbers.tolist()))
+        if digits and len(values[0]) <= _WIDEST and len(set(map(len, values))) == 1:
+            told = np.array(list(map(int, values)), np.int64)[numbers]
+            if len(str(len(values[0]))) + 5 + _packed_size(told) < _size(column):
+                raise CorruptChain("A column of texts is not written canonically.")
+        return tokens
+    if type(values) is not int or not digits or not 1 <= values <= _WIDEST:
         raise CorruptChain("A column of digits is malformed.")
-    return list(map(f"%0{values}d".__mod__, places.tolist()))
+    if numbers.min() < 0 or numbers.max() >= 10**values:
+        raise CorruptChain("A column of digits has a number that is too long.")
+    _, first, places = np.unique(numbers, return_index=True, return_inverse=True)
+    order = np.argsort(np.argsort(first))
+    if len(first) * (values + 3) + 6 + _packed_size(order[places]) <= _size(column):
+        raise CorruptChain("A column of texts is not written canonically.")
+    return list(map(f"%0{values}d".__mod__, numbers.tolist()))
 
 
 def pack_marks(marks: Iterable[str]) -> str:

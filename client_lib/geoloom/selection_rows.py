@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from geoloom.selection import Asset, Item
 
 _MAX_SECONDS = 253_402_300_800
+_CONTROL = re.compile(r"[\x00-\x1f]")
 _HEX = frozenset("0123456789abcdef")
 
 
@@ -145,8 +147,8 @@ def _check_item(item: Item, bands: int) -> None:
     if not 0 <= item.resolution < math.inf:
         raise ValueError("its resolution is no number of metres")
     for asset in item.assets:
-        if not asset.href:
-            raise ValueError("an asset has no address")
+        if not asset.href or _CONTROL.search(asset.href):
+            raise ValueError("an asset has no address, or one with control characters")
         if asset.mark and (len(asset.mark) != 10 or not _HEX.issuperset(asset.mark)):
             raise ValueError(f"{asset.mark!r} is no mark of ten hex digits")
         if not all(0 <= at < bands and band >= 0 for at, band in asset.bands):

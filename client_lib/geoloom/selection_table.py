@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from geoloom.chain import canonical
 from geoloom.errors import CorruptChain
-from geoloom.href_template import Words, begins_apart, fill, is_beginning, parts_of
+from geoloom.href_template import Words, begins_apart, check_beginnings, fill, fits, parts_of
 from geoloom.outlines import Outlines, unpack_outlines
 from geoloom.packing import Ints, unpack_marks, unpack_numbers, unpack_texts
 
@@ -291,15 +291,10 @@ def _check_templates(ids: list[str], stems: list[str], layouts: Any, layout: Int
     named = [Words.of(*one) for one in names]
     if not all(map(begins_apart, names)):
         raise CorruptChain("a layout is not canonical.")
-    known: dict[str, Words] = {}
+    check_beginnings(stems)
     for id_, stem, number in zip(ids, stems, layout.tolist(), strict=True):
-        found = known.get(stem)
-        if found is None:
-            found = known[stem] = Words.of(stem)
-            if not is_beginning(stem):
-                raise CorruptChain("the beginning of an item's addresses is malformed.")
         parts = parts_of(id_)
-        if not found.fit(parts) or not named[number].fit(parts):
+        if not fits(stem, parts) or not named[number].fit(parts):
             raise CorruptChain("an address is not written canonically.")
         if (stem and not names[number]) or (not stem and "" in names[number]):
             raise CorruptChain("a file has no address.")

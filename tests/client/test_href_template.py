@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geoloom.errors import CorruptChain
-from geoloom.href_template import Words, beginning, fill, is_beginning, parts_of, template
+from geoloom.href_template import Words, beginning, check_beginnings, fill, fits, parts_of, template
 
 hrefs = st.text(alphabet="abS2$0_/.é", max_size=30)
 
@@ -32,7 +32,8 @@ def test_the_beginning_cuts_no_word() -> None:
 @given(st.lists(hrefs, min_size=1, max_size=3), hrefs)
 def test_a_beginning_is_one(given_: list[str], id_: str) -> None:
     parts, stem = parts_of(id_), beginning(given_)
-    assert is_beginning(template(stem, parts))
+    check_beginnings([template(stem, parts)])
+    assert fits(template(stem, parts), parts)
     for href in given_:
         assert template(stem, parts) + template(href[len(stem) :], parts) == template(href, parts)
 
@@ -41,3 +42,16 @@ def test_a_beginning_is_one(given_: list[str], id_: str) -> None:
 def test_what_is_no_template_is_refused(text: str) -> None:
     with pytest.raises(CorruptChain):
         Words.of(text)
+
+
+@pytest.mark.parametrize("stem", ["a/b", "a/$0", "a\n", "$", "$0x/"])
+def test_what_is_no_beginning_is_refused(stem: str) -> None:
+    with pytest.raises(CorruptChain):
+        check_beginnings(["x/", stem, ""])
+
+
+def test_parts_that_stand_as_they_are_do_not_fit() -> None:
+    parts = parts_of("S2A_34TFQ")
+    assert fits("T34TFQ/", parts)
+    assert not fits("x/34TFQ/", parts)
+    assert not fits("x/$2/", parts)

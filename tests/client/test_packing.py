@@ -48,3 +48,33 @@ def test_marks_come_back(marks: list[str]) -> None:
 def test_malformed_numbers_are_refused(text: object) -> None:
     with pytest.raises(CorruptChain):
         unpack_numbers(text, 1)
+
+
+@given(
+    st.lists(
+        st.sampled_from(["a1", "a2", "a10", "b07", "1", "22", "", "é3x", "7" * 20]), min_size=1, max_size=6
+    ),
+    st.data(),
+)
+def test_only_what_would_be_written_is_read(texts: list[str], data: st.DataObject) -> None:
+    """A change anywhere in the packed form is refused, or is the packed form of other texts."""
+    packed = json.dumps(pack_texts(texts))
+    place = data.draw(st.integers(0, len(packed) - 1))
+    other = data.draw(st.sampled_from('0123abc"[],!#$%~'))
+    try:
+        changed = json.loads(packed[:place] + other + packed[place + 1 :])
+    except ValueError:
+        return
+    try:
+        found = unpack_texts(changed, len(texts))
+    except CorruptChain:
+        return
+    assert pack_texts(found) == changed
+
+
+def test_texts_of_one_kind_take_little() -> None:
+    ids = [
+        f"S2A_2016{n % 12 + 1:02d}{n % 28 + 1:02d}_T{n % 60:02d}ABC_{n * 7919 % 1_000_000:06d}"
+        for n in range(1000)
+    ]
+    assert len(json.dumps(pack_texts(ids))) < 10 * len(ids)
