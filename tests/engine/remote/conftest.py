@@ -23,8 +23,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from osgeo import gdal, osr
 
 from geoloom_engine.readers.access import Access
-from geoloom_engine.readers.connections import _tls
 from geoloom_engine.readers.ranges import Remote
+from geoloom_engine.readers.wire import trusted
 
 gdal.UseExceptions()
 
@@ -293,9 +293,9 @@ def tls_server(certificate: Path) -> Iterator[FileServer]:
     tls.load_cert_chain(certificate)
     made = FileServer(tls)
     # Certificates that are trusted are loaded once.
-    _tls.cache_clear()
+    trusted.cache_clear()
     yield made
-    _tls.cache_clear()
+    trusted.cache_clear()
     made.close()
 
 

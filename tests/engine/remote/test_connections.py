@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,8 @@ from typing import Any
 import pytest
 
 from geoloom_engine.readers import connections as module
-from geoloom_engine.readers.connections import AddressRefused, Connections, Deadline
+from geoloom_engine.readers.connections import Connections
+from geoloom_engine.readers.wire import AddressRefused, Deadline
 
 
 @pytest.fixture
@@ -101,6 +103,16 @@ def test_the_time_is_up(server: Any, connections: Connections) -> None:
     assert not connections._idle
 
 
+def test_a_search_for_a_name_that_does_not_end(
+    connections: Connections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait(60) and [])
+    with pytest.raises(TimeoutError):
+        connections.get("http://data.example/a", {}, soon(0.1), anywhere)
+    over.set()
+
+
 def test_an_address_is_checked_before_it_is_connected_to(server: Any, connections: Connections) -> None:
     asked = []
 
@@ -112,6 +124,15 @@ def test_an_address_is_checked_before_it_is_connected_to(server: Any, connection
         connections.get(server.put("/a", b""), {}, soon(), nowhere)
     assert asked == [("127.0.0.1", "127.0.0.1")]
     assert server.connections == 0
+
+
+def test_an_open_connection_is_no_way_around_that(server: Any, connections: Connections) -> None:
+    """As one to a store is, which the engine's operator named, for somebody's plain address."""
+    url = server.put("/a", b"content")
+    body(connections, url)
+    with pytest.raises(AddressRefused):
+        connections.get(url, {}, soon(), lambda *_: False)
+    assert len(server.asked) == 1
 
 
 # Through a proxy -----------------------------------------------------------------------------------------

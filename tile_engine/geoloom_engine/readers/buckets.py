@@ -10,8 +10,9 @@ from datetime import datetime
 from http.client import HTTPException
 from typing import Any
 
-from geoloom_engine.readers.connections import Connections, Deadline
+from geoloom_engine.readers.connections import Connections
 from geoloom_engine.readers.signing import Store
+from geoloom_engine.readers.wire import Deadline
 
 _SECONDS = 30.0
 _TRIES = 4

@@ -24,9 +24,10 @@ from http.client import HTTPException
 
 from geoloom.errors import GeoloomError, SourceNotFound, SourceRefused, SourceUnreadable
 from geoloom_engine.readers.access import Access, Place
-from geoloom_engine.readers.connections import AddressRefused, Answer, Connections, Deadline
+from geoloom_engine.readers.connections import Answer, Connections
 from geoloom_engine.readers.signing import Store
 from geoloom_engine.readers.silence import Silence
+from geoloom_engine.readers.wire import AddressRefused, Deadline
 
 WHOLE = 4 << 20
 """Bytes of a file that is taken as a whole from a server that gives no parts."""
