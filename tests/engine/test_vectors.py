@@ -38,7 +38,7 @@ from geoloom.symbols import By, Category, Interval, Style
 from geoloom_engine.painters.vectors import PAINTER
 from geoloom_engine.readers import SourcePool, vectors
 from geoloom_engine.readers.vectors import Vectors, vectors_of
-from geoloom_engine.vectors import fill, pack, specimen
+from geoloom_engine.vectors import fill, pack, specimen, wkb
 from geoloom_engine.vectors.asked import Asked
 from geoloom_engine.vectors.density import kernel
 from geoloom_engine.vectors.sheet import sheets
@@ -354,6 +354,44 @@ def test_places_at_the_antimeridian_show_on_both_sides(given: Any, tmp_path: Pat
         assert PAINTER.paint(asked_for, tile.grid(), given).valid.any()
     over = Tile.at(179.9, 45.0, 6).grid().expand(300)
     assert PAINTER.paint(asked_for, over, given).valid[0].any(axis=0)[300 + 256 :].any()
+
+
+def test_rings_round_a_pole_reach_to_the_edge_of_the_map(given: Any, tmp_path: Path) -> None:
+    around = shapely.Point(0, 0).buffer(2_500_000)  # metres from the South Pole: to some 67° S
+    op = Burn(href=write(tmp_path / "a.gpkg", [around], epsg=3031))
+    block = PAINTER.paint(op, Tile(0, 0, 0).grid(), given)
+    inside = Tile(0, 0, 0).grid().latitudes() < -67.6
+    assert block.valid[0, inside].all()
+    assert not block.valid[0, ~inside][:-3].any()
+
+
+def test_large_layers_leave_memory_and_come_back(
+    given: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "a.gpkg", within(TILE.grid(), 1, 50, 30.0))
+    monkeypatch.setattr(vectors, "MOST_MAPPED", 0)
+    monkeypatch.setattr(vectors, "MAPPED_SECONDS", -1.0)
+    first, again = (PAINTER.paint(ops["touched"](path), TILE.grid(), given) for _ in range(2))
+    np.testing.assert_array_equal(first.data, again.data)
+
+
+def test_damaged_binary_geometry_does_no_harm() -> None:
+    texts = [shapely.to_wkb(shapely.from_wkt(one)) for one in (*VARIOUS, "LINESTRING Z (1 2 3, 4 5 6)")]
+    rng = np.random.default_rng(4)
+    for _ in range(300):
+        parts = []
+        for text in texts:
+            part = bytearray(text[: int(rng.integers(0, len(text) + 1))] if rng.random() < 0.4 else text)
+            for at in rng.integers(0, len(part), int(rng.integers(0, 5))) if part else ():
+                part[at] = rng.integers(0, 256)
+            parts.append(bytes(part))
+        ends = np.concatenate([[0], np.cumsum([len(one) for one in parts])]).astype(np.int64)
+        found = wkb.parse(np.frombuffer(b"".join(parts), np.uint8), ends)
+        assert len(found.first) == 6
+        assert found.start[-1] == len(found.xy)
+    found = wkb.parse(np.frombuffer(b"".join(texts), np.uint8), np.cumsum([0, *map(len, texts)]))
+    assert not found.state.any()
+    np.testing.assert_array_equal(found.xy[-2:], [[1, 2], [4, 5]])
 
 
 def test_what_cannot_be_drawn_is_left_out_and_counted(given: Any, tmp_path: Path) -> None:

@@ -47,6 +47,13 @@ PATIENCE = 1.0
 MOST_DISK = 8 << 30
 """Bytes of packed layers that are kept on disk; the least recently used go first."""
 
+MOST_MAPPED = 96 << 20
+"""Bytes of packed layers that a process may have mapped for longer than a moment.
+
+They are the system's cache, which gives them back when need be, but count as the process's memory."""
+
+MAPPED_SECONDS = 1.0
+
 LEFT_BEHIND = 86_400.0
 """Seconds after which a file that is still being made has nobody who makes it."""
 
@@ -97,6 +104,7 @@ class Vectors:
         self._kept: OrderedDict[tuple[Any, ...], tuple[Any, int]] = OrderedDict()
         self._packs: OrderedDict[str, Pack] = OrderedDict()
         self._making: dict[str, _Making] = {}
+        self._let_go_at = 0.0
 
     def of_file(self, href: str) -> Features:
         """The features of a file.
@@ -149,6 +157,7 @@ class Vectors:
         with self._lock:
             if (pack := self._packs.get(name)) is not None:
                 self._packs.move_to_end(name)
+                self._let_go()
                 return pack
             making = self._making.get(name)
             if making is None:
@@ -202,6 +211,15 @@ class Vectors:
             while total > MOST_MEMORY and len(self._kept) > 1:
                 total -= self._kept.popitem(last=False)[1][1]
         return made
+
+    def _let_go(self) -> None:
+        """Now and then take large layers out of this process's memory; the lock is held."""
+        now = time.monotonic()
+        if now - self._let_go_at > MAPPED_SECONDS:
+            self._let_go_at = now
+            if sum(pack.nbytes for pack in self._packs.values()) > MOST_MAPPED:
+                for pack in self._packs.values():
+                    pack.let_go()
 
     def _path(self, name: str) -> Path:
         if self._folder is None:

@@ -76,6 +76,8 @@ class Pack:
         Features of the file, those without a place on the map included.
     problems
         How many features are not there, by reason.
+    mapped
+        The file in memory.
     """
 
     fid: Array
@@ -86,6 +88,7 @@ class Pack:
     levels: tuple[Level, ...]
     read: int
     problems: dict[str, int]
+    mapped: mmap.mmap
 
     def __len__(self) -> int:
         return len(self.fid)
@@ -96,6 +99,11 @@ class Pack:
         arrays = [self.fid, self.order, self.box, self.area, self.groups]
         arrays += [one for level in self.levels for one in (level.first, level.start, level.kind, level.xy)]
         return sum(one.nbytes for one in arrays)
+
+    def let_go(self) -> None:
+        """Take the file out of this process; what is read again comes from the system's cache."""
+        if hasattr(mmap, "MADV_DONTNEED"):
+            self.mapped.madvise(mmap.MADV_DONTNEED)
 
     def level(self, pixel: float) -> Level:
         """The coarsest vertices that are fine enough for a size of pixel in metres."""
@@ -145,8 +153,8 @@ def build(batches: Iterable[Batch], project: Projection, path: Path, tell: Calla
     problems = {"empty": 0, "damaged": 0, "unplaced": 0}
     read, vertices = 0, 0
     with tempfile.TemporaryFile(dir=path.parent) as raw:
-        for fid, paths in batches:
-            project(paths)
+        for fid, read_paths in batches:
+            paths = project(read_paths)
             box, area = measure(paths)
             states = paths.state
             problems["unplaced"] += int(np.count_nonzero(states & UNPLACED))
@@ -225,7 +233,7 @@ def load(path: Path) -> Pack:
         for name, pixel in told["levels"]
     )
     fid, order, box, area, groups = (of(name) for name in ("fid", "order", "box", "area", "groups"))
-    return Pack(fid, order, box, area, groups, levels, told["read"], told["problems"])
+    return Pack(fid, order, box, area, groups, levels, told["read"], told["problems"], mapped)
 
 
 class _Writer:

@@ -7,6 +7,7 @@ projected system goes on beyond ±180°, where it is drawn on both sides.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,16 +17,16 @@ from geoloom.block import Array
 from geoloom.errors import SourceNotGeoreferenced
 from geoloom.grid import EARTH_RADIUS, MERCATOR_EXTENT
 from geoloom.loops import array, compiled
-from geoloom_engine.vectors.wkb import Paths
+from geoloom_engine.vectors.wkb import RING, Paths
 
 NORTHERNMOST = 89.5
 """Degrees of latitude at which what lies further from the equator is put: far outside the map."""
 
-Projection = Callable[[Paths], None]
+Projection = Callable[[Paths], Paths]
 
 
 def projection(crs: str, name: str) -> Projection:
-    """What puts the vertices of paths in a coordinate system onto the map, in place.
+    """What puts paths in a coordinate system onto the map; it changes their vertices in place.
 
     Parameters
     ----------
@@ -49,26 +50,54 @@ def projection(crs: str, name: str) -> Projection:
         return _nothing
     if system.to_epsg() in (4326, 4979) or system.to_authority() == ("OGC", "CRS84"):
         return _from_degrees
-    to_degrees = pyproj.Transformer.from_crs(system, "EPSG:4326", always_xy=True)
+    try:
+        to_degrees = pyproj.Transformer.from_crs(system, "EPSG:4326", always_xy=True)
+    except pyproj.exceptions.ProjError:
+        raise SourceNotGeoreferenced(
+            f"{name} has a coordinate system that is not tied to the Earth: {system.name}.",
+            hint="Assign the one it is in, such as EPSG:3857.",
+        ) from None
     continuous = not system.is_geographic
 
-    def project(paths: Paths) -> None:
+    def project(paths: Paths) -> Paths:
         if len(paths.xy):
             lon, lat = to_degrees.transform(paths.xy[:, 0], paths.xy[:, 1])
             paths.xy[:, 0], paths.xy[:, 1] = lon, lat
         if continuous:
             compiled(_unwrap, "", _unwrap_types)(paths.start, paths.xy)
-        _from_degrees(paths)
+            paths = _round_poles(paths)
+        return _from_degrees(paths)
 
     return project
 
 
-def _nothing(paths: Paths) -> None:
+def _nothing(paths: Paths) -> Paths:
     """Web Mercator is what is wanted."""
+    return paths
 
 
-def _from_degrees(paths: Paths) -> None:
+def _from_degrees(paths: Paths) -> Paths:
     compiled(_mercator, "", lambda: (array("float64", 2, written=True),))(paths.xy)
+    return paths
+
+
+def _round_poles(paths: Paths) -> Paths:
+    """Rings round a pole, which end a whole turn from where they began, closed along the map's edge."""
+    rings = np.flatnonzero((paths.kind >= RING) & (np.diff(paths.start) > 0))
+    ends = paths.start[rings + 1]
+    turned = np.abs(paths.xy[ends - 1, 0] - paths.xy[paths.start[rings], 0]) > 180.0
+    if not turned.any():
+        return paths
+    rings, ends = rings[turned], ends[turned]
+    begins = paths.start[rings]
+    pole = np.where(paths.xy[begins, 1] < 0, -90.0, 90.0)
+    corners = np.empty((2 * len(rings), 2))
+    corners[::2, 0], corners[1::2, 0] = paths.xy[ends - 1, 0], paths.xy[begins, 0]
+    corners[:, 1] = np.repeat(pole, 2)
+    more = np.zeros(len(paths.start), np.int64)
+    more[rings + 1] = 2
+    xy = np.insert(paths.xy, np.repeat(ends, 2), corners, axis=0)
+    return replace(paths, start=paths.start + np.cumsum(more), xy=xy)
 
 
 def _mercator(xy: Any) -> None:
