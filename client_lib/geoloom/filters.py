@@ -43,7 +43,12 @@ def condition(name: Any, operator: Any, value: Any) -> tuple[str, str, Any]:
             raise ParameterError(f'"in" needs a list of values, not {value!r}.')
         listed = sorted(value, key=str) if isinstance(value, Set) else list(value)
         return name, operator, tuple(_value(name, one) for one in listed)
-    return name, operator, _value(name, value)
+    value = _value(name, value)
+    if operator[0] in "<>" and isinstance(value, str) and _is_number(value):
+        raise ParameterError(
+            f"{name} cannot be compared with the text {value!r}.", hint=f"Give the number: {value.strip()}."
+        )
+    return name, operator, value
 
 
 def filters_of(query: Query, places: Sequence[str]) -> list[Filter]:
@@ -99,6 +104,15 @@ def _value(name: str, value: Any) -> Any:
             hint='Several values are given as filter(name, "in", [1, 2]), a range by two filters.',
         )
     return value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    # "2016" may be meant as the beginning of a date.
+    return not (len(text) == 4 and text.isdigit())
 
 
 def _shown(value: Any) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from geoloom import per_item
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from geoloom.catalog_entry import Entry
+    from geoloom.grid import Bounds
     from geoloom.series import Series
     from geoloom.timeline import Animation
 
@@ -130,6 +132,16 @@ class Collection(Narrowing):
 
     def __geoloom_image__(self) -> Image:
         return self.mosaic()
+
+    @property
+    def picture(self) -> Image:
+        """What a map shows of it: the mosaic."""
+        return self.mosaic()
+
+    @property
+    def bounds(self) -> Bounds:
+        """West, south, east, north of all items in degrees; west > east crosses ±180°."""
+        return self.selection().bounds
 
     def bands(self, *names: str | int) -> Image:
         """Some bands of the mosaic."""
@@ -320,6 +332,22 @@ class Collection(Narrowing):
             f"through {getattr(f, '__name__', type(f).__name__).replace('<lambda>', 'a function')}"
             for f in self._maps
         ]
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            message = f"A collection has no attribute {name!r}."
+            if name.startswith("_"):
+                raise AttributeError(message)
+            near = get_close_matches(name, [one for one in dir(Collection) if one[0] != "_"], n=1)
+            if hasattr(Image, name):
+                message += (
+                    f" An image has: collection.mosaic().{name}, or of each item "
+                    f"collection.map(lambda img: img.{name}…)."
+                )
+            elif near:
+                message += f" Did you mean {near[0]}?"
+            raise AttributeError(message)
 
     def __iter__(self) -> NoReturn:
         raise ImageUseError(

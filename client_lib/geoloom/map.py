@@ -17,6 +17,7 @@ from geoloom.features import Vector
 from geoloom.inspector import Inspector
 from geoloom.layer_order import LayerStack, is_mark
 from geoloom.layers import MAX_ZOOM, ImageLayer, label_of
+from geoloom.lazy_collection import Collection
 from geoloom.leaflet import leaflet_layer
 from geoloom.messages import Messages
 from geoloom.panel import LayersPanel
@@ -119,8 +120,8 @@ class Map(LayerStack):
         Parameters
         ----------
         item
-            An `Image`, a `Vector`, an `Animation` (gets a date slider), GeoJSON as a dict, a GeoDataFrame, or
-            any ipyleaflet layer.
+            An `Image`, `Vector`, `Collection` (its mosaic), `Animation` (gets a date slider), GeoJSON as a
+            dict, a GeoDataFrame, or any ipyleaflet layer.
         name
             Shown in the panel. Without one the layer is named by itself.
         vmin, vmax, colormap
@@ -141,7 +142,7 @@ class Map(LayerStack):
         GeoloomError
             If the image cannot be shown: what is wrong with it, and where.
         """
-        item = item.picture if isinstance(item, Vector) else item
+        item = item.picture if isinstance(item, Vector | Collection) else item
         look = _given(vmin=vmin, vmax=vmax, colormap=colormap)
         traits = _given(opacity=opacity, visible=visible)
         if opacity is not None and not 0 <= opacity <= 1:
@@ -244,7 +245,7 @@ class Map(LayerStack):
         return bbox_around(self.center, self.zoom, self._size())
 
     def fit(self, item: Any) -> Map:
-        """Show all of an image, a vector, a layer (or its name) or a bbox (west, south, east, north).
+        """Show all of an image, vector, collection, layer (or its name) or bbox (west, south, east, north).
 
         Raises
         ------
@@ -256,7 +257,7 @@ class Map(LayerStack):
         found = item
         if isinstance(item, ImageLayer):
             found = item.bbox
-        elif isinstance(item, Vector):
+        elif isinstance(item, Vector | Collection):
             found = item.bounds
         elif _is_image(item):
             found = self._engine().describe(item.chain).get("bounds")

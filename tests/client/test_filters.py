@@ -34,6 +34,13 @@ def test_unknown_operators(operator: Any) -> None:
         condition("p", operator, 3)
 
 
+def test_a_number_in_quotes_is_no_number() -> None:
+    with pytest.raises(ParameterError, match="Give the number: 20"):
+        condition("cloud", "<", "20")
+    assert condition("code", "==", "20") == ("code", "==", "20")
+    assert condition("datetime", ">=", "2016") == ("datetime", ">=", "2016")
+
+
 def test_each_filter_is_told_and_can_be_left_out() -> None:
     point = {"type": "Point", "coordinates": [8, 45]}
     query = Query(

@@ -242,6 +242,21 @@ def test_what_it_is_not(s2: Collection) -> None:
         list(s2)
     with pytest.raises(ImageUseError, match=r"collection.bands"):
         s2["red"]
+    with pytest.raises(AttributeError, match=r"collection.mosaic\(\).rgb"):
+        s2.rgb("red", "nir", "scl")
+    with pytest.raises(AttributeError, match="Did you mean filter_date"):
+        s2.filter_dates("2016")
+    assert not hasattr(s2, "__array__")
+
+
+def test_what_a_map_asks(s2: Collection, new_map: Any) -> None:
+    assert tuple(s2.bounds) == (23, 44, 24, 45)
+    assert s2.picture.equals(s2.mosaic())
+    m = new_map()
+    m.add_layer(s2.limit(2), name="s2", vmin=0, vmax=1)
+    assert m.layer("s2").image.chain.nodes.keys() >= s2.limit(2).mosaic().chain.nodes.keys()
+    m.fit(s2)
+    assert 44 < m.center[0] < 45
 
 
 def test_a_snippet_needs_an_entry(s2: Collection) -> None:
