@@ -74,6 +74,7 @@ class Vector:
     _source: FeatureSource
     _found: Mapping[str, Any]
     _table: Table | None = None
+    _table_key: str | None = None
     _matched: str = ""
     _style: Mapping[str, Any] = field(default_factory=dict)
     _by: By | None = None
@@ -191,35 +192,33 @@ class Vector:
         Raises
         ------
         ParameterError
-            If a column is missing or there already, a key has two rows, or no row has a feature.
+            If a column is missing or there already, a key has two rows, no row has a feature, or a table was
+            joined before on another column.
 
         Warns
         -----
         UserWarning
             If some rows have no feature: how many, and which.
         """
-        if self._table is not None:
-            raise ParameterError(
-                "A table is joined already.", hint="Merge the tables first, then join the result."
-            )
         added = Table.of(rows, on, columns)
         self._need(added.on, own=True)
         for name in added.columns:
-            if name in self._found["columns"]:
+            if name in self.columns:
                 raise ParameterError(
                     f"The features have a column {name!r} already.",
                     hint="Rename the table's, or choose others by columns=.",
                 )
         there = self._source.column(added.on, MOST_KEYS)
         known = frozenset(key for value, _ in there.counts if (key := key_text(value)) is not None)
-        if there.distinct > len(there.counts):
-            return replace(self, _table=added, _matched=f"{len(added.keys):,} rows, joined on {added.on}")
-        without = added.unmatched(known)
-        if without:
-            warnings.warn(without, stacklevel=2)
-        here = len(added.keys & known)
-        said = f"{here:,} of {len(added.keys):,} rows have features, joined on {added.on}"
-        return replace(self, _table=added, _matched=said)
+        said = f"{len(added.keys):,} rows"
+        if there.distinct == len(there.counts):
+            without = added.unmatched(known)
+            if without:
+                warnings.warn(without, stacklevel=2)
+            said = f"{len(added.keys & known):,} of {said} have features"
+        whole = added if self._table is None else self._table.with_columns(added)
+        key = blobs.keep(whole.content())
+        return replace(self, _table=whole, _table_key=key, _matched=f"{said}, joined on {added.on}")
 
     def identify(self, lon: float, lat: float, zoom: int | None = None) -> list[dict[str, Any]]:
         """Attributes of the features at a place, the uppermost first.
@@ -368,8 +367,7 @@ class Vector:
         return painted(op, self._source.href or NAME, self.bounds, self.crs)
 
     def _params(self) -> dict[str, Any]:
-        key = None if self._table is None else blobs.keep(self._table.content())
-        return {**self._source.params(), "table": key}
+        return {**self._source.params(), "table": self._table_key}
 
     def _looks(self) -> Style:
         """The style, where the user chose nothing one that suits the geometries."""

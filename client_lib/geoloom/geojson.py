@@ -145,6 +145,8 @@ def _positions(coordinates: Any) -> Iterator[Any]:
 
 def plain_value(value: Any) -> Any:
     """A value of an attribute as JSON has it; what is missing is None."""
+    if type(value) in (str, int, bool):
+        return value
     if hasattr(value, "item") and getattr(value, "shape", None) == ():
         value = value.item()
     if value is None or isinstance(value, bool | int | str):

@@ -90,6 +90,15 @@ class Table:
         """Of the rows that add anything."""
         return frozenset(key for column in self.columns.values() for key in column)
 
+    def with_columns(self, other: Table) -> Table:
+        """With the columns of another table of the same keys; raises ParameterError if they are not."""
+        if other.on != self.on:
+            raise ParameterError(
+                f"A table is joined on {self.on!r} already, so none can be joined on {other.on!r}.",
+                hint="Merge the two first, then join the result.",
+            )
+        return Table(self.on, {**self.columns, **other.columns})
+
     def types(self) -> dict[str, str]:
         """The type of each column: ``bool``, ``int64``, ``float64`` or ``text``."""
         return {name: _type(list(column.values())) for name, column in self.columns.items()}

@@ -198,8 +198,13 @@ def test_a_table_is_joined(parcels: Vector) -> None:
     assert by is not None
     assert [one.label for one in by.classes] == ["maize", "wheat"]
     assert joined.identify(23.1, 44.05)[0]["crop"] == "maize"
-    with pytest.raises(ParameterError, match="joined already"):
-        joined.join({1: "x"}, on="code", columns="more")
+    again = joined.join({2: 7.5}, on="code", columns="rent")
+    assert list(again.columns)[-2:] == ["crop", "rent"]
+    assert again.identify(23.1, 44.05)[0]["rent"] == 7.5
+    with pytest.raises(ParameterError, match="have a column 'crop' already"):
+        joined.join({1: "x"}, on="code", columns="crop")
+    with pytest.raises(ParameterError, match="joined on 'code' already, so none can be joined on 'owner'"):
+        joined.join({"Ana": 1}, on="owner", columns="age")
     with pytest.raises(RequestError, match="crop comes from the joined table"):
         joined.where("crop = 'wheat'")
 

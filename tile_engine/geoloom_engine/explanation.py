@@ -43,7 +43,7 @@ def explained(plan: Plan) -> dict[str, Any]:
             }
         elif isinstance(step, Compute):
             entry |= {"op": step.op.name, "params": step.op.params(), "dtype": step.dtype}
-            if step.op.sandboxed:
+            if step.op.sandboxed or step.op.painted:
                 entry["words"] = repr(step.op)
         elif isinstance(step, Lookup):
             entry |= {"op": "lookup", "ops": list(step.ops), "dtype": step.dtype}
