@@ -87,8 +87,8 @@ class Image(Lazy):
     @property
     def crs(self) -> str | None:
         """Coordinate reference system of the finest source."""
-        finest = self._finest()
-        return None if finest is None else str(finest["crs"])
+        found = (self._finest() or {}).get("crs")
+        return None if found is None else str(found)
 
     @property
     def resolution(self) -> tuple[float, float] | None:

@@ -14,13 +14,14 @@ from geoloom.chain import Chain
 from geoloom.derivation import profiles
 from geoloom.errors import ParameterError, SourceNotFound, SourceUnreadable
 from geoloom.image import Image, build, connected
-from geoloom.op import Op, Profile
+from geoloom.op import Op, Profile, class_of, decode
 from geoloom.ops.execute import Execute
 from geoloom.ops.item import Item
 from geoloom.ops.open import Open
 from geoloom.ops.unpack import Unpack
 from geoloom.paths import absolute, nearby, other_kind
 from geoloom.selection import Selection
+from geoloom.stencil import placed
 
 
 def open(  # noqa: A001 - the public name, as gl.open
@@ -106,7 +107,12 @@ def from_chain(chain: Chain) -> Image:
         sources[op.selection if isinstance(op, Item) else op.href] = info
         return Profile.of_source(info)
 
-    return Image(chain, profiles(chain, of_source)[chain.root], sources)
+    profile = profiles(chain, of_source)[chain.root]
+    painted = [repr(decode(node)) for node in chain.topological() if class_of(node).painted]
+    if painted and not sources:
+        bounds = client.describe(chain)["bounds"]
+        return placed(chain, profile, painted[0], bounds, None)
+    return Image(chain, profile, sources)
 
 
 def _unpacked(image: Image, bands: Sequence[Mapping[str, Any]]) -> Image:

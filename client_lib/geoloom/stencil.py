@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from geoloom import blobs
+from geoloom.chain import Chain
 from geoloom.geojson import bounds_of, content_of, features_of
 from geoloom.image import Image
-from geoloom.op import Op
+from geoloom.op import Op, Profile
 from geoloom.ops.burn import Burn
 
 NAME = "features"
@@ -23,8 +24,15 @@ def painted(op: Op, name: str, bounds: Sequence[float] | None, crs: str | None) 
     name, bounds, crs
         Of the features: file, place in degrees, coordinate reference system.
     """
+    return placed(op.chain(), op.profile(), name, bounds, crs)
+
+
+def placed(
+    chain: Chain, profile: Profile, name: str, bounds: Sequence[float] | None, crs: str | None
+) -> Image:
+    """The image of a chain without sources that lies somewhere; see `painted`."""
     sources = {} if bounds is None else {name: {"bounds": list(bounds), "crs": crs, "bands": []}}
-    return Image(op.chain(), op.profile(), sources)
+    return Image(chain, profile, sources)
 
 
 def area(geometry: Any) -> Image | None:

@@ -177,6 +177,20 @@ def test_zones_are_the_means_of_the_pixels(farm: Vector, raster: Path) -> None:
     np.testing.assert_allclose(found["std"], blocks.std(axis=1), rtol=1e-4)
 
 
+def test_a_saved_picture_comes_back_with_its_place(farm: Vector) -> None:
+    picture = farm.categories("owner").picture
+    again = opening.load(picture.save())
+    assert again.equals(picture)
+    assert again.bounds == pytest.approx(picture.bounds)
+    assert "draw(fields.gpkg" in again._repr_html_()
+
+
+def test_the_plan_names_what_is_painted(farm: Vector, raster: Path) -> None:
+    told = repr(opening.open(raster).mask(farm.where("code = 5")).explain(13))
+    assert "burn(fields.gpkg, where='code = 5')" in told
+    assert "mask" in told
+
+
 def test_geometries_of_the_notebook_are_drawn(engine: RunningEngine) -> None:
     west, south = degrees(0.0, 2.0)
     east, north = degrees(2.0, 0.0)
