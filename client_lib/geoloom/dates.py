@@ -11,7 +11,7 @@ from typing import Any
 from geoloom.errors import ParameterError
 from geoloom.query import EARLIEST, LATEST
 
-__all__ = ["instant", "months", "period", "words"]
+__all__ = ["edges", "instant", "months", "period", "words"]
 
 FORMS = 'Write it "2016-07-13", "2016-07", "2016" or "2016-07-13T09:30Z".'
 
@@ -65,6 +65,12 @@ def instant(when: Any) -> str:
     """A moment as a `Query` writes it; of a day, month or year its middle."""
     first, last = _span(when, whole=False)
     return _text(first if first == last else first + (last - first) / 2)
+
+
+def edges(when: Any) -> tuple[str, str]:
+    """First moment of a day, month or year, and the first one after it; a moment twice."""
+    first, last = _span(when, whole=False)
+    return _text(first), _text(last)
 
 
 def months(given: Any) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import date, datetime
 from typing import Any
 
-from geoloom.dates import instant, words
+from geoloom.dates import edges, words
 from geoloom.errors import ParameterError
 from geoloom.query import OPERATORS, Query
 
@@ -42,8 +42,8 @@ def condition(name: Any, operator: Any, value: Any) -> tuple[str, str, Any]:
         if isinstance(value, str) or not (isinstance(value, Sequence | Set) or hasattr(value, "tolist")):
             raise ParameterError(f'"in" needs a list of values, not {value!r}.')
         listed = sorted(value, key=str) if isinstance(value, Set) else list(value)
-        return name, operator, tuple(_value(name, one) for one in listed)
-    value = _value(name, value)
+        return name, operator, tuple(_value(name, operator, one) for one in listed)
+    value = _value(name, operator, value)
     if operator[0] in "<>" and isinstance(value, str) and _is_number(value):
         raise ParameterError(
             f"{name} cannot be compared with the text {value!r}.", hint=f"Give the number: {value.strip()}."
@@ -92,10 +92,10 @@ def _but(several: tuple[Any, ...], n: int) -> tuple[Any, ...]:
     return several[:n] + several[n + 1 :]
 
 
-def _value(name: str, value: Any) -> Any:
-    """A value as JSON has it."""
+def _value(name: str, operator: str, value: Any) -> Any:
+    """A value as JSON has it; of a day its beginning, or its end where all of it comes before."""
     if isinstance(value, datetime | date) or type(value).__name__ == "datetime64":
-        return instant(value)
+        return edges(value)[operator in (">", "<=")]
     if hasattr(value, "item") and getattr(value, "shape", None) == ():
         value = value.item()
     if value is None or (isinstance(value, Mapping | Sequence) and not isinstance(value, str)):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoloom.dates import instant, months, period, words
+from geoloom.dates import edges, instant, months, period, words
 from geoloom.errors import ParameterError
 from geoloom.query import EARLIEST, LATEST, Query
 
@@ -129,6 +129,11 @@ def test_any_moment_gives_what_a_query_takes(moment: datetime) -> None:
 def test_instants() -> None:
     assert instant("2016-07-13T09:30:00.250+02:00") == "2016-07-13T07:30:00.25Z"
     assert instant("2016-07-13") == "2016-07-13T12:00:00Z"
+
+
+def test_edges() -> None:
+    assert edges("2016-07-13") == JULY_13
+    assert edges("2016-07-13T09:30Z") == ("2016-07-13T09:30:00Z", "2016-07-13T09:30:00Z")
 
 
 def test_months() -> None:

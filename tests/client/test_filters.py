@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,9 @@ from geoloom.query import Query
         (("p", "in", np.array([1, 2])), ("p", "in", (1, 2))),
         (("p", "in", range(2)), ("p", "in", (0, 1))),
         (("p", "in", {"b", "a"}), ("p", "in", ("a", "b"))),
-        (("p", ">=", date(2016, 7, 13)), ("p", ">=", "2016-07-13T12:00:00Z")),
+        (("p", ">=", date(2016, 7, 13)), ("p", ">=", "2016-07-13T00:00:00Z")),
+        (("p", ">", date(2016, 7, 13)), ("p", ">", "2016-07-14T00:00:00Z")),
+        (("p", "<=", datetime(2016, 7, 13, 9)), ("p", "<=", "2016-07-13T09:00:00Z")),
         (("p", "==", True), ("p", "==", True)),
     ],
 )
