@@ -39,22 +39,25 @@ class CoveragePainter:
         selection = given.selection(_checked(op).selection)
         counts = np.zeros(grid.shape, np.int32)
         lon, lat = centres(grid)
+        # Of a map's grid each row has one latitude and each column one longitude.
+        alike = grid.lattice.unit != "metre"
+        across, down = (lon[:1], lat[:, :1]) if alike else (lon, lat)
         area = outline(grid)
         # The dates of one tile of an archive often have the very same footprint.
-        alike = Counter(selection.footprints[row] for row in selection.meeting(area))
-        for number, (footprint, times) in enumerate(alike.items()):
+        numbers = Counter(selection.footprints[row] for row in selection.meeting(area))
+        shapes = np.array(list(numbers), dtype=object)
+        whole = shapely.contains(shapes, area)
+        counts += sum(numbers[shape] for shape in shapes[whole])
+        for number, shape in enumerate(shapes[~whole]):
             if number % CELLS == 0:
                 given.wanted()
-            shapely.prepare(footprint)
-            if shapely.contains(footprint, area):
-                counts += times
-                continue
-            west, south, east, north = footprint.bounds
-            rows = np.flatnonzero(((lat >= south) & (lat <= north)).any(axis=1))
-            cols = np.flatnonzero(((lon >= west) & (lon <= east)).any(axis=0))
+            west, south, east, north = shapely.bounds(shape)
+            rows = np.flatnonzero(((down >= south) & (down <= north)).any(axis=1))
+            cols = np.flatnonzero(((across >= west) & (across <= east)).any(axis=0))
             if rows.size and cols.size:
                 part = np.s_[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
-                counts[part] += times * shapely.contains_xy(footprint, lon[part], lat[part])
+                shapely.prepare(shape)
+                counts[part] += numbers[shape] * shapely.contains_xy(shape, lon[part], lat[part])
         return Block(counts[np.newaxis], (counts > 0)[np.newaxis])
 
 
