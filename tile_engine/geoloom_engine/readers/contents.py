@@ -27,6 +27,7 @@ from geoloom_engine.readers.conventions import (
     stored_dtype,
     unrolled,
 )
+from geoloom_engine.readers.pyramid import Lie, is_coarse, lie_alike, siblings
 from geoloom_engine.readers.source import Transform
 
 MAX_BANDS = 32
@@ -143,6 +144,7 @@ class Contents:
             one
             for one in variables.values()
             if len(one.dims) >= 2 and one.name not in serving and not self._is_bounds(one)
+            if not is_coarse(one.name, self.file.attributes)
         ]
 
     def axis(self, variable: Variable, dim: str) -> Axis:
@@ -177,6 +179,26 @@ class Contents:
     def others(self, variable: Variable, placed: Placed) -> list[Axis]:
         """The dimensions that are not horizontal, in the order of the file."""
         return [self.axis(variable, dim) for dim in variable.dims if dim not in (placed.x, placed.y)]
+
+    def size(self, variable: Variable, placed: Placed) -> tuple[int, int]:
+        """Width and height of a variable in pixels."""
+        x, y = variable.dims.index(placed.x), variable.dims.index(placed.y)
+        return variable.shape[x], variable.shape[y]
+
+    def coarser(self, variable: Variable, placed: Placed) -> list[Variable]:
+        """The same in the coarse levels that a file brings along, from fine to coarse."""
+        found: list[Variable] = []
+        last: Lie = (variable, placed.transform, *self.size(variable, placed))
+        for one in siblings(variable, self.file.variables, self.file.attributes):
+            try:
+                its = self.placed(one)
+            except Unplaced:
+                continue
+            level: Lie = (one, its.transform, *self.size(one, its))
+            if its.crs == placed.crs and lie_alike(last, level):
+                found.append(one)
+                last = level
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """Variables and dimensions with their coordinates, as ``/info`` tells them."""
@@ -257,7 +279,8 @@ class Contents:
 
     def _place(self, variable: Variable) -> Placed:
         if not variable.numeric:
-            raise Unplaced("holds texts, not numbers", "Choose a variable of numbers.")
+            what = "texts, not numbers" if variable.dtype.kind in "SUO" else f"{variable.dtype} values"
+            raise Unplaced(f"holds {what}", "Choose a variable of whole numbers or floats.")
         for dim, size in zip(variable.dims, variable.shape, strict=True):
             if not 0 < size <= _MAX_COORDINATES:
                 reason = "nothing" if size == 0 else f"{size:,} values, more than can be listed,"

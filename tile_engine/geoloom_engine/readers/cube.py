@@ -75,6 +75,7 @@ class Cube:
                 f"{name}: {variable.name} {error.reason}.", hint=error.hint
             ) from None
         self._fixed, self._free = _position(contents, variable, self._placed, address, name)
+        self._levels = [variable, *contents.coarser(variable, self._placed)]
         self._dtype = stored_dtype(variable)
         self._gaps = Gaps.of(variable, self._dtype)
         self.info = self._describe(address, name)
@@ -135,13 +136,13 @@ class Cube:
                 continue
             x, y = bx * width, by * height
             part = Window(x, y, min(width, full[0] - x), min(height, full[1] - y))
-            if level:
+            if level and self.info.built:
                 blocks = self._reduced(level, bands, part)
-            elif self._split:
+            elif self._split and level == 0:
                 self._decode_area(bands, part, decoded)
                 continue
             else:
-                blocks = self._pixels(bands, part)
+                blocks = self._pixels(bands, part, level)
             for band, block in zip(bands, blocks, strict=True):
                 decoded[self._print, level, band, by, bx] = block
         self._check()
@@ -171,8 +172,8 @@ class Cube:
                     # A view would keep the whole area in memory.
                     decoded[self._print, 0, band, by, bx] = Decoded(block.data[inner].copy(), valid)
 
-    def _pixels(self, bands: list[int], part: Window) -> list[Decoded]:
-        """A rectangle of some bands at full resolution."""
+    def _pixels(self, bands: list[int], part: Window, level: int = 0) -> list[Decoded]:
+        """A rectangle of some bands as it is stored."""
         variable = self._variable
         first, last = (min(bands), max(bands)) if self._free is not None else (0, 0)
         region = []
@@ -185,7 +186,7 @@ class Cube:
                 region.append(slice(first, last + 1))
             else:
                 region.append(slice(self._fixed[dim], self._fixed[dim] + 1))
-        raw = self._contents.file.read(variable.name, tuple(region))
+        raw = self._contents.file.read(self._levels[level].name, tuple(region))
         order = sorted(
             range(len(variable.dims)),
             key=lambda axis: {self._placed.y: 1, self._placed.x: 2}.get(variable.dims[axis], 0),
@@ -223,24 +224,22 @@ class Cube:
 
     def _describe(self, address: Address, name: str) -> SourceInfo:
         variable, placed = self._variable, self._placed
-        width = variable.shape[variable.dims.index(placed.x)]
-        height = variable.shape[variable.dims.index(placed.y)]
+        width, height = self._contents.size(variable, placed)
         found = placed_on_earth(placed, width, height)
         if found is None:
             raise SourceNotGeoreferenced(
                 f"{name}: the coordinates of {variable.name} have no place on Earth in {placed.crs_name}.",
                 hint="Check their units and the grid mapping.",
             )
-        chunks = (
-            variable.chunks[variable.dims.index(placed.x)],
-            variable.chunks[variable.dims.index(placed.y)],
-        )
+        across, down = variable.dims.index(placed.x), variable.dims.index(placed.y)
+        chunks = (variable.chunks[across], variable.chunks[down])
         self._area = _area(chunks, (width, height))
         self._split = self._area[0] * self._area[1] > _MAX_BLOCK_PIXELS
         block = (min(self._area[0], _SPLIT), min(self._area[1], _SPLIT)) if self._split else self._area
-        overviews = sizes(width, height)
+        stored = self._levels[1:]
+        overviews = tuple((one.shape[across], one.shape[down]) for one in stored) or sizes(width, height)
         footprint = max(self._area[0], _FOOTPRINT), max(self._area[1], _FOOTPRINT)
-        decoded = [block] + [
+        decoded = [_area((one.chunks[across], one.chunks[down]), overviews[0]) for one in stored] or [
             (
                 max(math.ceil(footprint[0] * size[0] / width), 1),
                 max(math.ceil(footprint[1] * size[1] / height), 1),
@@ -266,8 +265,8 @@ class Cube:
             block=chunks,
             dtype=str(self._dtype),
             crs_name=placed.crs_name,
-            decoded=tuple(decoded),
-            built=True,
+            decoded=(block, *decoded),
+            built=not stored,
         )
 
     def _free_axis(self) -> Axis | None:
