@@ -17,6 +17,8 @@ from PIL import Image as Picture
 
 from geoloom.errors import DemandError, NotFound, SourceError
 from geoloom.grid import Tile
+from geoloom.ops.composite import Composite
+from geoloom.ops.item import Item as Item_
 from geoloom.per_item import composite, coverage, item, quality
 from geoloom.selection import Asset, Item, SelectedBand, Selection
 
@@ -252,3 +254,12 @@ def test_items_of_other_machines_are_read_side_by_side(
         thread.join()
     assert set(picture[picture[..., 3] == 255][:, 0]) == {40 if how == "first" else 45}
     assert not server.gate.broken
+
+
+def test_what_is_no_selection_is_refused_when_a_chain_names_it(engine: RunningEngine) -> None:
+    client = engine.client()
+    key = client.put_blob(b"def f(img): return img")
+    chain = Item_(selection=key).chain()
+    answer = engine.ask("POST", "/chains", Composite(selection=key).chain(each=chain).to_json())
+    assert answer.status == 422
+    assert answer.json["error"] == "CorruptChain"

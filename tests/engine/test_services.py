@@ -61,6 +61,8 @@ class Pipeline:
 
     def keep(self, key: str, content: bytes) -> None: ...
 
+    def unfold(self, chain: Chain) -> None: ...
+
     def remote(self, chain: Chain) -> bool:
         return self.far
 

@@ -76,6 +76,8 @@ class ChainDirectory:
         The data version of a chain; reads fingerprints, anew if told to.
     keep
         Told each blob of a chain, by key, before the chain is handed out.
+    unfold
+        Takes apart what was kept for a chain, which may take a while; refuses what cannot be used.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class ChainDirectory:
         check: Callable[[Chain], None],
         version_of: Callable[[Chain, bool], str],
         keep: Callable[[str, bytes], None] = lambda key, content: None,
+        unfold: Callable[[Chain], None] = lambda chain: None,
     ) -> None:
         self._store = store
         self._store_threads = store_threads
@@ -93,6 +96,7 @@ class ChainDirectory:
         self._check = check
         self._version_of = version_of
         self._keep_blob = keep
+        self._unfold = unfold
         self._entries: OrderedDict[str, Entry] = OrderedDict()
         self._bytes = 0
         self._loading: dict[str, asyncio.Task[Entry]] = {}
@@ -210,6 +214,8 @@ class ChainDirectory:
         found = {key: await self._stored(self._store.get_blob, key) for key in needed(chain)}
         for key, content in found.items():
             self._keep_blob(key, content)
+        if found:
+            await self._thread(None, self._unfold, chain)
         return found
 
     def _verified(self, body: bytes) -> Chain:

@@ -85,6 +85,7 @@ class Services:
             pipeline.check,
             pipeline.version,
             pipeline.keep,
+            pipeline.unfold,
         )
         self.events = EventLog(settings.redis_url, settings.event_ttl, STORE_TIMEOUT)
         self.revocations = Revocations(settings.redis_url, settings.capability_ttl)
