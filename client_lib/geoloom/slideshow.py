@@ -58,13 +58,14 @@ class AnimatedLayer(ImageLayer):
         self._began = False
         self._look: Callable[[Any], Any] = lambda image: image
         self._known: dict[int, tuple[Registered, float]] = {}
-        self._guard = threading.RLock()
+        self.guard = threading.RLock()
         self._timer: threading.Timer | None = None
         self._map: Any = None
         self._control: Any = None
         super().__init__(engine, base, **traits)
         self.slider = DateSlider(self)
         self.ahead.observe(self._arrived, "loading")
+        self.observe(self._give_way, "loading")
 
     @property
     def given(self) -> Any:
@@ -84,7 +85,7 @@ class AnimatedLayer(ImageLayer):
         """
         animation: Animation = image
         fixed = measured(animation, self.engine, look)
-        with self._guard:
+        with self.guard:
             self._stop()
             at = min(self.shown, len(animation) - 1)
             self._look = lambda one: styled(one, fixed, **look)[0]
@@ -96,11 +97,10 @@ class AnimatedLayer(ImageLayer):
             self._known = {at: (self.registered, self.renew_at)}
             self.shown = self.wanted = at
             self.slider.refresh()
-        self._load(self._next())
 
     def show(self, index: int) -> None:
         """Show a frame, by its number; it appears when its tiles have arrived."""
-        with self._guard:
+        with self.guard:
             self.wanted = index % len(self.frames)
             if self.wanted == self.shown:
                 self.slider.refresh()
@@ -120,7 +120,7 @@ class AnimatedLayer(ImageLayer):
 
     def play(self, on: bool = True) -> None:
         """Show one frame after the other, over and over; `play(False)` stops."""
-        with self._guard:
+        with self.guard:
             if self.playing != on:
                 self.playing = on
                 if on:
@@ -131,7 +131,7 @@ class AnimatedLayer(ImageLayer):
 
     def renew(self) -> None:
         """Register the frame shown again, for a fresh right to read its tiles."""
-        with self._guard:
+        with self.guard:
             self._known.clear()
             super().renew()
             if self.registered is not None:
@@ -153,7 +153,7 @@ class AnimatedLayer(ImageLayer):
             return
         self._map = None
         self.play(False)
-        with self._guard:
+        with self.guard:
             self._stop()
         shown_on.unobserve(self._follow, "layers")
         shown_on.remove(self._control)
@@ -165,7 +165,7 @@ class AnimatedLayer(ImageLayer):
 
     def _load(self, index: int) -> None:
         """Have the browser fetch a frame's tiles, unseen."""
-        with self._guard:
+        with self.guard:
             self._coming, self._began = index, False
             if index == self.shown or not self.visible:
                 return
@@ -194,7 +194,7 @@ class AnimatedLayer(ImageLayer):
 
     def _arrived(self, change: Any) -> None:
         """The browser began to load the coming frame, or has all of it."""
-        with self._guard:
+        with self.guard:
             self._began = True
             if change["new"]:
                 if self._coming == self.wanted != self.shown:
@@ -202,6 +202,18 @@ class AnimatedLayer(ImageLayer):
             elif self._coming == self.wanted != self.shown:
                 self._swap()
             self.slider.refresh()
+
+    def _give_way(self, change: Any) -> None:
+        """What is looked at loads first, as after the map was moved; then the frame that comes next."""
+        with self.guard:
+            if self.wanted != self.shown or not self.visible:
+                return
+            if change["new"]:
+                self._coming = None
+                self.ahead.url = BLANK
+                self.ahead.redraw()
+            else:
+                self._load(self._next())
 
     def _swap(self) -> None:
         """Show the frame that is wanted, whose tiles the browser has."""
@@ -240,7 +252,7 @@ class AnimatedLayer(ImageLayer):
 
     def _due(self) -> None:
         """What was waited for did not come, or the frame was shown long enough."""
-        with self._guard:
+        with self.guard:
             if self._timer is not threading.current_thread():
                 return
             if self.wanted != self.shown:
@@ -258,10 +270,9 @@ class AnimatedLayer(ImageLayer):
     def _switch(self, change: Any) -> None:
         super()._switch(change)
         self.slider.layout.display = None if change["new"] else "none"
-        if change["new"]:
-            self._load(self._next())
-        else:
+        if not change["new"]:
             self.play(False)
+            self._coming = None
             self.ahead.url = BLANK
 
     def __repr__(self) -> str:
@@ -325,8 +336,10 @@ class DateSlider(ipywidgets.VBox):
             self._following = False
 
     def _by_hand(self, act: Callable[[Any], None], value: Any) -> None:
-        if not self._following:
-            act(value)
+        # The layer's own changes come with its guard held, some of them from another thread.
+        with self._layer.guard:
+            if not self._following:
+                act(value)
 
     def _step(self, steps: int) -> None:
         self._layer.play(False)

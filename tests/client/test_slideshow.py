@@ -40,7 +40,14 @@ def added(new_map: Any, animation: Any) -> AnimatedLayer:
     """An animated layer on a map, whose browser loads whatever it is told."""
     layer = new_map().add_layer(animation(), name="Season")
     layer.patience = 60.0
+    arrive(layer)
     return layer
+
+
+def arrive(layer: AnimatedLayer) -> None:
+    """What the browser does: it loads the frame that is shown."""
+    layer.set_trait("loading", True)
+    layer.set_trait("loading", False)
 
 
 def load(layer: AnimatedLayer) -> None:
@@ -100,11 +107,27 @@ def test_frames_are_registered_when_they_are_needed_and_once(new_map: Any, anima
     layer = m.add_layer(animation())
     layer.patience = 60.0
     registered = layer.engine.registered
+    assert set(registered) == {key(layer, 0)}
+    arrive(layer)
     assert set(registered) == {key(layer, 0), key(layer, 1)}
     for _ in range(12):
         load(layer)
         layer.step(1)
     assert sorted(registered) == sorted({key(layer, frame) for frame in range(5)})
+
+
+def test_what_is_looked_at_loads_first(added: AnimatedLayer) -> None:
+    load(added)
+    added.set_trait("loading", True)
+    assert added.ahead.url == BLANK
+    added.set_trait("loading", False)
+    assert chain_of(added.ahead.url) == key(added, 1)
+    # A frame that is waited for is loaded all the same.
+    added.step(2)
+    added.set_trait("loading", True)
+    assert chain_of(added.ahead.url) == key(added, 2)
+    load(added)
+    assert added.shown == 2
 
 
 def test_nobody_looking_does_not_hold_it_up(added: AnimatedLayer, eventually: Any) -> None:
