@@ -50,6 +50,7 @@ TILE = Tile.at(23.7, 44.3, 9)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.setattr(vectors, "PATIENCE", 120.0)
+    monkeypatch.setattr(vectors, "SMALL_PATIENCE", 120.0)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,9 +15,14 @@ import shapely
 from exactextract.feature import JSONFeatureSource
 from exactextract.raster import NumPyRasterSource
 from osgeo import gdal, ogr, osr
+from PIL import Image
 
 from geoloom.errors import DemandError
+from geoloom.grid import Tile
+from geoloom.ops.burn import Burn
+from geoloom.ops.draw import Draw
 from geoloom.ops.open import Open
+from geoloom.symbols import Style
 from geoloom_engine.plan import Planner
 from geoloom_engine.readers import SourcePool, vectors
 from geoloom_engine.vectors import zonal as zones
@@ -34,6 +40,7 @@ PIXELS[100:150, 200:260] = -1
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.setattr(vectors, "PATIENCE", 120.0)
+    monkeypatch.setattr(vectors, "SMALL_PATIENCE", 120.0)
 
 
 def system(epsg: int) -> Any:
@@ -211,3 +218,24 @@ def test_over_http(engine: Any, tmp_path: Path) -> None:
         assert answer.json["message"]
     assert engine.ask("POST", "/features", b"{}", token=False).status == 401
     assert engine.ask("POST", "/features", json.dumps({"href": "/etc/passwd"}).encode()).status == 403
+
+
+def test_a_layer_over_http(engine: Any) -> None:
+    client = engine.client()
+    box = shapely.geometry.mapping(shapely.box(23, 44, 24, 45))
+    feature = {"type": "Feature", "properties": {"n": 7}, "geometry": box}
+    blob = client.put_blob(json.dumps({"type": "FeatureCollection", "features": [feature]}).encode())
+    drawing = Draw(blob=blob, style=Style(fill="#ff0000ff", line=None).to_json()).chain()
+    assert client.register(drawing).key == drawing.root
+    tile = Tile.at(23.5, 44.5, 8)
+    picture = Image.open(io.BytesIO(client.tile(drawing, tile.z, tile.x, tile.y))).convert("RGBA")
+    assert picture.getextrema()[0] == (0, 255)
+    burnt = Burn(blob=blob, attribute="n").chain()
+    client.register(burnt)
+    (zone,) = client.ask("/zonal", key=burnt.root, blob=blob, resolution=1000)["zones"]
+    assert zone["properties"] == {"n": 7}
+    assert zone["bands"]["n"]["mean"] == 7
+    # A degree of longitude there is 79.4 km wide; pixels whose centre is outside do not count.
+    assert zone["bands"]["n"]["count"] == pytest.approx(79.4 * 111.3, rel=0.02)
+    with pytest.raises(DemandError, match="million"):
+        client.ask("/zonal", key=burnt.root, blob=blob, resolution=1)

@@ -42,7 +42,13 @@ if os.name == "posix":
     import fcntl
 
 PATIENCE = 1.0
-"""Seconds that a tile waits for a layer to be packed: others wait for their turn meanwhile."""
+"""Seconds that a tile waits for a large layer to be packed: others wait for their turn meanwhile."""
+
+SMALL_PATIENCE = 20.0
+"""Seconds that it waits for a small one, which takes so long only where machine code is still made."""
+
+SMALL = 50_000
+"""Features of a small layer."""
 
 MOST_DISK = 8 << 30
 """Bytes of packed layers that are kept on disk; the least recently used go first."""
@@ -143,7 +149,7 @@ class Vectors:
         wanted
             Asked while waiting; raises when nobody waits any more.
         patience
-            Seconds to wait, `PATIENCE` without it.
+            Seconds to wait; without it as long as a tile does.
 
         Raises
         ------
@@ -163,7 +169,9 @@ class Vectors:
             if making is None:
                 making = self._making[name] = _Making(source, info, self._path(name))
                 threading.Thread(target=self._make, args=(name, making), name="vectors", daemon=True).start()
-        deadline = time.monotonic() + (PATIENCE if patience is None else patience)
+        if patience is None:
+            patience = SMALL_PATIENCE if info.count <= SMALL else PATIENCE
+        deadline = time.monotonic() + patience
         while not making.done.wait(0.05):
             wanted()
             if time.monotonic() > deadline:
