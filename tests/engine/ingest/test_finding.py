@@ -104,7 +104,9 @@ def test_wildcards_and_lists_name_files(data: Path) -> None:
         ["x2.tif", "x1.tif"],
     )
     listed = data / "list.txt"
-    listed.write_text("# what there is\nx1.tif\n\nhttps://example.org/a/b.tif?v=2&X-Amz-Signature=1\nmissing.tif\n")
+    listed.write_text(
+        "# what there is\nx1.tif\n\nhttps://example.org/a/b.tif?v=2&X-Amz-Signature=1\nmissing.tif\n"
+    )
     files, told = found(listed)
     assert [one.href for one in files] == [str(data / "x1.tif"), "https://example.org/a/b.tif?v=2"]
     assert files[1].path == "a/b.tif"

@@ -60,7 +60,8 @@ class Planner:
                 if not files or any(waits(one) for one, _ in files):
                     continue
                 known = {one.href: self._scratch.known_of(one.href) for one, _ in files}
-                same = list(threads.map(self._same, (one for one, _ in files), known.values()))
+                each = threads.map if any(is_url(one.href) for one, _ in files) else map
+                same = list(each(self._same, (one for one, _ in files), known.values()))
                 if all(same) and self._together(known):
                     self.unchanged += len(files)
                     continue

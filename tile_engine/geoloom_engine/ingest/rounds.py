@@ -119,7 +119,10 @@ class Round:
                 self._prune(scratch, parts)
             if len(parts.names()) > MANY_PARTS:
                 parts.compact()
-            self._summarise(parts, old)
+            if self._result.used or self._result.dropped or not self._described(old, parts):
+                self._summarise(parts, old)
+            else:
+                self._result.total = scratch.items()
         self._result.stopped = self._stop.is_set()
         return self._result
 
@@ -234,6 +237,17 @@ class Round:
         for name, files in by_part.items():
             if parts.path(name).exists():
                 self._result.dropped += parts.drop_files(name, files)
+
+    def _described(self, old: summary.Json, parts: Parts) -> bool:
+        """Whether ``collection.json`` says all that is to be said, if no item changed in this round."""
+        written = (self._options.folder / summary.NAME).stat().st_mtime_ns
+        if any(parts.path(name).stat().st_mtime_ns > written for name in parts.names()):
+            # The round before ended between writing items and describing them.
+            return False
+        options = self._options
+        wanted = {"title": options.title, "description": options.description}
+        # One that an ended ingest made at its beginning knows of no items.
+        return bool(old.get("item_assets")) and all(v is None or old.get(k) == v for k, v in wanted.items())
 
     def _summarise(self, parts: Parts, old: summary.Json) -> None:
         options = self._options

@@ -116,6 +116,10 @@ class Scratch:
         """How many were found."""
         return int(self._base.execute("SELECT count(*) FROM found").fetchone()[0])
 
+    def items(self) -> int:
+        """How many items the collection held before this run."""
+        return int(self._base.execute("SELECT count(DISTINCT item) FROM known").fetchone()[0])
+
     def known_of(self, file: str) -> list[Known]:
         """What the collection holds of a file; several entries for one with many times."""
         return [_known(row) for row in self._base.execute("SELECT * FROM known WHERE file = ?", (file,))]

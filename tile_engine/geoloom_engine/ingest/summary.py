@@ -111,6 +111,8 @@ def write(folder: Path, content: Json) -> None:
     path, scratch = folder / NAME, folder / f".unfinished-{os.getpid()}-{NAME}"
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     if path.exists() and path.read_text(encoding="utf-8") == text:
+        # Its time says that it describes the parts as they are now.
+        path.touch()
         return
     scratch.write_text(text, encoding="utf-8")
     scratch.rename(path)

@@ -6,6 +6,7 @@ sides are bent in degrees it is widened by what their straight pieces cut off.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -191,16 +192,15 @@ def _to_degrees(info: SourceInfo, area: Any) -> Any | None:
 
     None where a point of it has no place on Earth.
     """
-    crs = pyproj.CRS(info.crs)
-    to_degrees = pyproj.Transformer.from_crs(crs, _DEGREES, always_xy=True)
+    to_degrees, geographic = _transformer(info.crs)
     parts = []
     for part in shapely.get_parts(shapely.segmentize(area, max(info.width, info.height) / _EDGE)):
         cols, rows = shapely.get_coordinates(part.exterior).T
         x, y = apply(info.transform, cols, rows)
-        lon, lat = to_degrees.transform(x, np.clip(y, -90.0, 90.0) if crs.is_geographic else y)
+        lon, lat = to_degrees.transform(x, np.clip(y, -90.0, 90.0) if geographic else y)
         if not (np.isfinite(lon).all() and np.isfinite(lat).all()):
             return None
-        if crs.is_geographic:
+        if geographic:
             # The file's own longitudes say how they go on.
             lon = lon + 360.0 * np.round((x - lon) / 360.0)
         else:
@@ -212,10 +212,16 @@ def _to_degrees(info: SourceInfo, area: Any) -> Any | None:
         parts += [one for one in shapely.get_parts(outline) if one.geom_type == "Polygon"]
     if not parts:
         return None
-    if crs.is_geographic:
+    if geographic:
         return _one_turn(shapely.union_all(parts))
     # Parts of one file may lie on different turns of the globe, each by its own first point.
     return shapely.union_all(parts)
+
+
+@functools.lru_cache(64)
+def _transformer(crs: str) -> tuple[pyproj.Transformer, bool]:
+    """From a CRS to degrees, and whether that is in degrees itself; making one takes longer than its use."""
+    return pyproj.Transformer.from_crs(crs, _DEGREES, always_xy=True), pyproj.CRS(crs).is_geographic
 
 
 def _one_turn(area: Any) -> Any:
