@@ -384,6 +384,7 @@ def test_a_nodata_that_the_type_cannot_hold_is_none(
 ) -> None:
     source = pool.open(server.put("/a.tif", cog[0]), nodata=given)
     assert source.info.bands[0].nodata is None
+    assert pool.open(server.base + "/a.tif", nodata=given * 1.0) is source
     assert source.read(0, (0,), FULL)[1].all()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 from collections import OrderedDict
@@ -105,11 +106,15 @@ class SourcePool:
             If it cannot be read or shown on a map.
         """
         seen = self._look(href, recheck)
+        if nodata is not None and not math.isfinite(nodata):
+            # Never valid anyway; and no two NaN are the same.
+            nodata = None
         name = (seen.print_, nodata)
+        source = self._opened(name)
+        if source is not None:
+            return source
         with self._first(name):
-            with self._lock:
-                source = self._opened(name)
-            return source or self._keep(href, seen, nodata)
+            return self._opened(name) or self._keep(href, seen, nodata)
 
     def fingerprint(self, href: str) -> str:
         """32 hex digits that change with the source; looked up at most once in `recheck` seconds.
@@ -213,10 +218,11 @@ class SourcePool:
                 own.set()
 
     def _opened(self, name: _Name) -> GeoTiff | Cube | None:
-        """An open source, used now; the lock is held."""
-        source = self._open.get(name)
-        if source is not None:
-            self._open.move_to_end(name)
+        """An open source, used now."""
+        with self._lock:
+            source = self._open.get(name)
+            if source is not None:
+                self._open.move_to_end(name)
         return source
 
     def _taken_out(self, print_: str) -> list[GeoTiff | Cube]:
