@@ -198,19 +198,20 @@ def _made(path: Path) -> Towns:
     except OSError:
         return _in_memory(cities)
     os.close(handle)
-    made = None
     try:
         made = Towns(Path(name))
-        made.fill(cities)
-        made.close()
+        try:
+            made.fill(cities)
+        finally:
+            made.close()
         Path(name).replace(path)
         return Towns(path)
     except (OSError, sqlite3.Error):
-        if made is not None:
-            made.close()
+        return _in_memory(cities)
+    finally:
+        # Also when the person interrupts: what is not whole does not stay.
         with contextlib.suppress(OSError):
             Path(name).unlink()
-        return _in_memory(cities)
 
 
 def _in_memory(cities: Iterable[Mapping[str, Any]]) -> Towns:

@@ -105,6 +105,18 @@ def test_without_a_folder_to_write_the_index_is_in_memory(
     assert (own_cache / "file").read_text() == ""
 
 
+def test_an_interrupted_index_leaves_nothing(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*args: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Towns, "fill", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            towns.towns()
+    assert list(cache_path().parent.iterdir()) == []
+    assert towns.towns().called("Ispra")
+
+
 def test_where_the_index_is() -> None:
     assert cache_path({"XDG_CACHE_HOME": "/x"}).parent == Path("/x/geoloom")
     assert Path("/home/me") in cache_path({"HOME": "/home/me"}).parents
