@@ -360,8 +360,27 @@ def server(tmp_path: Path) -> Iterator[Callable[[], tuple[str, list[str]]]]:
     thread.join()
 
 
-@pytest.mark.parametrize("kind", ["a.nc", "a.nc3", "v2.zarr", "v3.zarr"])
-def test_remote_files(tmp_path: Path, make_ocean: Any, save: Any, whole: Any, server: Any, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "scheme"),
+    [
+        ("a.nc", "http"),
+        ("a.nc3", "http"),
+        ("v2.zarr", "http"),
+        ("v3.zarr", "http"),
+        ("a.nc", "s3"),
+        ("v3.zarr", "s3"),
+    ],
+)
+def test_remote_files(
+    tmp_path: Path,
+    make_ocean: Any,
+    save: Any,
+    whole: Any,
+    server: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    scheme: str,
+) -> None:
     made = make_ocean()
     how: dict[str, Any] = {}
     if kind.endswith("zarr"):
@@ -369,15 +388,18 @@ def test_remote_files(tmp_path: Path, make_ocean: Any, save: Any, whole: Any, se
         how = {"zarr_format": int(kind[1]), "consolidated": True, "encoding": chunks}
     elif kind == "a.nc":
         how = {"encoding": {"sst": {"chunksizes": (1, 1, 90, 120), "zlib": True}}}
-    path = (
-        save(tmp_path / (kind if kind != "a.nc3" else "b.nc"), made)
-        if not how
-        else save(tmp_path / kind, made, **how)
-    )
+    (tmp_path / "store").mkdir()
+    path = save(tmp_path / "store" / kind, made, **how)
+    if kind == "a.nc3":
+        path = path.rename(path.with_name("classic.nc"))
     url, asked = server()
-    pool = SourcePool((url,), recheck=0.0)
+    base = f"{url}/store" if scheme == "http" else "s3://store"
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "nobody")
+    monkeypatch.setenv("AWS_S3_ENDPOINT", url)
+    pool = SourcePool((base,), recheck=0.0)
     with contextlib.closing(pool):
-        href = f"{url}/{path.name}"
+        href = f"{base}/{path.name}"
         assert [one["name"] for one in pool.describe(href)["variables"]] == ["sst"]
         source = pool.open(f"{href}{ADDRESS}")
         expected = made.sst.isel(time=1, depth=1).values
