@@ -123,3 +123,22 @@ def test_files_of_an_engine_elsewhere_are_not_looked_for_here(engine, tmp_path, 
     with pytest.raises(SourceNotFound) as caught:
         opening.open(tmp_path / "missing.tif")
     assert caught.value.hint is None
+
+
+def test_packed_values_are_unpacked_if_asked_for(engine, monkeypatch):
+    packed = {**BAND, "scale": 0.01, "offset": 20.0}
+    info = {**engine.info("/data/a.nc"), "bands": [packed]}
+    monkeypatch.setattr(engine, "info", lambda href: info)
+    image = opening.open("/data/a.nc", unpack=True)
+    assert (image.dtype, image.unit, image.band_names) == ("float32", "m", ("b1",))
+    assert image.equals(opening.open("/data/a.nc").unpack(0.01, 20))
+    info["bands"] = [BAND]
+    assert opening.open("/data/a.nc", unpack=True).equals(opening.open("/data/a.nc"))
+    info["bands"] = [packed, {**packed, "name": "b2", "scale": 0.5}]
+    with pytest.raises(ParameterError, match="packed in different ways"):
+        opening.open("/data/a.nc", unpack=True)
+
+
+def test_a_file_of_bands_has_no_variables(engine):
+    with pytest.raises(ParameterError, match=r"dem\.tif holds bands"):
+        opening.open("/data/dem.tif", variable="sst")
