@@ -61,7 +61,9 @@ def geometry_of(given: Any) -> shapely.Geometry:
     if features is None:
         raise ParameterError(
             f"This {type(given).__name__} is no geometry.",
-            hint="Give GeoJSON, a shapely geometry or a GeoDataFrame; a box is given to filter_rect.",
+            hint="Its box can be given: filter_rect(….bounds)."
+            if len(getattr(given, "bounds", None) or ()) == 4
+            else "Give GeoJSON, a shapely geometry or a GeoDataFrame; a box is given to filter_rect.",
         )
     crs = given.get("crs") if isinstance(given, Mapping) else None
     if crs and not any(one in str(crs) for one in ("CRS84", "4326")):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -174,6 +175,7 @@ def test_outlines_with_too_many_corners_are_simplified() -> None:
     ("given", "said"),
     [
         (3, "no geometry"),
+        (SimpleNamespace(bounds=(1, 2, 3, 4)), "filter_rect(….bounds)"),
         ("scene.tif", "no geometry"),
         ((23.5, 44.2, 23.8, 44.6), "filter_rect"),
         ({"type": "FeatureCollection", "features": []}, "m.draw"),
