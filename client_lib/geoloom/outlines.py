@@ -27,8 +27,11 @@ REACH = 1.5 / UNITS
 
 MAX_POINTS = 10_000_000
 
+_JUMP = 300.0
+"""Degrees of longitude: a longer side of a footprint is a short one over ±180°."""
+
 _TALLEST_SCENE = 60.0
-"""Degrees of latitude: what is taller and spans all longitudes does not cross ±180°, it goes round."""
+"""Degrees of latitude: what is taller and has such sides goes round the Earth."""
 
 
 def outlines(geometries: Any) -> Outlines:
@@ -104,8 +107,8 @@ def _continuous(polygon: shapely.Geometry) -> shapely.Geometry:
 
 def _unrolled(points: npt.NDArray[np.float64], tall: bool) -> npt.NDArray[np.float64]:
     steps = np.diff(points[:, 0])
-    jumps = (np.abs(steps) > 180) & (np.abs(steps) < 360)
-    if not jumps.any() or (tall and (np.abs(steps[jumps]) > 300).all()):
+    jumps = (np.abs(steps) > _JUMP) & (np.abs(steps) < 360)
+    if not jumps.any() or tall:
         return points
     turns = np.concatenate([[0.0], np.cumsum(np.where(jumps, -np.sign(steps) * 360, 0.0))])
     unrolled: npt.NDArray[np.float64] = points + np.stack([turns, np.zeros_like(turns)], axis=1)

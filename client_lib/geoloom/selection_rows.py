@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Sequence
@@ -10,14 +9,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from geoloom.chain import canonical
-from geoloom.errors import ParameterError
+from geoloom.errors import CorruptChain, ParameterError
 from geoloom.href_template import beginning, parts_of, template
 from geoloom.outlines import Outlines, pack_outlines
 from geoloom.packing import pack_marks, pack_numbers, pack_texts
 from geoloom.selection_table import BAND_FIELDS, FORMAT, MAX_ITEMS, Table, thaw
 
 if TYPE_CHECKING:
-    from geoloom.selection import Asset, Item
+    from geoloom.selection import Item
 
 _MAX_SECONDS = 253_402_300_800
 _CONTROL = re.compile(r"[\x00-\x1f]")
@@ -45,14 +44,43 @@ class _Distinct:
     """Values in the order in which they first came, each once."""
 
     def __init__(self) -> None:
-        self._numbers: dict[Any, int] = {}
-        self.values: list[Any] = []
+        self.numbers: dict[Any, int] = {}
 
-    def number(self, name: Any, value: Any) -> int:
-        number = self._numbers.setdefault(name, len(self.values))
-        if number == len(self.values):
-            self.values.append(value)
-        return number
+    def number(self, value: Any) -> int:
+        return self.numbers.setdefault(value, len(self.numbers))
+
+
+class _Columns:
+    """What items have, as columns of numbers of what stands in lists."""
+
+    def __init__(self) -> None:
+        self.crs, self.places, self.forms, self.layouts = (_Distinct() for _ in range(4))
+        self.resolutions, self.outlines = _Distinct(), _Distinct()
+        self.layout: list[int] = []
+        self.place: list[int] = []
+        self.resolution: list[int] = []
+        self.outline: list[int] = []
+        self.stems: list[str] = []
+        self.marks: list[str] = []
+
+    def add(self, item: Item, outline: bytes) -> None:
+        parts = parts_of(item.id)
+        stem = beginning([asset.href for asset in item.assets])
+        # Names hold no line breaks, so all are made templates at once.
+        names = template("\n".join(asset.href[len(stem) :] for asset in item.assets), parts).split("\n")
+        own = _Distinct()
+        layout = []
+        for name, asset in zip(names, item.assets, strict=bool(item.assets)):
+            x0, a, b, y0, d, e = asset.transform or (None,) * 6
+            place = own.number((self.crs.number(asset.crs), x0, y0))
+            form = self.forms.number(((a, b, d, e), asset.shape, asset.overviews))
+            layout.append((name, asset.bands, place, form))
+            self.marks.append(asset.mark)
+        self.stems.append(template(stem, parts))
+        self.layout.append(self.layouts.number(tuple(layout)))
+        self.place += map(self.places.number, own.numbers)
+        self.resolution.append(self.resolutions.number(item.resolution))
+        self.outline.append(self.outlines.number(outline))
 
 
 def freeze(
@@ -65,77 +93,53 @@ def freeze(
     ParameterError
         Naming the item that cannot be kept.
     """
+    import shapely
+
     if len(items) > MAX_ITEMS:
         raise ParameterError(
             f"The selection has {len(items):,} items; at most {MAX_ITEMS:,} can be kept.",
             hint="Filter further, or set a limit.",
         )
-    crs, places, forms, layouts, resolutions, outlines = (_Distinct() for _ in range(6))
-    columns: dict[str, list[Any]] = {
-        name: [] for name in ("stems", "layout", "place", "marks", "resolution", "outline")
-    }
-    import shapely
-
-    for item, outline in zip(items, shapely.to_wkb(footprints), strict=True):
+    columns = _Columns()
+    ids: dict[str, None] = {}
+    for item, outline in zip(items, shapely.to_wkb(footprints).tolist(), strict=True):
         try:
             _check_item(item, len(bands))
-            parts = parts_of(item.id)
-            stem = beginning([asset.href for asset in item.assets])
-            own, layout = _Distinct(), []
-            for asset in item.assets:
-                corner = (None, None) if asset.transform is None else (asset.transform[0], asset.transform[3])
-                place = (crs.number(asset.crs, asset.crs), *map(_number, corner))
-                form = _form(asset)
-                layout.append(
-                    [
-                        template(asset.href[len(stem) :], parts),
-                        [[int(at), int(band)] for at, band in asset.bands],
-                        own.number(place, place),
-                        forms.number(_named(form), form),
-                    ]
-                )
-                columns["marks"].append(asset.mark)
+            if item.id in ids:
+                raise ValueError("it stands twice")
+            ids[item.id] = None
+            columns.add(item, outline)
         except (TypeError, ValueError, AttributeError) as error:
             reason = error.message if isinstance(error, ParameterError) else str(error)
             raise ParameterError(f"Item {item.id!r} cannot be kept: {reason.rstrip('.')}.") from None
-        columns["stems"].append(template(stem, parts))
-        columns["layout"].append(layouts.number(_named(layout), layout))
-        columns["place"] += [places.number(place, list(place)) for place in own.values]
-        columns["resolution"].append(
-            resolutions.number(float(item.resolution), _number(float(item.resolution)))
-        )
-        columns["outline"].append(outlines.number(outline, len(columns["outline"])))
-    ids = [item.id for item in items]
-    if len(set(ids)) != len(ids):
-        twice = next(one for number, one in enumerate(ids) if one in ids[:number])
-        raise ParameterError(f"Item {twice!r} stands twice in the selection.", hint="Leave one of them out.")
-    dated = [item.date is not None for item in items]
-    marks = columns["marks"]
     content = canonical(
         {
             "geoloom_selection": FORMAT,
             "collection": str(collection),
             "bands": [[_band_value(band[name]) for name in BAND_FIELDS] for band in bands],
             "count": len(items),
-            "ids": pack_texts(ids),
-            "dated": pack_numbers(dated),
+            "ids": pack_texts(list(ids)),
+            "dated": pack_numbers([item.date is not None for item in items]),
             "dates": pack_numbers([round(item.date * 1000) for item in items if item.date is not None]),
-            "resolutions": resolutions.values,
-            "resolution": pack_numbers(columns["resolution"]),
-            "outlines": pack_outlines(footprints[outlines.values]),
-            "outline": pack_numbers(columns["outline"]),
-            "stems": pack_texts(columns["stems"]),
-            "layouts": layouts.values,
-            "layout": pack_numbers(columns["layout"]),
-            "places": places.values,
-            "place": pack_numbers(columns["place"]),
-            "forms": forms.values,
-            "crs": crs.values,
-            "marked": pack_numbers([bool(mark) for mark in marks]),
-            "marks": pack_marks(mark for mark in marks if mark),
+            "resolutions": list(map(_number, columns.resolutions.numbers)),
+            "resolution": pack_numbers(columns.resolution),
+            "outlines": pack_outlines(shapely.from_wkb(list(columns.outlines.numbers))),
+            "outline": pack_numbers(columns.outline),
+            "stems": pack_texts(columns.stems),
+            "layouts": [[_file(*file) for file in layout] for layout in columns.layouts.numbers],
+            "layout": pack_numbers(columns.layout),
+            "places": [[crs, _number(x0), _number(y0)] for crs, x0, y0 in columns.places.numbers],
+            "place": pack_numbers(columns.place),
+            "forms": [_form(*form) for form in columns.forms.numbers],
+            "crs": list(columns.crs.numbers),
+            "marked": pack_numbers([bool(mark) for mark in columns.marks]),
+            "marks": pack_marks(filter(None, columns.marks)),
         }
     )
-    return thaw(content), content
+    try:
+        return thaw(content), content
+    except CorruptChain as error:
+        raise ParameterError(error.message.replace("cannot be read", "cannot be kept")) from None
 
 
 def _check_item(item: Item, bands: int) -> None:
@@ -157,11 +161,17 @@ def _check_item(item: Item, bands: int) -> None:
             raise ValueError("an asset's transform is not finite")
 
 
-def _form(asset: Asset) -> list[Any]:
-    sizes = [None] * 4 if asset.transform is None else [asset.transform[place] for place in (1, 2, 4, 5)]
-    shape = (None, None) if asset.shape is None else asset.shape
-    levels = [[int(cols), int(rows)] for cols, rows in asset.overviews]
-    return [*map(_number, sizes), *(None if side is None else int(side) for side in shape), levels]
+def _file(name: str, bands: Sequence[tuple[int, int]], place: int, form: int) -> list[Any]:
+    return [name, [[int(at), int(band)] for at, band in bands], place, form]
+
+
+def _form(sizes: Any, shape: Any, overviews: Any) -> list[Any]:
+    sides = (None, None) if shape is None else map(int, shape)
+    return [
+        *map(_number, sizes),
+        *sides,
+        [[int(cols), int(rows)] for cols, rows in overviews],
+    ]
 
 
 def _number(value: float | None) -> float | int | None:
@@ -176,7 +186,3 @@ def _band_value(value: Any) -> Any:
     if isinstance(value, str) or value is None:
         return value
     return _number(value) if math.isfinite(value) else str(float(value))
-
-
-def _named(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
