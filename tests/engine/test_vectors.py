@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -41,6 +42,7 @@ from geoloom_engine.readers.vectors import Vectors, vectors_of
 from geoloom_engine.vectors import fill, pack, specimen, wkb
 from geoloom_engine.vectors.asked import Asked
 from geoloom_engine.vectors.density import kernel
+from geoloom_engine.vectors.questions import values
 from geoloom_engine.vectors.sheet import sheets
 
 TILE = Tile.at(23.7, 44.3, 9)
@@ -79,16 +81,16 @@ def write(
     options = ["ENCODING=UTF-8"] if driver == "ESRI Shapefile" else []
     layer = dataset.CreateLayer(name, system, ogr.wkbUnknown, options)
     kinds = {str: ogr.OFTString, int: ogr.OFTInteger64, float: ogr.OFTReal}
-    for column, values in (columns or {}).items():
-        kind = next(type(one) for one in values if one is not None)
+    for column, given in (columns or {}).items():
+        kind = next(type(one) for one in given if one is not None)
         layer.CreateField(ogr.FieldDefn(column, kinds[kind]))
     for number, shape in enumerate(shapes):
         feature = ogr.Feature(layer.GetLayerDefn())
         if shape is not None:
             feature.SetGeometry(ogr.CreateGeometryFromWkb(shapely.to_wkb(shape)))
-        for column, values in (columns or {}).items():
-            if values[number] is not None:
-                feature.SetField(column, values[number])
+        for column, given in (columns or {}).items():
+            if given[number] is not None:
+                feature.SetField(column, given[number])
         layer.CreateFeature(feature)
     dataset.Close()
     return str(path)
@@ -461,6 +463,9 @@ def test_flatgeobuf_of_various_geometries(given: Any, tmp_path: Path, indexed: s
     assert info.count == 4
     assert info.crs == "EPSG:4326"
     assert info.columns == {"n": "int64", "name": "text", "v": "float64", "yes": "bool", "at": "datetime"}
+    told = values(found, "yes", 9)
+    assert sorted(told["counts"]) == [[False, 2], [True, 2]]
+    assert told["percentiles"] == []
     rows = {row["n"]: row for row in found.source.file.attributes(None, range(4))}
     assert rows[1]["name"] == "Măgura"
     assert rows[1]["yes"] is True
@@ -527,6 +532,17 @@ def test_a_changed_file_is_read_anew(given: Any, tmp_path: Path) -> None:
     Path(path).write_text('{"type": "FeatureCollection", "features": []}')
     assert PAINTER.fingerprint(op, given) != before
     assert not PAINTER.paint(op, TILE.grid(), given).valid.any()
+
+
+def test_reading_a_geopackage_does_not_make_it_another(given: Any, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.gpkg", within(TILE.grid(), 1, 5, 30.0))
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("PRAGMA journal_mode = WAL").fetchone() == ("wal",)
+    connection.close()
+    op = Burn(href=path)
+    before = PAINTER.fingerprint(op, given)
+    assert PAINTER.paint(op, TILE.grid(), given).valid.any()
+    assert PAINTER.fingerprint(op, given) == before
 
 
 def test_parts_of_a_shapefile_belong_to_it(given: Any, tmp_path: Path) -> None:

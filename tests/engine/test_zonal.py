@@ -138,6 +138,24 @@ def test_statistics_equal_exactextract(planner: Planner, image: str, parcels: st
     assert told[25]["bands"]["b1"]["count"] == 0
 
 
+def test_points_take_the_pixel_that_holds_them(planner: Planner, image: str, tmp_path: Path) -> None:
+    rows, cols = [3, 511, 512, 699, 120], [7, 512, 511, 899, 220]
+    path = tmp_path / "points.gpkg"
+    dataset = gdal.GetDriverByName("GPKG").CreateVector(str(path))
+    layer = dataset.CreateLayer("points", system(32634), ogr.wkbPoint)
+    for row, col in zip(rows, cols, strict=True):
+        feature = ogr.Feature(layer.GetLayerDefn())
+        at = shapely.Point(WEST + (col + 0.3) * SIZE, NORTH - (row + 0.6) * SIZE)
+        feature.SetGeometry(ogr.CreateGeometryFromWkb(shapely.to_wkb(at)))
+        layer.CreateFeature(feature)
+    dataset.Close()
+    told = [one["bands"]["b1"] for one in ask(planner, image, of(planner, str(path)))]
+    assert [one["count"] for one in told] == [1, 1, 1, 1, 0]
+    assert [one["mean"] for one in told[:4]] == [
+        PIXELS[r, c] for r, c in zip(rows[:4], cols[:4], strict=True)
+    ]
+
+
 def test_a_resolution_is_taken(planner: Planner, image: str, parcels: str) -> None:
     fine = ask(planner, image, of(planner, parcels, "n < 20"))
     coarse = ask(planner, image, of(planner, parcels, "n < 20"), 60.0)

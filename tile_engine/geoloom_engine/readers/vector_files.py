@@ -85,7 +85,7 @@ def family_fingerprint(place: Place, access: Access) -> str:
             raise SourceNotFound(
                 f"{place.name} is not there any more.", hint="Check whether it was moved."
             ) from None
-        # A GeoPackage's shared memory is touched by whoever reads it.
-        if not file.name.endswith("-shm"):
+        # Whoever reads a GeoPackage may touch its shared memory, and leave an empty log.
+        if not file.name.endswith("-shm") and (stat.st_size or not file.name.endswith(SIDECARS)):
             marks.append(f"{file.name}:{stat.st_size}:{stat.st_mtime_ns}")
     return hashlib.sha256("\n".join(marks).encode()).hexdigest()[:32]

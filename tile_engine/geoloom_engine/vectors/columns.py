@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,11 +28,14 @@ class Column:
         int32 into `categories`, −1 where there is no value; None of numbers.
     categories
         The different texts, in no order.
+    boolean
+        Whether the numbers stand for False (0) and True (1).
     """
 
     numbers: Array | None
     codes: Array | None = None
     categories: tuple[str, ...] = ()
+    boolean: bool = False
 
     @property
     def nbytes(self) -> int:
@@ -47,7 +51,7 @@ class Column:
         gaps = places < 0
         if self.numbers is not None:
             source = self.numbers if len(self.numbers) else np.full(1, np.nan)
-            return Column(np.where(gaps, np.nan, source[places]))
+            return Column(np.where(gaps, np.nan, source[places]), boolean=self.boolean)
         assert self.codes is not None
         codes = self.codes if len(self.codes) else np.full(1, -1, np.int32)
         return Column(None, np.where(gaps, -1, codes[places]).astype(np.int32), self.categories)
@@ -55,11 +59,16 @@ class Column:
     def value(self, row: int) -> Value:
         """One value, as JSON takes it."""
         if self.numbers is not None:
-            number = float(self.numbers[row])
-            return None if number != number else int(number) if number.is_integer() else number
+            return self.told(float(self.numbers[row]))
         assert self.codes is not None
         code = int(self.codes[row])
         return None if code < 0 else self.categories[code]
+
+    def told(self, number: float) -> Value:
+        """A number of the column, as JSON takes it."""
+        if math.isnan(number):
+            return None
+        return bool(number) if self.boolean else int(number) if number.is_integer() else number
 
     def distinct(self) -> tuple[list[str], Array]:
         """The different values as text (whole numbers have no point), and of each feature which, −1: none."""
@@ -84,7 +93,8 @@ def column_of(values: Any) -> Column:
             part.cast(pyarrow.float64(), safe=False).to_numpy(zero_copy_only=False) for part in parts
         ] or [np.empty(0)]
         numbers = np.concatenate(found).astype(np.float64, copy=False)
-        return Column(np.where(np.isfinite(numbers), numbers, np.nan))
+        numbers = np.where(np.isfinite(numbers), numbers, np.nan)
+        return Column(numbers, boolean=pyarrow.types.is_boolean(kind))
     if pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind):
         values = values.cast(pyarrow.large_binary())
     elif not pyarrow.types.is_binary(kind) and not pyarrow.types.is_large_binary(kind):

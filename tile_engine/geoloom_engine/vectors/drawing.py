@@ -38,7 +38,7 @@ def drawn(asked: Asked, style: str, grid: Grid) -> Block:
     outlined = look.line is not None and look.width > 0
     inks = np.array([max(look.width, 1.0), min(look.width, 1.0)] if outlined else [0.0, 0.0], np.float32)
     parts = []
-    for sheet in sheets(asked.pack, grid, max(reach, radius + reach)):
+    for sheet in sheets(asked.pack, grid, reach):
         asked.wanted()
         code = sheet.of(codes)
         margin = max(reach, 1.0)
@@ -65,7 +65,7 @@ def drawn(asked: Asked, style: str, grid: Grid) -> Block:
                 stroke(sheet, rows, True, look.width, ink)
         if there:
             over(ink, lines[own], paper)
-    for sheet in sheets(asked.pack, grid, radius + reach):
+    for sheet in sheets(asked.pack, grid, radius + reach) if asked.pack.points else ():
         asked.wanted()
         order = sheet.of(asked.pack.order)
         places = topmost(sheet, *grid.shape, order, sheet.of(codes), math.ceil(radius + reach))

@@ -22,7 +22,7 @@ from geoloom.block import Array
 from geoloom.grid import MERCATOR_EXTENT, TILE_SIZE, Bounds
 from geoloom_engine.vectors.measures import UNPLACED, coarser, gather, group_boxes, measure, spatial_order
 from geoloom_engine.vectors.places import Projection, to_degrees
-from geoloom_engine.vectors.wkb import Paths
+from geoloom_engine.vectors.wkb import POINT, Paths
 
 MAGIC = b"GLVECT01"
 
@@ -76,6 +76,8 @@ class Pack:
         Features of the file, those without a place on the map included.
     problems
         How many features are not there, by reason.
+    points
+        Whether there are any among the geometries.
     mapped
         The file in memory.
     """
@@ -88,6 +90,7 @@ class Pack:
     levels: tuple[Level, ...]
     read: int
     problems: dict[str, int]
+    points: bool
     mapped: mmap.mmap
 
     def __len__(self) -> int:
@@ -186,7 +189,8 @@ def build(batches: Iterable[Batch], project: Projection, path: Path, tell: Calla
         kept = int((first[order + 1] - first[order]).sum())
         kind = np.concatenate(kinds) if kinds else np.empty(0, np.uint8)
         ends = start[first[order + 1]] - start[first[order]]
-        with _Writer(path, {"read": read, "problems": problems}) as writer:
+        told = {"read": read, "problems": problems, "points": bool((kind == POINT).any())}
+        with _Writer(path, told) as writer:
             for name, values in flat.items():
                 writer.add(name, values.dtype, values.shape)[...] = values
             base = writer.level("0", 0.0, len(order), kept, int(ends.sum()))
@@ -233,7 +237,7 @@ def load(path: Path) -> Pack:
         for name, pixel in told["levels"]
     )
     fid, order, box, area, groups = (of(name) for name in ("fid", "order", "box", "area", "groups"))
-    return Pack(fid, order, box, area, groups, levels, told["read"], told["problems"], mapped)
+    return Pack(fid, order, box, area, groups, levels, told["read"], told["problems"], told["points"], mapped)
 
 
 class _Writer:

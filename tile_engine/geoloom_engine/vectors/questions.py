@@ -77,9 +77,9 @@ def values(asked: Asked, name: str, limit: int) -> dict[str, Any]:
     numbers = np.empty(0)
     if column.numbers is not None:
         there = column.numbers[~np.isnan(column.numbers)]
-        told = [None, *(int(one) if one.is_integer() else one for one in np.unique(there).tolist())]
+        told = [None, *map(column.told, np.unique(there).tolist())]
         shown = column.numbers[asked.shown]
-        numbers = shown[~np.isnan(shown)]
+        numbers = np.empty(0) if column.boolean else shown[~np.isnan(shown)]
     order = [int(k) for k in np.argsort(-counts, kind="stable") if counts[k]]
     return {
         "counts": [[told[k], int(counts[k])] for k in order[: min(limit, MOST_VALUES)]],

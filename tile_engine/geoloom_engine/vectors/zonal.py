@@ -1,4 +1,7 @@
-"""Statistics of an image in each feature: a pixel counts by the share of it that the feature covers."""
+"""Statistics of an image in each feature: a pixel counts by the share of it that the feature covers.
+
+The pixel that holds a point counts as one; lines cover nothing.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,7 @@ from geoloom_engine.vectors.asked import Asked
 from geoloom_engine.vectors.fill import sum_up
 from geoloom_engine.vectors.pack import Pack
 from geoloom_engine.vectors.sheet import Sheet, sheets
+from geoloom_engine.vectors.wkb import POINT
 
 SIDE = 512
 """Pixels along a side of the blocks that the image is computed in."""
@@ -168,7 +172,7 @@ def _meets(sheet: Sheet, grid: Grid, slots: Array) -> bool:
     x0, y0, sx, sy, col, row = sheet.place
     left, right = (sheet.box[:, 0] - x0) * sx - col, (sheet.box[:, 2] - x0) * sx - col
     top, bottom = (y0 - sheet.box[:, 3]) * sy - row, (y0 - sheet.box[:, 1]) * sy - row
-    near = (right > 0) & (left < grid.cols) & (bottom > 0) & (top < grid.rows)
+    near = (right >= 0) & (left < grid.cols) & (bottom >= 0) & (top < grid.rows)
     return bool((near & (sheet.of(slots) >= 0)).any())
 
 
@@ -212,15 +216,22 @@ def _gathered(
         if slots[feature] < 0:
             continue
         q0 = max(math.floor((boxes[feature, 0] - place[0]) * place[2] - place[4]), 0)
-        q1 = min(math.ceil((boxes[feature, 2] - place[0]) * place[2] - place[4]), cols)
+        q1 = min(math.floor((boxes[feature, 2] - place[0]) * place[2] - place[4]) + 1, cols)
         r0 = max(math.floor((place[1] - boxes[feature, 3]) * place[3] - place[5]), 0)
-        r1 = min(math.ceil((place[1] - boxes[feature, 1]) * place[3] - place[5]), rows)
+        r1 = min(math.floor((place[1] - boxes[feature, 1]) * place[3] - place[5]) + 1, rows)
         if q0 >= q1 or r0 >= r1:
             continue
         h, w = r1 - r0, q1 - q0
         sums = scratch[: h * (w + 2)].reshape((h, w + 2))
         sums[:] = 0.0
         sum_up(first, start, kind, xy, place, feature, r0, q0, sums)
+        for path in range(first[feature], first[feature + 1]):
+            if kind[path] == POINT:
+                r = math.floor((place[1] - xy[start[path], 1]) * place[3] - place[5]) - r0
+                q = math.floor((xy[start[path], 0] - place[0]) * place[2] - place[4]) - q0
+                if 0 <= r < h and 0 <= q < w:
+                    sums[r, q] += 1.0
+                    sums[r, q + 1] -= 1.0
         zone = slots[feature]
         for r in range(h):
             total = 0.0
