@@ -19,6 +19,7 @@ from geoloom_engine.readers.inflate import StoredTiles, stored_tiles
 
 RNG = np.random.default_rng(8)
 BASE = ("TILED=YES", "BLOCKXSIZE=128", "BLOCKYSIZE=64", "COMPRESS=DEFLATE")
+ZSTD = ("COMPRESS=ZSTD",)
 ROWS, COLS = 200, 300
 
 
@@ -57,14 +58,18 @@ def opened() -> Iterator[Callable[..., StoredTiles | None]]:
     ("dtype", "options"),
     [(dtype, ()) for dtype in ("uint8", "int8", "int16", "float32", "float64")]
     + [(dtype, ("PREDICTOR=2",)) for dtype in ("uint8", "uint16", "int16", "uint32", "int64")]
-    + [("uint16", ("PREDICTOR=2", "BIGTIFF=YES"))],
+    + [("uint16", ("PREDICTOR=2", "BIGTIFF=YES"))]
+    + [(dtype, ("PREDICTOR=2", *ZSTD)) for dtype in ("uint8", "int16")]
+    + [("float32", ZSTD)],
 )
 def test_pixels_are_those_written(
     tmp_path: Path, make_raster: Any, opened: Any, dtype: str, options: tuple[str, ...]
 ) -> None:
     data = noise(dtype)
-    tiles = opened(make_raster(tmp_path / "a.tif", data, options=BASE + options))
+    base = BASE[:3] if "COMPRESS=ZSTD" in options else BASE
+    tiles = opened(make_raster(tmp_path / "a.tif", data, options=base + options))
     assert tiles is not None
+    assert tiles.zstd == ("COMPRESS=ZSTD" in options)
     for x, y, width, height in ((0, 0, 128, 64), (0, 0, COLS, ROWS), (256, 192, 44, 8), (100, 50, 90, 77)):
         found = tiles.read(0, Window(x, y, width, height))
         assert found.dtype == dtype
@@ -122,10 +127,11 @@ def test_tiles_that_are_not_there_are_left_to_gdal(tmp_path: Path, make_raster: 
     assert tiles.read(0, Window(128, 0, 128, 64)) is not None
 
 
-@pytest.fixture
-def damaged(tmp_path: Path, make_raster: Any, opened: Any) -> Path:
+@pytest.fixture(params=["DEFLATE", "ZSTD"])
+def damaged(tmp_path: Path, make_raster: Any, opened: Any, request: pytest.FixtureRequest) -> Path:
     """A file whose second tile is garbage."""
-    path: Path = make_raster(tmp_path / "a.tif", noise("uint16"), options=(*BASE, "PREDICTOR=2"))
+    options = (*BASE[:3], f"COMPRESS={request.param}", "PREDICTOR=2")
+    path: Path = make_raster(tmp_path / "a.tif", noise("uint16"), options=options)
     tiles = opened(path)
     with path.open("r+b") as file:
         file.seek(int(tiles.offsets[1]))
