@@ -25,6 +25,8 @@ FRESH_SECONDS = 30.0
 TAB_SECONDS = 1.0
 """How long TAB waits for the engine; what comes later is there at the next TAB."""
 
+NO_ANSWER = "The engine has not answered yet: gl.engine() says how it is."
+
 
 @dataclass(frozen=True, slots=True)
 class Listing:
@@ -222,7 +224,7 @@ class Collections(Branch):
 
     def _repr_html_(self) -> str:
         told = _soon()
-        return table(told.entries if told else (), "Collections", told.problems if told else ())
+        return table(told.entries if told else (), "Collections", told.problems if told else (NO_ANSWER,))
 
 
 collections = Collections()
