@@ -292,10 +292,10 @@ class Image(Lazy):
         resolution
             Of the zones' pixels, in ground metres; without it the image's own.
         """
-        if zones is not None:
+        if zones is not None or resolution is not None or not isinstance(bbox, Sequence | None):
             from geoloom.zonal import zone_table
 
-            return zone_table(self, zones, resolution)
+            return zone_table(self, zones, resolution, bbox)
         client = connected()
         client.register(self.chain)
         return Statistics(client.statistics(self.key, bbox)["bands"])

@@ -321,6 +321,22 @@ def test_statistics_of_zones_are_a_table(parcels: Vector, client: FeatureClient)
     assert pd.isna(found.loc[7, "nir_mean"])
 
 
+def test_numbers_do_not_hide_attributes_of_their_name(parcels: Vector) -> None:
+    joined = parcels.join({1: 5}, on="code", columns="count")
+    found = scene().statistics(zones=joined)
+    assert found.loc[1, "count"] == 5
+    assert found.loc[1, "red_count"] == 9
+
+
+@pytest.mark.parametrize(
+    "given", [{"bbox": (0, 0, 1, 1), "zones": "parcels"}, {"bbox": "parcels"}, {"resolution": 10}]
+)
+def test_zones_are_given_by_name_and_without_a_bbox(parcels: Vector, given: dict[str, Any]) -> None:
+    filled = {name: parcels if value == "parcels" else value for name, value in given.items()}
+    with pytest.raises(ParameterError, match=r"image\.statistics\(zones=parcels\)"):
+        scene().statistics(**filled)
+
+
 def test_geometries_are_zones_too(client: FeatureClient) -> None:
     assert len(scene().statistics(zones=[Point(23, 44).buffer(0.1)])) == 2
 
