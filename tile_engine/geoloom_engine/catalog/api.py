@@ -209,7 +209,13 @@ class ApiCatalog:
         with self._lock:
             if self._landing is None:
                 with _Said(self):
-                    page = self._io().read_json(self._url)
+                    try:
+                        page = self._io().read_json(self._url)
+                    except (APIError, ValueError) as error:
+                        if isinstance(error, APIError) and getattr(error, "status_code", None) != 404:
+                            raise
+                        # No API; perhaps the folder of a static catalogue. An API may come back.
+                        return _Landing({}, self._url)
                 self._landing = _Landing(page, self._url)
             return self._landing
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import urllib.error
 import urllib.request
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from geoloom.errors import SourceNotFound, SourceRefused, SourceUnreadable
+from geoloom_engine.readers.signing import Store
 
 MOST_BYTES = 256 << 20
 """Of one file of a catalogue."""
@@ -81,14 +83,7 @@ class Files:
         """The files right in a folder, by name, hidden ones left out; of a web server none are known."""
         if self._web:
             return []
-        found, path = self._system(folder)
-        selector = pafs.FileSelector(path.rstrip("/"), allow_not_found=True)
-        try:
-            listed = found.get_file_info(selector)
-        except (OSError, pa.ArrowException) as error:
-            raise SourceUnreadable(
-                f"The catalogue's folder {folder} cannot be listed: {_reason(error)}."
-            ) from None
+        listed = self._info(folder, whole=True)
         return sorted(
             (
                 File(self.join(folder + "/", one.base_name), f"{one.size}-{one.mtime_ns}")
@@ -102,8 +97,7 @@ class Files:
         """The folders right in a folder, by name."""
         if self._web:
             return []
-        found, path = self._system(folder)
-        listed = found.get_file_info(pafs.FileSelector(path.rstrip("/"), allow_not_found=True))
+        listed = self._info(folder, whole=True)
         names = sorted(one.base_name for one in listed if one.type == pafs.FileType.Directory)
         return [self.join(folder + "/", name) for name in names if not name.startswith(".")]
 
@@ -111,8 +105,7 @@ class Files:
         """A stamp that changes when a file does; None if it is not there. Of a web server: what it says."""
         if self._web:
             return self._asked(href)
-        found, path = self._system(href)
-        info = found.get_file_info(path)
+        info = self._info(href)
         return f"{info.size}-{info.mtime_ns}" if info.type == pafs.FileType.File else None
 
     def join(self, base: str, href: str) -> str:
@@ -134,27 +127,36 @@ class Files:
             return urljoin(base, href)
         return posixpath.normpath(posixpath.join(posixpath.dirname(base), href))
 
-    def _check(self, href: str) -> None:
+    def holds(self, href: str) -> bool:
+        """Whether an address lies in the catalogue's own place."""
         if self._web:
             own, other = urlsplit(self.root), urlsplit(href)
-            inside = (own.scheme, own.netloc) == (other.scheme, other.netloc)
-        else:
-            folder = self.root if not self.root.endswith(".json") else posixpath.dirname(self.root)
-            inside = posixpath.normpath(href) == href and href.startswith(folder.rstrip("/") + "/")
-            inside |= (
-                href.startswith("s3://") and href.startswith(folder.rstrip("/") + "/") and ".." not in href
-            )
-        if not inside:
+            return (own.scheme, own.netloc) == (other.scheme, other.netloc)
+        folder = self.root if not self.root.endswith(".json") else posixpath.dirname(self.root)
+        return href.startswith(folder.rstrip("/") + "/") and ".." not in href.split("/")
+
+    def _check(self, href: str) -> None:
+        if not self.holds(href):
             raise SourceRefused(f"{href} lies outside of the catalogue at {self.root}.")
 
-    def _system(self, href: str) -> tuple[Any, str]:
-        if href.startswith("s3://"):
-            return _s3(self._timeout), href.removeprefix("s3://")
-        return _local(), href
+    def _info(self, href: str, whole: bool = False) -> Any:
+        """What a file system says of a file, or of all that is in a folder."""
+        try:
+            if href.startswith("s3://"):
+                found, path = _s3(self._timeout), href.removeprefix("s3://")
+            else:
+                found, path = _local(), href
+            asked = pafs.FileSelector(path.rstrip("/"), allow_not_found=True) if whole else path
+            return found.get_file_info(asked)
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise SourceUnreadable(
+                f"The catalogue's place {href} cannot be looked at: {_reason(error)}.",
+                hint="Check its address and the engine's rights.",
+            ) from None
 
     def _load(self, href: str) -> bytes:
-        found, path = self._system(href)
-        with found.open_input_file(path) as file:
+        found = _s3(self._timeout) if href.startswith("s3://") else _local()
+        with found.open_input_file(href.removeprefix("s3://")) as file:
             return bytes(file.read(MOST_BYTES + 1))
 
     def _get(self, href: str) -> bytes:
@@ -190,8 +192,23 @@ def _local() -> Any:
 
 @cache
 def _s3(timeout: float) -> Any:
-    """One connection pool; credentials, region and endpoint come from the usual AWS variables."""
-    return pafs.S3FileSystem(connect_timeout=timeout, request_timeout=timeout)
+    """The store that files are read from, by the same variables; one pool of connections."""
+    store = Store.of(os.environ)
+    scheme, _, place = (store.endpoint or "").partition("://")
+    who: dict[str, Any] = {"anonymous": True}
+    if store.signed:
+        who = {"access_key": store.access_key, "secret_key": store.secret_key}
+        who["session_token"] = store.token or None
+    return pafs.S3FileSystem(
+        **who,
+        region=store.region,
+        endpoint_override=place or None,
+        scheme=scheme or "https",
+        force_virtual_addressing=store.in_host and bool(place),
+        connect_timeout=timeout,
+        request_timeout=timeout,
+        retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=3),
+    )
 
 
 def _reason(error: Exception) -> str:

@@ -62,7 +62,7 @@ class StaticCollection:
 
     def _add(self, found: dict[str, File], files: Files, href: str) -> None:
         href = files.join(self.href, href)
-        if href not in found:
+        if href not in found and files.holds(href):
             # Items that a web server has one by one are taken to change with their collection.
             parquet = href.endswith(_PARQUET)
             stamp = self.stamp if files.root.startswith("http") and not parquet else files.stamp(href)
