@@ -70,11 +70,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.of.asked.append((path, self.headers.get("Range")))
             self.of.sent_headers.append(dict(self.headers))
             faults = self.of.faults[path]
-            fault = (
-                (faults.popleft() if len(faults) > 1 or not self.of.lasting else faults[0])
-                if faults
-                else None
-            )
+            fault = faults[0] if faults else None
+            if faults and (len(faults) > 1 or path not in self.of.lasting):
+                faults.popleft()
         if fault is not None:
             fault(self)
             return
@@ -130,8 +128,8 @@ class FileServer:
         self.files: dict[str, bytes] = {}
         self.marks = {"ETag": '"one"'}
         self.faults: defaultdict[str, deque[Fault]] = defaultdict(deque)
-        self.lasting = False
-        """Whether the last fault of a path stays."""
+        self.lasting: set[str] = set()
+        """Paths whose last fault stays."""
         self.asked: list[tuple[str, str | None]] = []
         self.sent_headers: list[dict[str, str]] = []
         self.sent = 0
@@ -155,7 +153,8 @@ class FileServer:
         """Serve a file, after some faults; its address."""
         self.files[path] = content
         self.faults[path].extend(faults)
-        self.lasting = lasting
+        if lasting:
+            self.lasting.add(path)
         return self.base + path
 
     # What can go wrong -----------------------------------------------------------------------------

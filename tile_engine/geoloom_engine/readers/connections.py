@@ -160,14 +160,18 @@ class Connections:
             connection.close()
 
     def _taken(self, server: _Server) -> _Connection | None:
-        """An idle connection to a server; those that were idle for long are closed."""
+        """An idle connection to a server; those that were idle for long or are closed are let go."""
         late = time.monotonic() - _IDLE_SECONDS
         with self._lock:
             old = [connection for connection in self._idle if connection.used < late]
             self._idle = [connection for connection in self._idle if connection.used >= late]
-            found = next((c for c in reversed(self._idle) if c.server == server), None)
-            if found is not None:
-                self._idle.remove(found)
+            mine = [connection for connection in reversed(self._idle) if connection.server == server]
+            found = next((connection for connection in mine if connection.sock.quiet), None)
+            for connection in mine:
+                self._idle.remove(connection)
+                if connection is found:
+                    break
+                old.append(connection)
         for connection in old:
             connection.close()
         return found

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
+import select
 import socket
 import ssl
 import threading
@@ -60,6 +61,13 @@ class Wire:
         self.deadline = deadline
         self._readers = 0
         self._closed = False
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing has come, as it should be between two exchanges: else it is closed, or odd."""
+        poll = select.poll()
+        poll.register(self.raw, select.POLLIN)
+        return not poll.poll(0)
 
     def sendall(self, data: bytes) -> None:
         """Send all of it."""
