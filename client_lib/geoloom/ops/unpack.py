@@ -23,8 +23,10 @@ class Unpack(Op):
     """
 
     values: Image = image(doc="The image, as it is stored.")
-    scale: float = param(doc="Measured difference of one stored count.", example=0.01)
-    offset: float = param(0.0, doc="Measured value of a stored 0.")
+    scale: float = param(
+        doc="Measured difference of one stored count.", unit="measured per stored", example=0.01
+    )
+    offset: float = param(0.0, doc="Measured value of a stored 0.", unit="that of the measured values")
     unit: str | None = param(None, doc="Of the measured values; None for that of the image.", example="K")
     bandwise = True
     pointwise = True
