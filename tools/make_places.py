@@ -35,7 +35,10 @@ OTHER_NAMES = {
     "US": ["USA", "America"],
     "AE": ["UAE"],
     "CZ": ["Czech Republic"],
+    "MK": ["Macedonia"],
+    "MM": ["Burma"],
     "NL": ["Holland"],
+    "SZ": ["Swaziland"],
 }
 
 OTHER_REGION_NAMES = {

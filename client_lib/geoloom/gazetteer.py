@@ -37,8 +37,12 @@ REGION_MARGIN_KM = 10.0
 CLEARLY_LARGER = 5
 """Of several places of a name the largest is meant, if it has so many times the weight of the next."""
 
-CAPITAL, OTHER_NAME, REGION = 10.0, 0.1, 0.2
-"""Weight of each inhabitant of a capital, of a town by a name that is not its usual one, and of a region."""
+CAPITAL, OTHER_NAME, REGION = 10.0, 0.1, 10.0
+"""Weight of an inhabitant: of a capital, and of a town by a name that is not its usual one, times how many
+other names the town has; of a region."""
+
+LARGE_TOWN = 50_000
+"""Inhabitants of towns that come before a country which only another language calls so, as Granada."""
 
 SAME_PLACE = 0.25
 """A region is its town if so much of its people live there, as of Hamburg."""
@@ -112,8 +116,8 @@ def find(name: str | int, country: str | None = None, kind: str | None = None) -
         Code or name of its country.
     kind
         ``town``, ``region`` or ``country``, if one of these is meant. Without it a country comes first; else
-        what has most inhabitants, if it is clear enough: capitals count more, towns by other than their usual
-        name and regions less.
+        what has most inhabitants and is best known, if that is clear: towns count more if they have many
+        other names or are capitals, and less if this name is not their usual one.
 
     Raises
     ------
@@ -132,7 +136,7 @@ def find(name: str | int, country: str | None = None, kind: str | None = None) -
     wanted, *within = [part.strip() for part in name.split(",") if folded(part)]
     code = None if country is None else _code(country)
     if code is None and not within and kind in (None, "country"):
-        nation = _country(wanted)
+        nation = _country(wanted, sure=kind is not None)
         if nation is not None:
             return Place("country", nation.name, nation.code)
     found: list[Town | Boundary] = []
@@ -149,10 +153,26 @@ def find(name: str | int, country: str | None = None, kind: str | None = None) -
     return _of_town(meant) if isinstance(meant, Town) else _of_boundary(meant)
 
 
-def _country(text: str) -> Boundary | None:
-    """A country by its name; by its code only where that is written in capitals."""
+def _country(text: str, sure: bool) -> Boundary | None:
+    """A country by its name; by its code only where that is written in capitals.
+
+    Parameters
+    ----------
+    sure
+        Whether a country is meant, whatever towns are called so.
+    """
     code = country_code(text) if len(text) > 3 or text.isupper() else None
-    return None if code is None else boundaries()[code]
+    if code is None:
+        return None
+    nation = boundaries()[code]
+    foreign = folded(text) != folded(nation.name)
+    if (
+        not sure
+        and foreign
+        and any(one.main and one.population >= LARGE_TOWN for one in towns().called(text))
+    ):
+        return None
+    return nation
 
 
 def _code(country: Any) -> str:
@@ -193,7 +213,8 @@ def _weight(one: Town | Boundary) -> float:
     if isinstance(one, Boundary):
         return REGION * _inhabitants(one)
     capital = _capitals().get(one.country) == folded(one.name)
-    return max(one.population, 1) * ((CAPITAL if capital else 1.0) if one.main else OTHER_NAME)
+    people = max(one.population, 1) * (1 + one.fame)
+    return people * ((CAPITAL if capital else 1.0) if one.main else OTHER_NAME)
 
 
 def _is_town_of(one: Town | Boundary, found: list[Town]) -> bool:

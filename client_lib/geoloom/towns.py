@@ -24,10 +24,12 @@ from geoloom.spelling import all_folded, folded
 
 __all__ = ["Town", "Towns", "cache_path", "towns"]
 
-FORMAT = 1
+FORMAT = 2
 
 _TABLES = """
-CREATE TABLE town(id INTEGER PRIMARY KEY, name, country, region, population INTEGER, lon REAL, lat REAL);
+CREATE TABLE town(
+    id INTEGER PRIMARY KEY, name, country, region, population INTEGER, fame INTEGER, lon REAL, lat REAL
+);
 CREATE TABLE name(folded, town INTEGER, main INTEGER, PRIMARY KEY(folded, town)) WITHOUT ROWID;
 """
 _MOST_PARAMETERS = 900
@@ -47,6 +49,8 @@ class Town:
         ISO code, and GeoNames' code of the part of the country.
     population
         Inhabitants; 0: not known.
+    fame
+        How many other names it has: of two towns of a name, the one that people elsewhere speak of has more.
     lon, lat
         Of its middle, in degrees.
     main
@@ -58,6 +62,7 @@ class Town:
     country: str
     region: str
     population: int
+    fame: int
     lon: float
     lat: float
     main: int = 1
@@ -87,11 +92,18 @@ class Towns:
             names.append((main, number, 1))
             names += [(one, number, 0) for one in set(texts[start + 1 : end]) - {main, ""}]
             start = end
-        fields = ("geonameid", "name", "countrycode", "admin1code", "population", "longitude", "latitude")
-        rows = ([city[field] for field in fields] for city in listed)
+        rows = (
+            (
+                *(city[field] for field in ("geonameid", "name", "countrycode", "admin1code", "population")),
+                len(city["alternatenames"]),
+                city["longitude"],
+                city["latitude"],
+            )
+            for city in listed
+        )
         with self._lock, self._rows as index:
             index.executescript(_TABLES)
-            index.executemany("INSERT INTO town VALUES (?,?,?,?,?,?,?)", rows)
+            index.executemany("INSERT INTO town VALUES (?,?,?,?,?,?,?,?)", rows)
             index.executemany("INSERT INTO name VALUES (?,?,?)", sorted(names))
             index.execute(f"PRAGMA user_version = {FORMAT}")
 
@@ -134,7 +146,7 @@ class Towns:
 
     def _towns(self, where: str, values: list[Any], most: int = 1000) -> list[Town]:
         question = f"""
-            SELECT town.id, town.name, country, region, population, lon, lat, main
+            SELECT town.id, town.name, country, region, population, fame, lon, lat, main
             FROM name JOIN town ON town.id = name.town
             WHERE {where} ORDER BY population DESC, town.id LIMIT {most}
         """  # noqa: S608 - `where` is written in this class

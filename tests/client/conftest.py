@@ -322,7 +322,8 @@ def paper_catalogue(monkeypatch: pytest.MonkeyPatch) -> PaperCatalogue:
 
 
 NAMED = (
-    "ispra rome roma lome munich paris springfield cambridge athens hamburg washington como zurich lombardia"
+    "ispra rome roma lome munich paris springfield cambridge athens hamburg washington como zurich lombardia "
+    "granada"
 )
 
 
