@@ -11,7 +11,7 @@ from geoloom.chain import canonical
 from geoloom.errors import ParameterError
 from geoloom.grid import Bounds
 
-__all__ = ["GEOMETRIES", "bounds_of", "content_of", "features_of", "plain_value"]
+__all__ = ["GEOMETRIES", "bounds_of", "content_of", "features_of", "plain_value", "sendable"]
 
 GEOMETRIES = (
     "Point",
@@ -22,6 +22,9 @@ GEOMETRIES = (
     "MultiPolygon",
     "GeometryCollection",
 )
+LONGEST_TEXT = 32_000_000
+"""Bytes of geometries, or of a table, that travel to the engine."""
+
 IN_DEGREES = ("CRS84", "EPSG::4326", "EPSG:4326")
 
 
@@ -59,7 +62,7 @@ def content_of(item: Any) -> bytes | None:
     Raises
     ------
     ParameterError
-        If they are not in degrees, or there is none.
+        If they are not in degrees, too many, or none.
     """
     features = features_of(item)
     if features is None:
@@ -77,7 +80,18 @@ def content_of(item: Any) -> bytes | None:
         properties = {str(name): plain_value(value) for name, value in feature["properties"].items()}
         kept = {"type": "Feature", "geometry": _bare(feature["geometry"]), "properties": properties}
         plain.append(kept if feature.get("id") is None else {**kept, "id": plain_value(feature["id"])})
-    return canonical({"type": "FeatureCollection", "features": plain})
+    return sendable(canonical({"type": "FeatureCollection", "features": plain}), "geometries")
+
+
+def sendable(content: bytes, what: str) -> bytes:
+    """A text that travels to the engine; raises ParameterError if it is too long for that."""
+    if len(content) > LONGEST_TEXT:
+        raise ParameterError(
+            f"The {what} are {len(content) / 1e6:,.0f} MB as text; "
+            f"at most {LONGEST_TEXT / 1e6:,.0f} MB travel to the engine.",
+            hint="Write them to a GeoPackage, and give gl.vector its path.",
+        )
+    return content
 
 
 def bounds_of(features: list[dict[str, Any]]) -> Bounds | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from geoloom.chain import canonical
 from geoloom.errors import ParameterError
-from geoloom.geojson import plain_value
+from geoloom.geojson import plain_value, sendable
 
 __all__ = ["Table", "key_text", "near"]
 
@@ -122,8 +122,9 @@ class Table:
         return f"{len(without):,} of {len(self.keys):,} rows of the table have no feature: {_some(without)}."
 
     def content(self) -> bytes:
-        """As the canonical JSON that a chain names."""
-        return canonical({"on": self.on, "columns": {name: dict(one) for name, one in self.columns.items()}})
+        """As the canonical JSON that a chain names; raises ParameterError if that is too long."""
+        columns = {name: dict(one) for name, one in self.columns.items()}
+        return sendable(canonical({"on": self.on, "columns": columns}), "rows of the table")
 
     def add_to(self, properties: Mapping[str, Any]) -> dict[str, Any]:
         """A feature's attributes with those of its row."""

@@ -32,9 +32,9 @@ def zone_table(image: Image, zones: Any, resolution: float | None = None, bbox: 
 
     Returns
     -------
-    A row for each feature, in their order: its attributes, then the numbers. Where there are several bands, or
-    attributes of these names, the numbers are called ``B04_mean`` and so on. Without a valid pixel, count is 0
-    and the rest is missing.
+    A row for each feature, in their order: its attributes, then the numbers. Where there are several bands,
+    or attributes of these names, the numbers are called ``B04_mean`` and so on. Without a valid pixel, count
+    is 0 and the rest is missing.
 
     Raises
     ------

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from shapely.geometry import MultiPoint, Point, box
 
+from geoloom import geojson
 from geoloom.errors import ParameterError
 from geoloom.geojson import bounds_of, content_of, features_of
 from geoloom.grid import Bounds
+from geoloom.joining import Table
 
 POINT = {"type": "Point", "coordinates": [12, 45]}
 FEATURE = {"type": "Feature", "geometry": POINT, "properties": {"name": "well"}}
@@ -109,6 +111,14 @@ def test_bounds() -> None:
 def test_broken_geometries_are_refused(geometry: dict[str, Any], words: str) -> None:
     with pytest.raises(ParameterError, match=words):
         content_of({"type": "Feature", "geometry": geometry, "properties": None})
+
+
+def test_too_much_is_refused_before_it_travels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(geojson, "LONGEST_TEXT", 100)
+    with pytest.raises(ParameterError, match=r"geometries are 0 MB as text; at most 0 MB travel.*GeoPackage"):
+        content_of(COLLECTION)
+    with pytest.raises(ParameterError, match="rows of the table"):
+        Table.of({i: i for i in range(100)}, "code", "n").content()
 
 
 def test_other_coordinates_and_nothing_are_refused() -> None:
