@@ -124,8 +124,8 @@ class ImageLayer(ipyleaflet.TileLayer):
         """What was added to the map as this layer."""
         return self.image
 
-    def join(self, map: Any) -> None:
-        """Told once it is on a map, for controls of its own."""
+    def join(self, map: Any, watch: Any) -> None:
+        """Told once it is on a map, for controls of its own, and who listens to the engine for that map."""
 
     def draw(self, image: Any, **look: Any) -> None:
         """Show an image, in place of the one shown so far.

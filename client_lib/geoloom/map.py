@@ -156,7 +156,7 @@ class Map(LayerStack):
             else:
                 old, layer = layer, self._image_layer(item, look, name, traits)
                 self.put(layer, old)
-                layer.join(self)
+                layer.join(self, self._watch)
                 if not self._placed and layer.bbox is not None:
                     self.fit(layer)
             self._listen()

@@ -61,6 +61,7 @@ class AnimatedLayer(ImageLayer):
         self.guard = threading.RLock()
         self._timer: threading.Timer | None = None
         self._map: Any = None
+        self._watch: Any = None
         self._control: Any = None
         super().__init__(engine, base, **traits)
         self.slider = DateSlider(self)
@@ -137,11 +138,11 @@ class AnimatedLayer(ImageLayer):
             if self.registered is not None:
                 self._known[self.shown] = self.registered, self.renew_at
 
-    def join(self, map: Any) -> None:
+    def join(self, map: Any, watch: Any) -> None:
         """Put the date slider on a map; it goes with the layer."""
         if self._map is map:
             return
-        self._map = map
+        self._map, self._watch = map, watch
         self._control = ipyleaflet.WidgetControl(widget=self.slider, position="bottomright")
         map.mark(self.ahead)
         map.add(self._control)
@@ -232,6 +233,9 @@ class AnimatedLayer(ImageLayer):
         if unfinished:
             # A new URL alone would leave tiles that were still on their way.
             self.redraw()
+        if self._map is not None:
+            self._map.unsay(self.name)
+            self._watch.remind(self._map, self)
         self._load(self._next())
         if self.playing:
             self._wait(self.interval)

@@ -129,6 +129,11 @@ class Watch:
                 self._thread = threading.Thread(target=self._run, name="geoloom-watch", daemon=True)
                 self._thread.start()
 
+    def remind(self, listener: Listener, layer: ImageLayer) -> None:
+        """Say on a map what is known of a layer's chain, whose tiles were loaded before it was shown."""
+        for trouble in list(self._troubles.get(layer.key, {}).values()):
+            self._say(listener, layer, trouble)
+
     def leave(self, listener: Listener) -> None:
         """Stop listening on behalf of a map."""
         with self._guard:

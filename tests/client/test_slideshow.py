@@ -266,6 +266,28 @@ def test_an_engine_that_goes_away_is_told_and_stops_it(added: AnimatedLayer, pap
     assert added.slider.place.value == 0
 
 
+def test_what_went_wrong_while_a_frame_was_loaded_unseen_is_told_with_it(
+    new_map: Any, animation: Any, paper_engine: Any, eventually: Any
+) -> None:
+    m = new_map()
+    layer = m.add_layer(animation(), name="Season")
+    layer.patience = 60.0
+    arrive(layer)
+    event = {"type": "error", "key": key(layer, 1), "error": "SourceUnreadable", "message": "b is broken."}
+    paper_engine.happened.put(event)
+    eventually(paper_engine.happened.empty)
+    polls = paper_engine.polls
+    eventually(lambda: paper_engine.polls > polls)
+    assert layer.messages == m.messages == ()
+    load(layer)
+    layer.step(1)
+    assert "b is broken." in layer.messages[0]
+    assert "b is broken." in m.messages[0]
+    load(layer)
+    layer.step(1)
+    assert layer.messages == m.messages == ()
+
+
 def test_renewing_gives_fresh_rights_to_frames_to_come(added: AnimatedLayer) -> None:
     load(added)
     before = added.url
