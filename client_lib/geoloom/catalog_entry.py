@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import keyword
 import math
 import re
@@ -134,15 +135,15 @@ class Entry:
             filters.append(f".filter_rect({', '.join(f'{one:.6g}' for one in _outward(self.bbox))})")
         start, end = self._shown_dates()
         if start and end:
-            filters.append(f'.filter_date("{start}", "{end}")')
+            filters.append(f".filter_date({_quoted(start)}, {_quoted(end)})")
         clouds = self.properties.get(CLOUDS)
         if isinstance(clouds, Mapping) and isinstance(low := clouds.get("minimum"), int | float):
             filters.append(f'.filter("{CLOUDS}", "<=", {max(20, math.ceil(low))})')
-        lines = [f'gl.collection("{self.name}")', *filters]
+        lines = [f"gl.collection({_quoted(self.name)})", *filters]
         code = f"{variable} = {lines[0]}"
         if filters:
             code = f"{variable} = (\n" + "\n".join(f"    {line}" for line in lines) + "\n)"
-        bands = ", ".join(f'"{one}"' for one in self._shown_bands())
+        bands = ", ".join(map(_quoted, self._shown_bands()))
         image = f"{variable}.bands({bands})" if bands else f"{variable}.mosaic()"
         shown = ["m = gl.Map()", f'm.add_layer(image, name="{variable}")', "m.fit(image)", "m"]
         return "\n".join(["import geoloom as gl", "", code, f"image = {image}", *shown])
@@ -195,6 +196,11 @@ def table(entries: Sequence[Entry], caption: str, problems: Sequence[str] = ()) 
         f"<table class='geoloom-collections'><caption>{escape(caption)}</caption>"
         f"<tr>{head}</tr>{''.join(rows)}</table>{told}"
     )
+
+
+def _quoted(text: str) -> str:
+    """Text of a catalogue as it stands in code: nothing in it ends the quotes."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _fit(word: str, have: Sequence[str]) -> float:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 from typing import Any
 
 import pytest
@@ -97,6 +98,15 @@ def test_a_snippet_of_what_is_little_known() -> None:
     assert 'x = gl.collection("x")\nimage = x.mosaic()' in code
     dem = Entry.from_json({"id": "dem", "bands": [{"name": "height"}]}).snippet()
     assert 'dem.bands("height")' in dem
+
+
+def test_a_snippet_holds_no_code_of_the_catalogue() -> None:
+    evil = '"); import os; ("\n'
+    told = {"id": evil, "bands": [{"name": evil}], "interval": ['"+boom+"x', '"+boom+"x'], "title": evil}
+    tree = ast.parse(Entry.from_json(told).snippet())
+    called = {one.func.attr for one in ast.walk(tree) if isinstance(one, ast.Call)}  # type: ignore[attr-defined]
+    assert called == {"collection", "filter_date", "bands", "Map", "add_layer", "fit"}
+    assert not [one for one in ast.walk(tree) if isinstance(one, ast.BinOp)]
 
 
 def test_the_snippet_runs_up_to_the_map(paper_catalogue: Any, monkeypatch: pytest.MonkeyPatch) -> None:
