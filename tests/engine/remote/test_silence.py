@@ -13,37 +13,46 @@ from geoloom_engine.readers.ranges import Remote
 from geoloom_engine.readers.silence import Silence
 
 
-def test_after_three_files_in_a_row() -> None:
+def test_after_some_files_in_a_row() -> None:
     silence = Silence(60)
-    for file in ("a", "a", "b", "a", "b"):
-        silence.failed("s", file)
+    for file in "aabbccab":
+        silence.failed("s", file, time.monotonic())
         assert "s" not in silence
     silence.answered("s")
-    for file in ("a", "b", "c"):
+    for file in "abcd":
         assert "s" not in silence
-        silence.failed("s", file)
+        silence.failed("s", file, time.monotonic())
     assert "s" in silence
     assert "t" not in silence
     silence.answered("s")
     assert "s" not in silence
 
 
+def test_files_that_wait_while_others_are_given_are_bad_themselves() -> None:
+    silence = Silence(60)
+    begun = time.monotonic()
+    silence.answered("s")
+    for file in "abcdefgh":
+        silence.failed("s", file, begun)
+    assert "s" not in silence
+
+
 def test_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     silence = Silence(5)
-    for file in "abc":
-        silence.failed("s", file)
+    for file in "abcd":
+        silence.failed("s", file, time.monotonic())
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now + 6)
     assert "s" not in silence
-    silence.failed("s", "d")
+    silence.failed("s", "e", now + 6)
     assert "s" in silence
 
 
 def test_no_more_is_remembered_than_is_good() -> None:
     silence = Silence(60)
     for number in range(5000):
-        silence.failed(str(number), "a")
-    assert len(silence._failed) < 2000
+        silence.failed(str(number), "a", time.monotonic())
+    assert len(silence._servers) < 2000
 
 
 def test_a_hundred_files_at_a_dead_server(server: Any, access: Access) -> None:
@@ -53,7 +62,7 @@ def test_a_hundred_files_at_a_dead_server(server: Any, access: Access) -> None:
         with pytest.raises(SourceUnreadable) as caught:
             remote.read(place, 0, 1)
         assert caught.value.message.startswith(place.name)
-    assert len(server.asked) == 3
+    assert len(server.asked) == 4
     assert "several reads without an answer" in caught.value.message
     remote.close()
 

@@ -148,7 +148,8 @@ class Remote:
         if server in self._silence:
             raise _unreadable(place, "its server has just left several reads without an answer", _LATER)
         stall = self.timeout / 2 if self._retries else self.timeout
-        deadline = Deadline(time.monotonic() + self.timeout, stall)
+        begun = time.monotonic()
+        deadline = Deadline(begun + self.timeout, stall)
         for attempt in range(self._retries + 1):
             try:
                 part = self._once(place, wanted, limit, deadline)
@@ -160,7 +161,7 @@ class Remote:
                 pause = max(pause, again.wait)
                 if attempt == self._retries or time.monotonic() + pause >= deadline.at:
                     if again.silent:
-                        self._silence.failed(server, place.path)
+                        self._silence.failed(server, place.path, begun)
                     else:
                         self._silence.answered(server)
                     raise again.error from None
