@@ -349,11 +349,12 @@ def test_a_file_that_ends_its_process_is_named_and_the_others_are_used(
 ) -> None:
     scenes(data, 3)
     code = (
-        "import os, sys\n"
+        "import os, sys, time\n"
         "from geoloom_engine.ingest import items\n"
         "look = items.Maker._look\n"
         "def dying(self, file, job):\n"
         "    if '20200102_B04' in file.href: os._exit(7)\n"
+        "    if '20200103_B08' in file.href: time.sleep(600)\n"
         "    return look(self, file, job)\n"
         "items.Maker._look = dying\n"
         "if __name__ == '__main__':\n"
@@ -364,13 +365,17 @@ def test_a_file_that_ends_its_process_is_named_and_the_others_are_used(
     script.write_text(code)
     command = collection.command(data)
     done = subprocess.run(
-        [command[0], str(script), *command[4:]], capture_output=True, text=True, timeout=120
+        [command[0], str(script), *command[4:], "--file-timeout", "3s"],
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     assert "S2A_34TFQ_20200102_B04.tif: looking into it ended the process (exit code 7)" in done.stderr
     items = collection.items()
     assert len(items) == 3
     assert set(items["S2A_34TFQ_20200102"]["assets"]) == {"B08"}
+    assert "S2A_34TFQ_20200103_B08.tif: it took longer than 3 seconds" in done.stderr
 
 
 def test_many_small_parts_become_few(collection: Collection, data: Path) -> None:
@@ -406,6 +411,16 @@ def test_wrong_use_is_one_sentence(collection: Collection, arguments: tuple[str,
 
 def test_a_folder_without_files_says_so(collection: Collection, data: Path) -> None:
     assert "No GeoTIFF, netCDF or Zarr file was found" in collection.ingest(data, status=1).stdout
+
+
+def test_a_damaged_part_is_named(collection: Collection, data: Path) -> None:
+    scenes(data, 1)
+    collection.ingest(data)
+    (part,) = collection.parts()
+    part.write_bytes(part.read_bytes()[:100])
+    done = collection.ingest(data, status=1)
+    assert part.name in done.stderr
+    assert "cannot be read as Parquet" in done.stderr
 
 
 def test_what_is_no_collection_is_not_written_over(collection: Collection, data: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from threading import Event
 from types import FrameType
 
+from geoloom.errors import GeoloomError
 from geoloom_engine.ingest.options import Options, parse
 from geoloom_engine.ingest.progress import Progress
 from geoloom_engine.ingest.rounds import Choice, Result, Round
@@ -30,22 +31,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signals.append(number)
         stop.set()
 
-    before = [signal.signal(number, end) for number in SIGNALS]
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number, handler in before.items():
+        # What is ignored stays so, as under nohup.
+        signal.signal(number, signal.SIG_IGN if handler is signal.SIG_IGN else end)
     progress = Progress()
     try:
         if options.watch:
             return watch(options, progress, stop)
         result = Round(options, progress, stop, Choice()).run()
-    except OSError as error:
-        print(f"geoloom ingest: {error}", file=sys.stderr)
+    except (OSError, GeoloomError) as error:
+        print(f"geoloom ingest: {sentence(error)}", file=sys.stderr)
         return NOTHING_USABLE
     finally:
-        for number, handler in zip(SIGNALS, before, strict=True):
+        for number, handler in before.items():
             signal.signal(number, handler)
     report(options, result, progress)
     if result.stopped:
         return 128 + signals[0] if signals else NOTHING_USABLE
     return 0 if result.used or result.unchanged else NOTHING_USABLE
+
+
+def sentence(error: Exception) -> str:
+    """What is wrong, in words: of what the system says, too."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'the collection'}: {error.strerror}."
+    return str(error)
 
 
 def report(options: Options, result: Result, progress: Progress) -> None:

@@ -32,13 +32,18 @@ class Planner:
         Whether items should point to optimised files.
     tell
         Told of files that cannot be used.
+    go_on
+        Asked before each scene whether to.
     """
 
-    def __init__(self, scratch: Scratch, by_pattern: bool, optimise: bool, tell: Tell) -> None:
+    def __init__(
+        self, scratch: Scratch, by_pattern: bool, optimise: bool, tell: Tell, go_on: Callable[[], bool]
+    ) -> None:
         self._scratch = scratch
         self._by_pattern = by_pattern
         self._optimise = optimise
         self._tell = tell
+        self._go_on = go_on
         self._pool = SourcePool(ANYWHERE, max_open=1, recheck=0.0, read_timeout=60.0, read_retries=4)
         self.unchanged = 0
         self.seen = 0
@@ -55,6 +60,8 @@ class Planner:
         """
         with ThreadPoolExecutor(ASKING) as threads:
             for scene, candidates in self._scratch.scenes():
+                if not self._go_on():
+                    return
                 self.seen += len(candidates)
                 files = self._named([one for one in candidates if not leaves(one)])
                 if not files or any(waits(one) for one, _ in files):

@@ -110,11 +110,13 @@ class Round:
             parts = Parts(options.folder / "items")
             if options.optimise is not None:
                 sweep(options.optimise)
-            scratch.add_known(parts.known())
-            scratch.add_found(self._found())
+            scratch.add_known(self._until_stopped(parts.known()))
+            scratch.add_found(self._until_stopped(self._found()))
+            if self._stop.is_set():
+                self._result.stopped = True
+                return self._result
             scratch.index()
-            if not self._stop.is_set():
-                self._take_in(scratch, parts)
+            self._take_in(scratch, parts)
             if options.prune and not self._stop.is_set():
                 self._prune(scratch, parts)
             if len(parts.names()) > MANY_PARTS:
@@ -126,14 +128,18 @@ class Round:
         self._result.stopped = self._stop.is_set()
         return self._result
 
+    def _until_stopped[T](self, each: Iterator[T]) -> Iterator[T]:
+        for one in each:
+            if self._stop.is_set():
+                return
+            yield one
+
     def _found(self) -> Iterator[tuple[Found, Named]]:
         """Everything in the sources with what its name says."""
         count = 0
         for source in self._options.sources:
             try:
                 for one in find(source, self._fail_folder):
-                    if self._stop.is_set():
-                        return
                     named = self._read_name(one)
                     if named is not None:
                         count += 1
@@ -154,14 +160,23 @@ class Round:
 
     def _take_in(self, scratch: Scratch, parts: Parts) -> None:
         options = self._options
-        planner = Planner(scratch, options.pattern is not None, options.optimise is not None, self._fail)
+        total, result = scratch.files(), self._result
+
+        def go_on() -> bool:
+            self._progress.state(
+                f"{planner.seen:,} of {total:,} files: {result.used:,} used, "
+                f"{planner.unchanged:,} unchanged, {result.failed:,} not usable"
+            )
+            return not self._stop.is_set()
+
+        by_pattern, optimise = options.pattern is not None, options.optimise is not None
+        planner = Planner(scratch, by_pattern, optimise, self._fail, go_on)
         treatment = Treatment(
             options.collection, options.nodata, None if options.optimise is None else str(options.optimise)
         )
         workers = Workers(options.jobs, treatment, options.file_timeout)
         waiting: list[Outcome] = []
         written = time.monotonic()
-        total = scratch.files()
         try:
             for outcome in workers.run(planner.jobs(self._choice.waits, self._choice.leaves)):
                 if outcome is not None:
@@ -171,12 +186,7 @@ class Round:
                 if made >= FLUSH_ITEMS or (made and time.monotonic() - written > FLUSH_SECONDS):
                     self._write(waiting, scratch, parts)
                     waiting, written = [], time.monotonic()
-                result = self._result
-                self._progress.state(
-                    f"{planner.seen:,} of {total:,} files: {result.used:,} used, "
-                    f"{planner.unchanged:,} unchanged, {result.failed:,} not usable"
-                )
-                if self._stop.is_set():
+                if not go_on():
                     break
         finally:
             workers.close()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Event
 
+from geoloom.errors import GeoloomError
 from geoloom_engine.ingest.options import Options
 from geoloom_engine.ingest.progress import Progress
 from geoloom_engine.ingest.rounds import Choice, Result, Round
@@ -108,7 +109,7 @@ def watch(options: Options, progress: Progress, stop: Event) -> int:
             result = Round(options, progress, stop, patience).run()
             failed = bool(result.sources_failed)
             _say(result, progress)
-        except OSError as error:
+        except (OSError, GeoloomError) as error:
             progress.problem(options.collection, str(error))
             failed = True
         failures = failures + 1 if failed else 0

@@ -21,6 +21,8 @@ from geoloom_engine.ingest.jobs import Job, Outcome, Treatment
 FILE_SECONDS = 900.0
 """How long one file may take."""
 
+_START_SECONDS = 60.0
+
 
 @dataclass(slots=True)
 class _Worker:
@@ -29,6 +31,7 @@ class _Worker:
     job: Job | None = None
     file: str = ""
     since: float = 0.0
+    fresh: bool = True
 
 
 class Workers:
@@ -108,7 +111,10 @@ class Workers:
         return worker
 
     def _give(self, worker: _Worker, job: Job) -> None:
-        worker.job, worker.file, worker.since = job, job.files[0].href, time.monotonic()
+        worker.job, worker.file = job, job.files[0].href
+        # A new process loads its modules first.
+        worker.since = time.monotonic() + (_START_SECONDS if worker.fresh else 0.0)
+        worker.fresh = False
         with contextlib.suppress(OSError):
             # That it is gone is heard from the pipe's end.
             worker.pipe.send(job)
