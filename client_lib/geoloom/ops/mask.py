@@ -16,7 +16,8 @@ from geoloom.op import Image, Op, Profile, image, op
 class Mask(Op):
     """The image where a condition is true (not 0); elsewhere, and where it is invalid, invalid.
 
-    It keeps what is true, as Earth Engine's updateMask does.
+    It keeps what is true, as Earth Engine's updateMask does. A vector, GeoJSON or a shapely geometry as the
+    condition keeps what lies inside.
     """
 
     values: Image = image(doc="The image.")
