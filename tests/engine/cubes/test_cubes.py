@@ -255,6 +255,24 @@ def test_a_store_that_grows_is_noticed(tmp_path: Path, pool: SourcePool, make_oc
     assert len(pool.time_steps(str(path), "sst")) == 3
 
 
+@pytest.mark.parametrize("version", [2, 3])
+def test_chunks_are_not_listed_as_they_may_be_a_million(
+    tmp_path: Path,
+    pool: SourcePool,
+    make_ocean: Any,
+    save: Any,
+    whole: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    version: int,
+) -> None:
+    path = save(tmp_path / "a.zarr", make_ocean(rows=18, cols=36), zarr_format=version, consolidated=False)
+    listed: list[str] = []
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda folder: (listed.append(str(folder)), scandir(folder))[1])
+    whole(pool.open(f"{path}{ADDRESS}"))
+    assert set(listed) == {str(path)}
+
+
 # Files that lead elsewhere.
 
 

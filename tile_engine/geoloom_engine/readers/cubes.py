@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import threading
 import weakref
@@ -140,18 +141,20 @@ class CubeFiles:
         """A slice; parameters as for `contents`, and the fingerprint of the slice (`marked`)."""
         from geoloom_engine.readers.cube import Cube
 
-        before = None if place.remote else _local_print(place)
+        address = Address.parse(href)
+        before = None if place.remote else _quick_print(place, address.variable)
 
         def check() -> None:
             """A remote file is rechecked by whoever opened it: here that would cost a request a block."""
-            if before is not None and _local_print(place) != before:
+            if before is not None and _quick_print(place, address.variable) != before:
                 on_change()
-                raise SourceChanged(
-                    f"{place.name} has changed since it was opened.", hint="Ask again to see the new one."
-                )
+                raise _changed(place)
 
+        if before is not None and marked(_local_print(place), href) != print_:
+            on_change()
+            raise _changed(place)
         contents = self.contents(place, version, on_change)
-        return Cube(Address.parse(href), contents, print_, self._cache, place.name, check)
+        return Cube(address, contents, print_, self._cache, place.name, check)
 
     def _opened(self, place: Place, version: Version | None, on_change: Callable[[], None]) -> ArrayFile:
         """The reader of a file; each is loaded when the first file of its kind is opened."""
@@ -199,6 +202,12 @@ class CubeFiles:
         return found
 
 
+def _changed(place: Place) -> SourceChanged:
+    return SourceChanged(
+        f"{place.name} has changed since it was opened.", hint="Ask again to see the new one."
+    )
+
+
 def marked(print_: str, href: str) -> str:
     """A file's fingerprint as that of the part of it that a href means; they begin alike."""
     part = Address.parse(href).part
@@ -220,25 +229,46 @@ def _store_mark(path: str) -> str | None:
 
 
 def _local_print(place: Place) -> str:
+    """The fingerprint of a local file or store."""
     if not Path(place.path).is_dir():
         return fingerprint(place)
     marks = [place.href]
     waiting = [place.path]
-    for count, folder in enumerate(waiting):
-        if count > _MAX_FOLDERS:
-            break
-        try:
+    for folder in waiting:
+        marks += _marks(place, folder)
+        if not _is_array(folder) and len(waiting) < _MAX_FOLDERS:
             with os.scandir(folder) as entries:
-                there = sorted(entries, key=lambda entry: entry.name)
-            stat = Path(folder).stat()
-        except OSError:
-            raise SourceNotFound(f"{place.name} is not there any more.", hint="Check the path.") from None
-        marks.append(f"{folder}:{stat.st_mtime_ns}")
-        array = any(entry.name == ".zarray" for entry in there)
-        for entry in there:
-            if entry.name in _METADATA:
-                found = entry.stat()
-                marks.append(f"{entry.path}:{found.st_size}:{found.st_mtime_ns}")
-            elif not array and entry.name != "c" and entry.is_dir():
-                waiting.append(entry.path)
+                waiting += sorted(entry.path for entry in entries if entry.is_dir(follow_symlinks=False))
     return hashlib.sha256("\n".join(marks).encode()).hexdigest()[:32]
+
+
+def _quick_print(place: Place, variable: str | None) -> str:
+    """Of a store, what tells of one variable: an archive's folders are too many to look at for each block."""
+    if not Path(place.path).is_dir():
+        return fingerprint(place)
+    return "\n".join([*_marks(place, place.path), *_marks(place, str(Path(place.path) / (variable or "")))])
+
+
+def _marks(place: Place, folder: str) -> list[str]:
+    """Times of a group's or array's folder, of that of its chunks, and of its metadata."""
+    marks = []
+    for name in ("", "c", *_METADATA):
+        try:
+            found = os.stat(f"{folder}/{name}")
+        except OSError:
+            if not name:
+                raise SourceNotFound(f"{place.name} is not there any more.", hint="Check the path.") from None
+            continue
+        marks.append(f"{folder}/{name}:{found.st_size}:{found.st_mtime_ns}")
+    return marks
+
+
+def _is_array(folder: str) -> bool:
+    """Whether a folder is an array's; it may hold a million chunks, and is not listed."""
+    if Path(folder, ".zarray").is_file():
+        return True
+    try:
+        with Path(folder, "zarr.json").open("rb") as file:
+            return bool(json.loads(file.read(_MAX_METADATA)).get("node_type") == "array")
+    except (OSError, ValueError, AttributeError):
+        return False
