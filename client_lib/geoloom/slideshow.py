@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from html import escape
-from types import SimpleNamespace
 from typing import Any
 
 import ipyleaflet
@@ -19,7 +18,7 @@ import ipywidgets
 from geoloom.errors import GeoloomError
 from geoloom.layers import BLANK, INK, MAX_ZOOM, RENEW_AFTER, Engine, ImageLayer, Registered
 from geoloom.panel import SPINNER
-from geoloom.stretch import styled
+from geoloom.stretch import in_common, styled
 from geoloom.timeline import Animation, Frame
 from geoloom.wording import in_words
 
@@ -31,9 +30,6 @@ PATIENCE = 1.5
 
 LONGEST = 30.0
 """Seconds after which a frame is shown though tiles of it are missing."""
-
-SAMPLED = 3
-"""Frames whose statistics decide the look of an animation that has none."""
 
 
 class AnimatedLayer(ImageLayer):
@@ -85,7 +81,7 @@ class AnimatedLayer(ImageLayer):
             first, middle and last frame together.
         """
         animation: Animation = image
-        fixed = measured(animation, self.engine, look)
+        fixed = in_common([one.image for one in animation], self.engine, **look)
         with self.guard:
             self._stop()
             at = min(self.shown, len(animation) - 1)
@@ -357,52 +353,6 @@ class DateSlider(ipywidgets.VBox):
 def layer_class(image: Any) -> type[ImageLayer]:
     """What shows an image, or an animation."""
     return AnimatedLayer if isinstance(image, Animation) else ImageLayer
-
-
-def measured(animation: Animation, engine: Engine, look: Mapping[str, Any]) -> Any:
-    """An engine that answers with statistics of several frames together.
-
-    So all frames of an animation without a look get the same limits.
-    """
-    if animation.profile.look is not None:
-        return engine
-    found: list[Mapping[str, Any]] = []
-
-    def record(key: str) -> Mapping[str, Any]:
-        answer = engine.statistics(key)
-        found.append(answer["bands"])
-        return answer
-
-    last = len(animation) - 1
-    for index in sorted({round(last * part / (SAMPLED - 1)) for part in range(SAMPLED)}):
-        asked = SimpleNamespace(register=engine.register, statistics=record)
-        styled(animation[index].image, asked, **look)
-    together = {"bands": _together(found)}
-    return SimpleNamespace(register=lambda _: SimpleNamespace(key=""), statistics=lambda _: together)
-
-
-def _together(found: list[Mapping[str, Any]]) -> dict[str, Any]:
-    """Of each band the lowest and the highest of the percentiles, and of the extremes."""
-    bands: dict[str, dict[str, Any]] = {}
-    for name in dict.fromkeys(name for one in found for name in one):
-        every = [one[name] for one in found if (one.get(name) or {}).get("percentiles")]
-        if every:
-            marks = every[0]["percentiles"]
-            bands[name] = {
-                "min": _extreme(min, [one.get("min") for one in every]),
-                "max": _extreme(max, [one.get("max") for one in every]),
-                "percentiles": {
-                    mark: _extreme(
-                        min if float(mark) < 50 else max, [one["percentiles"].get(mark) for one in every]
-                    )
-                    for mark in marks
-                },
-            }
-    return bands
-
-
-def _extreme(which: Callable[..., Any], values: list[Any]) -> Any:
-    return which((value for value in values if value is not None), default=None)
 
 
 def _button(icon: str, words: str, act: Any) -> ipywidgets.Button:

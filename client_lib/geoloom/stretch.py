@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 from geoloom.errors import ParameterError
 from geoloom.legend import number
 
 PERCENTILES = ("2", "98")
+MIDDLE = 50.0
+SAMPLED = 3
+"""Images whose statistics decide the look of many."""
+
 COLOUR_CHANNELS = ("red", "green", "blue")
 FALSE_AND_TRUE = {0: ("false", "#d9d9d9"), 1: ("true", "#1f78b4")}
 
@@ -62,6 +67,57 @@ def styled(
     if colormap is not None or len(profile.names) < 3:
         return _ramp(image, engine, vmin, vmax, colormap)
     return _picture(image, engine, vmin, vmax)
+
+
+def in_common(images: Sequence[Any], engine: Any, **look: Any) -> Any:
+    """What `styled` may ask instead of an engine, so that images of the same bands get the same limits.
+
+    It answers with the statistics of the first, middle and last image together.
+
+    Parameters
+    ----------
+    images
+        At least one.
+    engine
+        What answers `register` and `statistics`; given back if the images have a look.
+    look
+        As `styled` takes it.
+    """
+    if images[0].profile.look is not None:
+        return engine
+    found: list[Mapping[str, Any]] = []
+
+    def record(key: str) -> Mapping[str, Any]:
+        answer: Mapping[str, Any] = engine.statistics(key)
+        found.append(answer["bands"])
+        return answer
+
+    last = len(images) - 1
+    asked = SimpleNamespace(register=engine.register, statistics=record)
+    for index in sorted({round(last * part / (SAMPLED - 1)) for part in range(SAMPLED)}):
+        styled(images[index], asked, **look)
+    together = {"bands": _together(found)}
+    return SimpleNamespace(register=lambda _: SimpleNamespace(key=""), statistics=lambda _: together)
+
+
+def _together(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Of each band the lowest and the highest of the percentiles, and of the extremes."""
+    bands: dict[str, Any] = {}
+    for name in dict.fromkeys(name for one in found for name in one):
+        every = [one[name] for one in found if (one.get(name) or {}).get("percentiles")]
+        if not every:
+            continue
+        marks = {
+            mark: _most(min if float(mark) < MIDDLE else max, (one["percentiles"].get(mark) for one in every))
+            for mark in every[0]["percentiles"]
+        }
+        low, high = (_most(which, (one.get(which.__name__) for one in every)) for which in (min, max))
+        bands[name] = {"min": low, "max": high, "percentiles": marks}
+    return bands
+
+
+def _most(which: Callable[..., Any], values: Iterable[Any]) -> Any:
+    return which((value for value in values if value is not None), default=None)
 
 
 def _ramp(image: Any, engine: Any, vmin: Level, vmax: Level, colormap: Any) -> tuple[Any, str]:

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from geoloom.errors import ParameterError
-from geoloom.stretch import styled
+from geoloom.profile import Look
+from geoloom.stretch import in_common, styled
 
 
 def test_a_look_is_left_alone(styled_image: Any, paper_engine: Any) -> None:
@@ -94,3 +95,34 @@ def test_one_limit_a_band_must_fit_the_bands(paper: Any, paper_engine: Any) -> N
 def test_a_ramp_shows_one_band(paper: Any, paper_engine: Any) -> None:
     with pytest.raises(ParameterError, match=r'image has 3: r, g, b. Choose one, for example image."r"'):
         styled(paper(names=("r", "g", "b")), paper_engine, colormap="viridis")
+
+
+def test_images_in_common_get_the_same_limits(paper: Any) -> None:
+    limits = {"a": (3.0, 8.0), "c": (1.0, 4.0), "e": None}
+    images = [paper(href=f"/{name}.tif") for name in "abcde"]
+    names = dict(zip((one.chain.root for one in images), "abcde", strict=True))
+    asked: list[str] = []
+
+    class Measured:
+        def register(self, chain: Any) -> Any:
+            self.key = chain.root
+            return self
+
+        def statistics(self, key: str) -> Any:
+            asked.append(names[key])
+            found = limits[names[key]]
+            if found is None:
+                return {"bands": {"ndvi": {"percentiles": None}}}
+            low, high = found
+            band = {"percentiles": {"2": low, "50": 3.0, "98": high}, "min": low - 1, "max": high + 1}
+            return {"bands": {"ndvi": band}}
+
+    together = in_common(images, Measured())
+    assert asked == ["a", "c", "e"]
+    for image in images:
+        look, note = styled(image, together)
+        assert note == "stretched 1–8 (2–98 %)"
+        assert look.profile.look is not None
+    assert len(asked) == 3
+    one = paper(look=Look("grey"))
+    assert in_common([one], together) is together
