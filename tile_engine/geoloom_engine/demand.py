@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from geoloom.address import Address
 from geoloom.errors import DemandError
 from geoloom.grid import MERCATOR_EXTENT, TILE_SIZE, Grid
 from geoloom_engine.footprints import reach
@@ -221,7 +222,7 @@ def _window(
 def _too_much(info: SourceInfo, geometry: Geometry, grid: Grid, pixels: int, limits: Limits) -> DemandError:
     """The refusal, with the zoom or pixel size from which it would work."""
     lattice = grid.lattice
-    name = info.href.rstrip("/").rsplit("/", 1)[-1]
+    name = Address.parse(info.href).href.rstrip("/").rsplit("/", 1)[-1]
     # Levels that are made on reading spare no pixel.
     coarsest = (info.width, info.height) if info.built else info.levels[-1]
     thinned = coarsest[0] / info.width * coarsest[1] / info.height
