@@ -1,7 +1,7 @@
 """Query: which items of a collection are wanted, as plain data that travels to the engine.
 
 Strict: what a Query holds is canonical, so equal questions have equal JSON. People's dates, places and
-spellings are understood in `geoloom.collection`, not here.
+spellings are understood in `geoloom.narrowing`, not here.
 """
 
 from __future__ import annotations
