@@ -223,6 +223,30 @@ def test_headers_without_end(read: Any, server: Any) -> None:
     refused(read, server.put("/a.tif", CONTENT, fault, lasting=True), SourceUnreadable, "does not answer")
 
 
+ODD = ("", "0", "-1", "9" * 30, "9" * 5000, "²", "0x10", "bytes 0-0/0", "bytes 5-3/10", "bytes 100-399/50")
+
+
+@pytest.mark.parametrize(
+    "text", [*ODD, "bytes 100-399/" + "9" * 5000, "Fri, 31 Dec 9999 23:59:59 -2359", "http://["]
+)
+def test_odd_headers_end_in_bytes_or_a_sentence(read: Any, remote: Remote, server: Any, text: str) -> None:
+    remote.timeout = 2.0
+    for status, name in ((206, "Content-Range"), (206, "ETag"), (503, "Retry-After"), (302, "Location")):
+        sent = text.encode("utf-8").decode("latin-1")
+
+        def fault(handler: Any, status: int = status, name: str = name, sent: str = sent) -> None:
+            if status == 206:
+                handler.part(CONTENT, **{name: sent})
+            else:
+                handler.plain(status, **{name: sent})
+
+        href = server.put(f"/{name}/a.tif", CONTENT, *[fault] * 5)
+        try:
+            assert read(href) == CONTENT[100:400]
+        except SourceError as error:
+            assert error.message.startswith("a.tif")  # noqa: PT017 - either is right
+
+
 # Whole files -----------------------------------------------------------------------------------------
 
 

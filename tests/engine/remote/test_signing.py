@@ -100,6 +100,8 @@ def test_a_store_does_not_show_its_keys() -> None:
     "environment",
     [
         {"AWS_S3_ENDPOINT": "ftp://store"},
+        {"AWS_S3_ENDPOINT": "store:99999"},
+        {"AWS_S3_ENDPOINT": "http://[::1"},
         {"AWS_S3_ENDPOINT": "http://user:password@store"},
         {"AWS_ACCESS_KEY_ID": "key"},
         {"AWS_SECRET_ACCESS_KEY": "key"},

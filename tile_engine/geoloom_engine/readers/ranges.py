@@ -37,7 +37,8 @@ _MOVED_SECONDS = 60.0
 _LONGEST_PAUSE = 5.0
 _PASSING = (408, 425, 429, 500, 502, 503, 504)
 _REDIRECTS = (301, 302, 303, 307, 308)
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
+_WHOLE_NUMBER = re.compile(r"[0-9]{1,18}")
 _CODE = re.compile(rb"<Code>([A-Za-z]{1,60})</Code>")
 _LATER = "Try again later."
 
@@ -214,7 +215,7 @@ class Remote:
                     raise _leaves(place)
                 answer = self._connections.get(url, headers, deadline, self._access.allows_address)
             if answer.status in _REDIRECTS and answer.headers.get("Location"):
-                url, away = urllib.parse.urljoin(url, str(answer.headers["Location"])), True
+                url, away = _joined(url, str(answer.headers["Location"])), True
             elif away and answer.status in (400, 401, 403, 404, 410):
                 # The address it moved to was good for a while only; ask the first one.
                 with self._lock:
@@ -268,6 +269,14 @@ class Remote:
             self._moved[url] = (target, time.monotonic() + _MOVED_SECONDS)
 
 
+def _joined(url: str, location: str) -> str:
+    """Where a redirect leads; nowhere if it is no address."""
+    try:
+        return urllib.parse.urljoin(url, location)
+    except ValueError:
+        return ""
+
+
 def _part(place: Place, answer: Answer, wanted: tuple[int, int] | None, limit: int) -> Part:
     """The bytes in an answer, checked against what was asked."""
     status, headers = answer.status, answer.headers
@@ -279,7 +288,7 @@ def _part(place: Place, answer: Answer, wanted: tuple[int, int] | None, limit: i
         )
     marks = (headers.get("ETag") or "", headers.get("Last-Modified") or "")
     stated = headers.get("Content-Length", "")
-    length = int(stated) if stated.isascii() and stated.isdigit() else None
+    length = int(stated) if _WHOLE_NUMBER.fullmatch(stated) else None
     if status == 200:
         if length is not None and length > limit:
             raise _too_large(place, f"{length / 1e6:,.0f} MB", wanted)
@@ -340,11 +349,11 @@ def _wait(text: str | None) -> float:
     """Seconds that a Retry-After header asks for."""
     if not text:
         return 0.0
-    if text.strip().isdigit():
-        return float(text[:9])
+    if _WHOLE_NUMBER.fullmatch(text.strip()):
+        return float(text)
     try:
         return max((parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds(), 0.0)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return 0.0
 
 

@@ -61,8 +61,7 @@ class Store:
         if endpoint and "://" not in endpoint:
             plain = first("AWS_HTTPS").lower() in ("no", "false", "0", "off")
             endpoint = f"{'http' if plain else 'https'}://{endpoint}"
-        parts = urllib.parse.urlsplit(endpoint)
-        if endpoint and (parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc):
+        if endpoint and not _is_endpoint(endpoint):
             raise ValueError("AWS_S3_ENDPOINT is neither host[:port] nor an http(s):// address")
         unsigned = first("AWS_NO_SIGN_REQUEST").lower() in _TRUE
         access_key = "" if unsigned else first("AWS_ACCESS_KEY_ID")
@@ -109,7 +108,9 @@ class Store:
         else:
             path = f"/{bucket}{path}"
         path = base.path + path
-        asked = urllib.parse.urlencode(sorted((query or {}).items()), quote_via=urllib.parse.quote, safe="~-._")
+        asked = urllib.parse.urlencode(
+            sorted((query or {}).items()), quote_via=urllib.parse.quote, safe="~-._"
+        )
         headers = {"x-amz-request-payer": self.payer} if self.payer else {}
         if self.signed:
             headers |= self._signature(_canonical(base.scheme, host), path, asked, region, headers)
@@ -137,6 +138,16 @@ class Store:
             f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders={names}, Signature={signature}"
         )
         return own
+
+
+def _is_endpoint(text: str) -> bool:
+    try:
+        parts = urllib.parse.urlsplit(text)
+        # Asked for its port, it says whether that is one.
+        named = parts.hostname is not None and parts.port != 0
+    except ValueError:
+        return False
+    return named and parts.scheme in ("http", "https") and "@" not in parts.netloc
 
 
 def _canonical(scheme: str, host: str) -> str:
