@@ -189,6 +189,11 @@ def mixed(tmp_path: Path) -> str:
     shapes = within(grid, 1, 300, 0.8) + within(grid, 2, 100, 6.0) + within(grid, 4, 10, 90.0)
     at = rng.uniform(0, bounds.east - bounds.west, (150, 3, 2)) + np.array([bounds.west, bounds.south])
     shapes += [shapely.LineString(one) for one in at[:50]] + [shapely.Point(one[0]) for one in at[50:]]
+    size = bounds.east - bounds.west
+    tiny = rng.uniform(0, 0.6 * size, (400, 1, 2)) + np.array(
+        [bounds.west + 0.2 * size, bounds.south + 0.2 * size]
+    )
+    shapes += list(shapely.linestrings(tiny + rng.uniform(0, 0.4 * TILE.grid().lattice.dx, (400, 3, 2))))
     count = len(shapes)
     columns = {"n": rng.uniform(1, 100, count).tolist(), "kind": rng.choice(list("abc"), count).tolist()}
     return write(tmp_path / "mixed.gpkg", shapes, columns)
@@ -279,6 +284,25 @@ def test_a_line_is_as_wide_as_asked(given: Any, tmp_path: Path) -> None:
     alpha = PAINTER.paint(Draw(href=write(tmp_path / "a.gpkg", [line]), style=style), grid, given).data[3]
     assert alpha[:, 100].sum() / 255 == pytest.approx(3.0, abs=0.02)
     assert (alpha == alpha[:, :1]).all()
+
+
+def test_coarser_vertices_look_the_same(given: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    grid = TILE.grid()
+    rng, middle = np.random.default_rng(6), shapely.box(*grid.bounds()).centroid
+    angles = np.linspace(0, 2 * np.pi, 5000)
+    radii = grid.lattice.dx * (90 + 3 * np.sin(angles * 9) + 0.1 * rng.random(5000))
+    ring = np.stack([middle.x + radii * np.cos(angles), middle.y + radii * np.sin(angles)], 1)
+    islands = shapely.union_all(within(grid, 5, 400, 0.3))
+    op = Draw(href=write(tmp_path / "a.gpkg", [shapely.Polygon(ring), islands]), style=Style().to_json())
+    coarse = PAINTER.paint(op, grid, given).data.astype(int)
+    levels = asked(given, str(tmp_path / "a.gpkg")).pack.levels
+    assert len(levels) > 1
+    assert len(levels[-1].xy) < len(levels[0].xy) / 3
+    monkeypatch.setattr(pack.Pack, "level", lambda self, pixel: self.levels[0])
+    fine = PAINTER.paint(op, grid, given).data.astype(int)
+    assert np.abs(coarse - fine).max() > 0
+    assert np.abs(coarse[3] - fine[3]).mean() < 0.6
+    assert np.percentile(np.abs(coarse[3] - fine[3]), 99.5) < 40
 
 
 def test_points_are_discs_and_those_on_top_hide_others(given: Any, tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ MOST_MEMORY = 192 << 20
 _PACKS = 64
 """Packed layers that a process has mapped."""
 
-VERSION = "2"
+VERSION = "3"
 """Of what is packed: change it with the loops that do it."""
 
 

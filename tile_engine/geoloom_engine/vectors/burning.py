@@ -94,7 +94,9 @@ def _burn(
             own = order[f]
             if first[f] == first[f + 1]:
                 continue
-            if touched and math.floor(left) == math.floor(right) and math.floor(upper) == math.floor(lower):
+            linear = kind[first[f]] <= LINE and kind[first[f + 1] - 1] <= LINE
+            within = math.floor(left) == math.floor(right) and math.floor(upper) == math.floor(lower)
+            if within and (touched or linear):
                 _set(top, found, math.floor(upper), math.floor(left), own, f)
                 continue
             if not touched and kind[first[f]] > LINE:

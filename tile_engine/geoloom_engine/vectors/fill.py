@@ -125,6 +125,8 @@ def _specks(
     north, south = y0 - (row + top - 1) / sy, y0 - (row + bottom + 1) / sy
     wide, high = SMALL / sx, SMALL / sy
     half, strength = inks[0] / 2, inks[1]
+    around = math.ceil(margin) + 2
+    seen = np.zeros((rows + 2 * around, cols + 2 * around), np.uint64)
     for g in range(len(groups)):
         if not (
             groups[g, 2] >= west and groups[g, 0] <= east and groups[g, 3] >= south and groups[g, 1] <= north
@@ -138,6 +140,15 @@ def _specks(
             if not (c >= west and a <= east and d >= south and b <= north):
                 continue
             if c - a >= wide or d - b >= high or area[k] == 0.0:
+                if c - a < wide / 4 and d - b < high / 4 and own < 64:
+                    # Of the tiny lines of a class in one pixel the others would hide all but slivers.
+                    q = math.floor(((a + c) / 2 - x0) * sx) - col + around
+                    r = math.floor((y0 - (b + d) / 2) * sy) - row + around
+                    bit = np.uint64(1) << np.uint64(own)
+                    if 0 <= q < seen.shape[1] and 0 <= r < seen.shape[0]:
+                        if seen[int(r), int(q)] & bit:
+                            continue
+                        seen[int(r), int(q)] |= bit
                 found[n] = k
                 n += 1
                 continue

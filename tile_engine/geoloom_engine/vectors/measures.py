@@ -221,12 +221,13 @@ def _coarser(
         for path in range(first[feature], last):
             a, b = start[path], start[path + 1]
             made, n = kind[path], 0
-            if made == POINT:
+            if made in (POINT, SPECK):
                 if writing:
-                    xy2[vertices, 0], xy2[vertices, 1] = xy[a, 0], xy[a, 1]
+                    for k in range(a, b):
+                        xy2[vertices + k - a, 0], xy2[vertices + k - a, 1] = xy[k, 0], xy[k, 1]
                     kind2[paths] = made
-                    start2[paths + 1] = vertices + 1
-                vertices += 1
+                    start2[paths + 1] = vertices + b - a
+                vertices += b - a
                 paths += 1
                 continue
             x0, y0, area = np.nan, np.nan, 0.0

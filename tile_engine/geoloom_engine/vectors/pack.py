@@ -26,7 +26,7 @@ from geoloom_engine.vectors.wkb import POINT, Paths
 
 MAGIC = b"GLVECT01"
 
-LEVELS = (14, 11, 8, 5, 2)
+LEVELS = range(14, -1, -1)
 """Zooms for which there may be a copy with fewer vertices; a coarser zoom takes the next finer copy."""
 
 WORTHWHILE = 0.6
@@ -203,7 +203,8 @@ def build(batches: Iterable[Batch], project: Projection, path: Path, tell: Calla
                 pixel = 2 * MERCATOR_EXTENT / (TILE_SIZE << zoom)
                 paths_, vertices_, write = coarser(base, box, pixel)
                 if vertices_ <= WORTHWHILE * size:
-                    write(writer.level(str(zoom), pixel, len(order), paths_, vertices_))
+                    base = writer.level(str(zoom), pixel, len(order), paths_, vertices_)
+                    write(base)
                     size = vertices_
     return load(path)
 
