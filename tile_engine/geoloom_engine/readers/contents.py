@@ -14,7 +14,7 @@ import pyproj
 from geoloom.address import Address
 from geoloom.errors import SourceNotGeoreferenced, SourceUnreadable
 from geoloom_engine.readers import footprint
-from geoloom_engine.readers.arrays import ArrayFile, Variable
+from geoloom_engine.readers.arrays import ArrayFile, Values, Variable
 from geoloom_engine.readers.calendars import is_time, real_date, texts
 from geoloom_engine.readers.conventions import (
     Unplaced,
@@ -263,7 +263,7 @@ class Contents:
         if found is None or found.shape[0] != size:
             return Axis(dim, size, kind(dim, None), tuple(map(str, range(size))))
         of = kind(found.name, found)
-        values = self.file.read(found.name, tuple(slice(0, length) for length in found.shape))
+        values = self._values(found)
         units, calendar = found.text("units"), found.text("calendar")
         description = found.text("long_name") or found.text("standard_name")
         words: list[str] | None = None
@@ -300,8 +300,7 @@ class Contents:
         if x is None or y is None:
             return self._by_corner(variable, dims)
         crs, factor = crs_of(variable, self.file.variables, x, y, self.file.attributes)
-        read = self.file.read
-        columns, rows = read(x.name, (slice(None),)), read(y.name, (slice(None),))
+        columns, rows = self._values(x), self._values(y)
         if crs.is_geographic:
             columns = unrolled(columns)
         x0, dx = line(columns, self._bounds(x), dims["x"])
@@ -310,6 +309,14 @@ class Contents:
             x0, dx = once_round(x0, dx, x.shape[0])
         transform = (x0 * factor, dx * factor, 0.0, y0 * factor, 0.0, dy * factor)
         return Placed(dims["x"], dims["y"], transform, spelled(crs), crs.name)
+
+    def _values(self, coordinate: Variable) -> Values:
+        """Coordinates as they are meant: some are packed, as variables are."""
+        values = self.file.read(coordinate.name, tuple(slice(0, size) for size in coordinate.shape))
+        scale, offset = coordinate.number("scale_factor"), coordinate.number("add_offset")
+        if coordinate.numeric and (scale is not None or offset is not None):
+            values = values * (1.0 if scale is None else scale) + (offset or 0.0)
+        return values
 
     def _by_corner(self, variable: Variable, dims: Mapping[str, str]) -> Placed:
         """Without coordinates, from the transform that GDAL and rioxarray write beside the CRS."""
