@@ -158,7 +158,8 @@ def crs_of(
         factor = _LENGTHS[units] / crs.axis_info[0].unit_conversion_factor
     elif crs.is_projected and units in ("rad", "radian", "radians"):
         # Angles as a geostationary satellite sees them; PROJ's coordinates are those times its height.
-        factor = float(crs.to_dict().get("h", 1.0))
+        params = [] if crs.coordinate_operation is None else crs.coordinate_operation.params
+        factor = next((float(one.value) for one in params if "height" in one.name.lower()), 1.0)
     return crs, factor
 
 
