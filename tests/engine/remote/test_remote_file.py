@@ -113,6 +113,28 @@ def test_a_mask_inside_the_file(tmp_path: Path, server: Any, pool: SourcePool) -
     assert np.array_equal(valid[0], np.tri(300, dtype=bool))
 
 
+def test_no_more_is_at_hand_than_is_good(
+    server: Any, pool: SourcePool, cog: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large read fetches and decodes in turn."""
+    from geoloom_engine.readers import geotiff
+    from geoloom_engine.readers.remote_file import RemoteFile
+
+    monkeypatch.setattr(geotiff, "_MOST_HELD", 300_000)
+    held: list[int] = []
+    whole = RemoteFile.held
+
+    def counted(self: RemoteFile, ranges: Any) -> Any:
+        held.append(sum(length for _, length in ranges))
+        return whole(self, ranges)
+
+    monkeypatch.setattr(RemoteFile, "held", counted)
+    source = pool.open(server.put("/a.tif", cog[0]))
+    assert np.array_equal(source.read(0, (0,), FULL)[0][0], cog[1])
+    assert len(held) > 5
+    assert max(held) <= 300_000
+
+
 def test_ranges_near_each_other_are_one() -> None:
     gap = CHUNK
     assert _merged([(100, 50), (0, 100), (100, 50), (9 * gap, 5)], 10**9) == [(0, 150), (9 * gap, 5)]

@@ -38,6 +38,9 @@ _IDLE_HANDLES = 4
 type _Key = tuple[str, int, int, int, int]
 """Of a block: fingerprint, level, band, row, column."""
 
+_MOST_HELD = 16 << 20
+"""Bytes of a remote file that one read has at hand at once."""
+
 _MOST_TILES = 1 << 14
 """Tiles of a level of a remote file up to which the table of all of them is fetched at once."""
 
@@ -172,17 +175,40 @@ class GeoTiff:
         }
         with self._lease() as handle, self._told():
             stored = self._stored_tiles(handle, level)
-            ranges: list[tuple[int, int]] = []
-            if self._place.remote:
-                for at, bands in missing.items():
-                    ranges += self._layout.places(handle, level, tuple(bands), parts[at], stored)
-            with self._files.held(ranges):
-                for (by, bx), bands in missing.items():
-                    blocks = self._layout.decode(handle, level, tuple(bands), parts[by, bx], stored)
-                    for band, block in zip(bands, blocks, strict=True):
-                        decoded[self._name, level, band, by, bx] = block
+            for batch, ranges in self._batches(handle, level, missing, parts, stored):
+                with self._files.held(ranges):
+                    for at in batch:
+                        bands = tuple(missing[at])
+                        blocks = self._layout.decode(handle, level, bands, parts[at], stored)
+                        for band, block in zip(bands, blocks, strict=True):
+                            decoded[self._name, level, band, *at] = block
         self._check_unchanged()
         return decoded
+
+    def _batches(
+        self,
+        handle: Any,
+        level: int,
+        missing: dict[tuple[int, int], list[int]],
+        parts: dict[tuple[int, int], Window],
+        stored: StoredTiles | None,
+    ) -> Iterator[tuple[list[tuple[int, int]], set[tuple[int, int]]]]:
+        """The missing blocks, as many together as may be at hand, and the ranges to fetch for them."""
+        batch: list[tuple[int, int]] = []
+        ranges: set[tuple[int, int]] = set()
+        total = 0
+        for at, bands in missing.items():
+            own: set[tuple[int, int]] = set()
+            if self._place.remote:
+                own = set(self._layout.places(handle, level, tuple(bands), parts[at], stored))
+            size = sum(length for _, length in own)
+            if batch and total + size > _MOST_HELD:
+                yield batch, ranges
+                batch, ranges, total = [], set(), 0
+            batch.append(at)
+            ranges |= own
+            total += size
+        yield batch, ranges
 
     def _stored_tiles(self, handle: Any, level: int) -> StoredTiles | None:
         """A level's tiles as they are stored, found when it is first read."""
