@@ -42,7 +42,7 @@ from geoloom_engine.readers.vectors import Vectors, vectors_of
 from geoloom_engine.vectors import fill, pack, specimen, wkb
 from geoloom_engine.vectors.asked import Asked
 from geoloom_engine.vectors.density import kernel
-from geoloom_engine.vectors.questions import values
+from geoloom_engine.vectors.questions import holding, values
 from geoloom_engine.vectors.sheet import sheets
 
 TILE = Tile.at(23.7, 44.3, 9)
@@ -558,6 +558,23 @@ def test_a_changed_file_is_read_anew(given: Any, tmp_path: Path) -> None:
     assert not PAINTER.paint(op, TILE.grid(), given).valid.any()
 
 
+def test_views_of_a_geopackage_are_not_read(given: Any, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.gpkg", within(TILE.grid(), 1, 5, 30.0))
+    connection = sqlite3.connect(path)
+    endless = "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t)"
+    connection.execute(f"CREATE VIEW endless AS {endless} SELECT n AS fid, NULL AS geom FROM t")
+    connection.execute(
+        "INSERT INTO gpkg_contents (table_name, data_type, identifier, srs_id)"
+        " VALUES ('endless', 'features', 'endless', 4326)"
+    )
+    connection.execute("INSERT INTO gpkg_geometry_columns VALUES ('endless', 'geom', 'POLYGON', 4326, 0, 0)")
+    connection.commit()
+    connection.close()
+    assert holding(asked(given, path))["layers"] == ["things"]
+    with pytest.raises(SourceUnreadable, match=r"endless of .* is a view"):
+        PAINTER.paint(Burn(href=path, layer="endless"), TILE.grid(), given)
+
+
 def test_reading_a_geopackage_does_not_make_it_another(given: Any, tmp_path: Path) -> None:
     path = write(tmp_path / "a.gpkg", within(TILE.grid(), 1, 5, 30.0))
     with sqlite3.connect(path) as connection:
@@ -612,6 +629,13 @@ def test_bad_files_are_told_in_a_sentence(given: Any, tmp_path: Path) -> None:
     nowhere = write(tmp_path / "nowhere.gpkg", [shapely.Point(1, 2)], epsg=None)
     with pytest.raises(SourceNotGeoreferenced, match="coordinate system"):
         PAINTER.paint(Burn(href=nowhere), TILE.grid(), given)
+
+
+def test_coordinates_of_another_system_are_told(given: Any, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.gpkg", [shapely.Point(600000, 5000000)], epsg=4326)
+    for _ in range(2):
+        with pytest.raises(SourceNotGeoreferenced, match=r"None of the 1 features of a\.gpkg .*EPSG:4326"):
+            PAINTER.paint(Burn(href=path), TILE.grid(), given)
 
 
 def test_wrong_questions_are_told_in_a_sentence(given: Any, tmp_path: Path) -> None:

@@ -168,6 +168,10 @@ class OgrFile:
                 names = _layer_names(dataset)
             if not names:
                 raise SourceUnreadable(f"{self.name} has no layer of features.", hint=_FORM_HINT)
+            if layer in _views(dataset):
+                raise SourceUnreadable(
+                    f"{layer} of {self.name} is a view, which is not read.", hint="Save it as a table."
+                )
             if layer is not None and layer not in names:
                 raise RequestError(
                     f"{self.name} has no layer {layer[:60]!r}.", hint=f"Its layers are: {_listed(names)}."
@@ -281,12 +285,27 @@ def _siblings(path: str) -> list[str]:
 
 def _spatial(dataset: Any) -> Any:
     """The first layer that has geometry."""
-    layers = (dataset.GetLayer(k) for k in range(dataset.GetLayerCount()))
+    layers = (dataset.GetLayerByName(name) for name in _layer_names(dataset))
     return next((one for one in layers if one.GetLayerDefn().GetGeomFieldCount()), None)
 
 
 def _layer_names(dataset: Any) -> list[str]:
-    return [dataset.GetLayer(k).GetName() for k in range(dataset.GetLayerCount())]
+    names = [dataset.GetLayer(k).GetName() for k in range(dataset.GetLayerCount())]
+    views = _views(dataset)
+    return [name for name in names if name not in views]
+
+
+def _views(dataset: Any) -> set[str]:
+    """Layers of a GeoPackage that are a question instead of a table: such a question may never end."""
+    if dataset.GetDriver().ShortName != "GPKG":
+        return set()
+    answer = dataset.ExecuteSQL("SELECT name FROM sqlite_master WHERE type = 'view'")
+    if answer is None:
+        return set()
+    try:
+        return {row.GetField(0) for row in answer}
+    finally:
+        dataset.ReleaseResultSet(answer)
 
 
 def _name(field: Any) -> str:

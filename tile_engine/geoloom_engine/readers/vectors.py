@@ -164,7 +164,7 @@ class Vectors:
             if (pack := self._packs.get(name)) is not None:
                 self._packs.move_to_end(name)
                 self._let_go()
-                return pack
+                return _placed(pack, source, info)
             making = self._making.get(name)
             if making is None:
                 making = self._making[name] = _Making(source, info, self._path(name))
@@ -182,7 +182,7 @@ class Vectors:
         if making.problem is not None:
             raise making.problem
         assert making.pack is not None
-        return making.pack
+        return _placed(making.pack, source, info)
 
     def column(self, source: Features, layer: str | None, name: str, pack: Pack) -> Column:
         """One attribute of a pack's features."""
@@ -289,6 +289,18 @@ def vectors_of(pool: SourcePool) -> Vectors:
 def _reader(place: Place) -> Any:
     path = Path(place.path)
     return FlatGeobuf(place.name, path) if is_flatgeobuf(path) else OgrFile(place.name, place.path)
+
+
+def _placed(pack: Pack, source: Features, info: LayerInfo) -> Pack:
+    """The pack, if anything of it can be shown."""
+    if not len(pack) and pack.problems["unplaced"]:
+        crs = info.crs if info.crs.startswith("EPSG") else "the coordinate system it names"
+        raise SourceNotGeoreferenced(
+            f"None of the {pack.read:,} features of {source.name} (layer {info.layer}) lies on the map: "
+            f"their coordinates are not those of {crs}.",
+            hint="Give the layer the coordinate system it is in, as with ogr2ogr -a_srs EPSG:….",
+        )
+    return pack
 
 
 def _packed(making: _Making) -> Pack:
