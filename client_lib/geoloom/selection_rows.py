@@ -13,7 +13,7 @@ from geoloom.errors import CorruptChain, ParameterError
 from geoloom.href_template import beginning, parts_of, template
 from geoloom.outlines import Outlines, pack_outlines
 from geoloom.packing import pack_marks, pack_numbers, pack_texts
-from geoloom.selection_table import BAND_FIELDS, FORMAT, MAX_ITEMS, Table, thaw
+from geoloom.selection_table import BAND_FIELDS, FORMAT, MAX_ITEMS, WHOLE, Table, thaw
 
 if TYPE_CHECKING:
     from geoloom.selection import Item
@@ -179,7 +179,7 @@ def _number(value: float | None) -> float | int | None:
     if value is None:
         return None
     whole = float(value)
-    return int(whole) if whole.is_integer() and abs(whole) < 2**53 else whole
+    return int(whole) if whole.is_integer() and abs(whole) < WHOLE else whole
 
 
 def _band_value(value: Any) -> Any:

@@ -36,6 +36,8 @@ BAND_FIELDS = ("name", "dtype", "nodata", "unit", "scale", "offset", "resampling
 DTYPES = frozenset(
     {"uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float32", "float64", "bool"}
 )
+WHOLE = 2**53
+"""Below this, whole numbers are written without a point."""
 RESAMPLINGS = frozenset({"nearest", "bilinear", "cubic", "average", "mode"})
 
 _HEAD = {"geoloom_selection", "collection", "bands", "count"}
@@ -203,7 +205,9 @@ def _check_flags(numbers: Ints) -> None:
 
 def _is_number(value: Any) -> bool:
     """Whether a value of JSON is a number as it is written shortest."""
-    return type(value) is int or (type(value) is float and not value.is_integer())
+    if type(value) is int:
+        return abs(value) < WHOLE
+    return type(value) is float and not (value.is_integer() and abs(value) < WHOLE)
 
 
 def _bands(listed: Any) -> tuple[dict[str, Any], ...]:

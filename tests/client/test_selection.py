@@ -318,6 +318,12 @@ def test_info_is_in_the_form_of_a_files_description() -> None:
     json.dumps(info, allow_nan=False)
 
 
+@pytest.mark.parametrize("nodata", [-3.4028234663852886e38, 2.0**53, -0.5, 1e300, 65535, math.inf])
+def test_large_numbers_stay_what_they_are(nodata: float) -> None:
+    selection = Selection.of("s2", [SelectedBand("a", "float32", nodata)], [])
+    assert Selection.from_bytes(selection.to_bytes()).bands[0].nodata == nodata
+
+
 def test_seconds_are_of_utc() -> None:
     assert seconds("1970-01-02") == 86400
     assert seconds("1970-01-01T01:00:00+01:00") == 0

@@ -112,14 +112,14 @@ class ApiCatalog:
                 return told if query.limit is None else min(told, query.limit)
         return self._found(landing, collection, query, MOST)[0]
 
-    def items(self, collection: str, query: Query, most: int) -> tuple[int, list[Json]]:
+    def items(self, collection: str, query: Query, most: int, whole: bool = True) -> tuple[int, list[Json]]:
         """How many items a query finds, and the first of them, in its order.
 
         The number is that of the items looked at, if the server was asked for the first ones only.
         """
         landing = self._land()
         if landing.search is None:
-            return self._static.items(collection, query, most)
+            return self._static.items(collection, query, most, whole)
         return self._found(landing, collection, query, most)
 
     def properties(self, collection: str) -> Json:

@@ -44,8 +44,8 @@ class Catalogue(Protocol):
     def count(self, collection: str, query: Query) -> int:
         """How many items a query finds."""
 
-    def items(self, collection: str, query: Query, most: int) -> tuple[int, list[Json]]:
-        """How many items a query finds, and the first of them, in its order."""
+    def items(self, collection: str, query: Query, most: int, whole: bool = True) -> tuple[int, list[Json]]:
+        """How many items a query finds, and the first of them in order; `whole`, or as selections need."""
 
     def properties(self, collection: str) -> Json:
         """What is known of the items' properties and number without a search."""
@@ -86,14 +86,16 @@ class StaticCatalog:
         """How many items a query finds."""
         return self._index(collection).get().index.count(query)
 
-    def items(self, collection: str, query: Query, most: int) -> tuple[int, list[Json]]:
-        """How many items a query finds, and the first of them, in its order."""
+    def items(self, collection: str, query: Query, most: int, whole: bool = True) -> tuple[int, list[Json]]:
+        """How many items a query finds, and the first of them in order; `whole`, or as selections need."""
         kept = self._index(collection)
         for again in (True, False):
             found = kept.get()
             count = found.index.count(query)
+            if not whole and count > most:
+                return count, []
             try:
-                return count, kept.items(found.index.search(query, most), found)
+                return count, kept.items(found.index.search(query, most), found, whole)
             except GeoloomError as error:
                 # A part may have been rewritten since the index was made.
                 if isinstance(error, RequestError) or not again:
@@ -209,7 +211,7 @@ class Catalogues:
             It finds nothing, or too much.
         """
         name, id_, content = self._find(query.collection)
-        count, items = self._catalogues[name].items(id_, query, MOST_SELECTED + 1)
+        count, items = self._catalogues[name].items(id_, query, MOST_SELECTED, whole=False)
         if count > MOST_SELECTED:
             raise RequestError(
                 f"The query finds {count:,} items; a selection has {MOST_SELECTED:,} at most.",

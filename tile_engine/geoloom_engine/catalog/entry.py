@@ -80,7 +80,7 @@ def _bands(content: Mapping[str, Any], rasters: RasterAssets) -> list[Json]:
     if not bands:
         assets = _mapping(content.get("item_assets")) or _mapping(content.get("assets"))
         for key, asset in assets.items():
-            if isinstance(asset, Mapping) and is_raster(str(key), asset, assets):
+            if isinstance(asset, Mapping) and is_raster(asset):
                 bands += bands_of(str(key), asset)
     told = {
         band.name: {

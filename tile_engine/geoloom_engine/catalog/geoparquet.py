@@ -145,8 +145,15 @@ def to_table(items: Sequence[Item]) -> pa.Table:
     return pa.Table.from_arrays(list(columns.values()), schema=schema)
 
 
-def from_table(table: pa.Table) -> list[Item]:
-    """Items of columns."""
+def from_table(table: pa.Table, tidy: bool = True) -> list[Item]:
+    """Items of columns.
+
+    Parameters
+    ----------
+    tidy
+        Whether to leave out names without a value, which only other items have.
+    """
+    kept = _without_none if tidy else _as_it_is
     columns = {name: _values(table.field(name), table.column(name)) for name in table.column_names}
     geometries = shapely.to_geojson(shapely.from_wkb(columns.pop("geometry"), on_invalid="ignore")).tolist()
     hidden = columns.pop("properties", [None] * table.num_rows)
@@ -156,13 +163,13 @@ def from_table(table: pa.Table) -> list[Item]:
         item: Item = {"type": "Feature"}
         for name, values in top.items():
             if values[row] is not None:
-                item[name] = _without_none(values[row])
+                item[name] = kept(values[row])
         if isinstance(item.get("bbox"), dict):
             box = item["bbox"]
             item["bbox"] = [box[side] for side in _SIDES] if all(side in box for side in _SIDES) else None
         item["geometry"] = None if geometries[row] is None else json.loads(geometries[row])
         item["properties"] = {
-            name: _without_none(values[row]) for name, values in columns.items() if values[row] is not None
+            name: kept(values[row]) for name, values in columns.items() if values[row] is not None
         }
         item["properties"].setdefault("datetime", None)
         item["properties"].update(hidden[row] or {})
@@ -238,6 +245,10 @@ def _without_none(value: Any) -> Any:
 
 def _list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else []
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
 def _geometries(given: list[Any]) -> Any:

@@ -31,6 +31,7 @@ Numbers = npt.NDArray[Any]
 FORMAT = b"2"
 _META = b"geoloom-index"
 _FEW_IDS = 1000
+_WORLD = (180.0, 90.0, 180.0, 90.0)
 
 
 def arranged(rows: pa.Table, about: Mapping[str, Any]) -> pa.Table:
@@ -190,10 +191,9 @@ class Index:
         known = np.isfinite(sides[0])
         box = None
         if known.any():
-            box = [
-                float(pick(side[known]))
-                for side, pick in zip(sides, (np.min, np.min, np.max, np.max), strict=True)
-            ]
+            ends = zip(sides, (np.min, np.min, np.max, np.max), _WORLD, strict=True)
+            # The sides are rounded outwards, by some metres.
+            box = [float(np.clip(np.round(pick(side[known]), 4), -most, most)) for side, pick, most in ends]
         last, first = (float(self.date[at]) if self._dated else None for at in (0, self._dated - 1))
         return box, [first, last]
 

@@ -107,15 +107,22 @@ class KeptIndex:
         with self._lock:
             self._looked = -float("inf")
 
-    def items(self, rows: Rows, found: Found) -> list[Json]:
-        """The items of rows of an index; raises SourceError if their file is gone."""
+    def items(self, rows: Rows, found: Found, whole: bool = True) -> list[Json]:
+        """The items of rows of an index; raises SourceError if their file is gone.
+
+        Parameters
+        ----------
+        whole
+            Else only what a selection needs, also with names that have no value.
+        """
+        wanted = None if whole else _for_selections
         parts, places = found.index.places(rows)
         items: list[Json | None] = [None] * len(rows)
         base = self._collection().href
         for part in np.unique(parts).tolist():
             here = np.flatnonzero(parts == part)
-            table = read_table(found.parts[part]).take(pa.array(places[here]))
-            for at, item in zip(here.tolist(), from_table(table), strict=True):
+            table = read_table(found.parts[part], wanted).take(pa.array(places[here]))
+            for at, item in zip(here.tolist(), from_table(table, whole), strict=True):
                 static.absolute(item, base, self._files)
                 items[at] = item
         return [item for item in items if item is not None]
@@ -210,6 +217,7 @@ class KeptIndex:
             return str(error)
 
 
+_SELECTED = frozenset({"id", "geometry", "bbox", "datetime", "start_datetime", "assets", "gsd"})
 _EMPTY = {"id": pa.array([], pa.string()), "geometry": pa.array([], pa.binary())}
 
 
@@ -226,6 +234,11 @@ def _batches(files: Sequence[File]) -> list[Batch]:
         some = tuple(json_[start : start + _TOGETHER])
         batches.append(Batch(some, "json " + _hash(*(f"{file.href} {file.stamp}" for file in some))))
     return batches
+
+
+def _for_selections(name: str) -> bool:
+    """Whether a column of items is of use for a selection."""
+    return name in _SELECTED or name.startswith("proj:")
 
 
 def _hash(*texts: str) -> str:

@@ -38,37 +38,36 @@ _DTYPES = frozenset(
     {"uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float32", "float64"}
 )
 _OTHER_DTYPES = {"float16": "float32"}
+_MOST_KNOWN = 50_000
 _METRES_IN_DEGREE = 111_320.0
 
 
 @dataclass(frozen=True, slots=True)
 class Raster:
-    """A raster asset of an item.
+    """What a raster asset's files have in common.
 
     Parameters
     ----------
-    href
-        As the item has it.
     bands
         What is read of it, in the order of the file.
-    crs, transform, shape, overviews, mark
+    crs, transform, shape, overviews
         As in `geoloom.selection.Asset`.
     resolution
         Ground metres of a pixel; 0: not known.
     """
 
-    href: str
     bands: tuple[SelectedBand, ...]
     crs: str
     transform: tuple[float, float, float, float, float, float] | None
     shape: tuple[int, int] | None
     overviews: tuple[tuple[int, int], ...]
-    mark: str
     resolution: float
 
 
 class RasterAssets:
-    """Finds the rasters among the assets of a collection's items; what was worked out is kept.
+    """Finds the rasters among the assets of a collection's items.
+
+    Most items say the same of their assets; what was worked out once is kept.
 
     Parameters
     ----------
@@ -79,72 +78,105 @@ class RasterAssets:
     def __init__(self, item_assets: Json | None = None) -> None:
         given = item_assets if isinstance(item_assets, Mapping) else {}
         self._shared = {str(key): one for key, one in given.items() if isinstance(one, Mapping)}
-        self._bands: dict[str, tuple[SelectedBand, ...]] = {}
+        self._known: dict[str, Raster | None] = {}
 
-    def of(self, item: Json) -> list[Raster]:
-        """The rasters of an item, in its order; whatever is malformed counts as not there."""
-        assets = item.get("assets")
+    def of(self, item: Json) -> list[tuple[str, str, Raster]]:
+        """Address, mark and description of an item's rasters; whatever is malformed counts as not there."""
+        assets, properties = item.get("assets"), item.get("properties")
         if not isinstance(assets, Mapping):
             return []
-        properties = item.get("properties") if isinstance(item.get("properties"), Mapping) else {}
+        if not isinstance(properties, Mapping):
+            properties = {}
+        common = repr([properties.get(name) for name in _PLACE_FIELDS])
         found = []
         for key, asset in assets.items():
-            if not isinstance(asset, Mapping) or not isinstance(asset.get("href"), str) or not asset["href"]:
+            if not isinstance(asset, Mapping):
                 continue
-            merged = {**self._shared.get(key, {}), **asset}
-            if is_raster(key, merged, assets):
-                found.append(self._raster(str(key), merged, properties or {}))
+            href = asset.get("href")
+            if not isinstance(href, str) or not href or _is_copy(key, assets):
+                continue
+            told = _told(key, asset, href, common)
+            if told in self._known:
+                raster = self._known[told]
+            else:
+                raster = self._raster(str(key), asset, properties)
+                if len(self._known) >= _MOST_KNOWN:
+                    self._known.clear()
+                self._known[told] = raster
+            if raster is not None:
+                found.append((href, _mark(asset.get("geoloom:mark")), raster))
         return found
 
     def declared(self) -> tuple[SelectedBand, ...]:
         """The bands that the collection's ``item_assets`` promise."""
         bands: list[SelectedBand] = []
         for key, asset in self._shared.items():
-            if is_raster(key, {"href": "", **asset}, self._shared):
+            if not _is_copy(key, self._shared) and is_raster({"href": "", **asset}):
                 bands += bands_of(key, asset)
         return tuple(bands)
 
-    def _raster(self, key: str, asset: Json, properties: Json) -> Raster:
-        told = repr((key, [asset.get(name) for name in _BAND_FIELDS]))
-        bands = self._bands.get(told)
-        if bands is None:
-            bands = self._bands[told] = bands_of(key, asset)
-        transform = _transform(_either("proj:transform", asset, properties))
-        crs = _crs(asset, properties)
+    def _raster(self, key: str, asset: Json, properties: Json) -> Raster | None:
+        said = {name: value for name, value in asset.items() if value is not None}
+        merged = {**self._shared.get(key, {}), **said}
+        if not is_raster(merged):
+            return None
+        transform = _transform(_either("proj:transform", merged, properties))
+        crs = _crs(merged, properties)
         return Raster(
-            href=asset["href"],
-            bands=bands,
+            bands=bands_of(key, merged),
             crs=crs,
             transform=transform,
-            shape=_shape(_either("proj:shape", asset, properties)),
-            overviews=_overviews(asset.get("geoloom:overviews")),
-            mark=_mark(asset.get("geoloom:mark")),
-            resolution=_resolution(transform, crs, asset, properties),
+            shape=_shape(_either("proj:shape", merged, properties)),
+            overviews=_overviews(merged.get("geoloom:overviews")),
+            resolution=_resolution(transform, crs, merged, properties),
         )
 
 
-def is_raster(key: str, asset: Json, assets: Json) -> bool:
-    """Whether an asset holds raster data, not a picture of it, and is not another's copy as JPEG 2000."""
-    roles = asset.get("roles")
-    roles = (
-        frozenset(role for role in roles if isinstance(role, str)) if isinstance(roles, list) else frozenset()
-    )
+def _told(key: object, asset: Json, href: str, common: str) -> str:
+    """All that an asset is described by, as one text."""
+    said = [asset.get(name) for name in _ASSET_FIELDS]
+    bands = asset.get("bands")
+    if isinstance(bands, list):
+        # Numbers of pixels' values are of each file alone.
+        bands = [_without_statistics(band) for band in bands]
+    ending = "" if asset.get("type") else href[-8:]
+    return repr((key, said, bands, ending)) + common
+
+
+def _without_statistics(band: Any) -> Any:
+    if not isinstance(band, Mapping) or band.get("statistics") is None:
+        return band
+    return {name: value for name, value in band.items() if name != "statistics"}
+
+
+def _is_copy(key: object, assets: Json) -> bool:
+    """Whether an asset is another's copy as JPEG 2000."""
+    return isinstance(key, str) and key.endswith("-jp2") and key.removesuffix("-jp2") in assets
+
+
+def is_raster(asset: Json) -> bool:
+    """Whether an asset holds raster data, and is not a picture of it."""
+    listed = asset.get("roles")
+    roles = {role for role in listed if isinstance(role, str)} if isinstance(listed, list) else set()
     if roles & _NOT_DATA and "data" not in roles:
-        return False
-    if key.endswith("-jp2") and key.removesuffix("-jp2") in assets:
         return False
     media = asset.get("type")
     if isinstance(media, str) and media:
-        return media.partition(";")[0].strip().lower() in _MEDIA or (
-            media == "application/octet-stream" and _ends_well(asset)
-        )
+        plain = media.partition(";")[0].strip().lower()
+        return plain in _MEDIA or (plain == "application/octet-stream" and _ends_well(asset))
     return _ends_well(asset)
 
 
+_PLACE_FIELDS = (
+    *("proj:transform", "proj:shape", "proj:code", "proj:epsg", "proj:wkt2", "proj:projjson"),
+    *("gsd", "raster:spatial_resolution"),
+)
 _BAND_FIELDS = (
     *("bands", "eo:bands", "raster:bands", "data_type", "nodata", "unit", "raster:scale", "raster:offset"),
     *("roles", "title", "classification:classes", "geoloom:resampling"),
 )
+
+_ASSET_FIELDS = (*_PLACE_FIELDS, *_BAND_FIELDS[1:], "type", "geoloom:overviews")
 
 
 def bands_of(key: str, asset: Json) -> tuple[SelectedBand, ...]:
@@ -156,7 +188,8 @@ def bands_of(key: str, asset: Json) -> tuple[SelectedBand, ...]:
     for number in range(count):
         told: dict[str, Any] = {name: asset[name] for name in _BAND_FIELDS[3:] if name in asset}
         for some in listed:
-            told.update(some[number] if number < len(some) else {})
+            own = some[number] if number < len(some) else {}
+            told.update({name: value for name, value in own.items() if value is not None})
         name = key if count == 1 else _text(told.get("name")) or f"{key}_{number + 1}"
         if any(band.name == name for band in bands):
             name = f"{name}_{number + 1}"
@@ -229,11 +262,11 @@ def _crs(asset: Json, properties: Json) -> str:
             return code
         if isinstance(number, int | float) and number > 0:
             return f"EPSG:{int(number)}"
-        for name, read in (("proj:wkt2", pyproj.CRS.from_wkt), ("proj:projjson", pyproj.CRS.from_user_input)):
-            if place.get(name):
+        for name, kind in (("proj:wkt2", str), ("proj:projjson", dict)):
+            if isinstance(place.get(name), kind):
                 try:
-                    return str(read(place[name]).to_wkt())
-                except pyproj.exceptions.CRSError:
+                    return str(pyproj.CRS.from_user_input(place[name]).to_wkt())
+                except (pyproj.exceptions.CRSError, TypeError, ValueError):
                     continue
     return ""
 

@@ -15,7 +15,7 @@ from geoloom.outlines import outlines
 from geoloom.selection import Asset, Item, SelectedBand, Selection
 from geoloom_engine.catalog.columns import box_of
 from geoloom_engine.catalog.geoparquet import moment
-from geoloom_engine.catalog.raster_assets import RasterAssets
+from geoloom_engine.catalog.raster_assets import Raster, RasterAssets
 
 Json = dict[str, Any]
 
@@ -28,42 +28,49 @@ def resolved(collection: str, items: Sequence[Json], assets: RasterAssets) -> tu
 
     An item without footprint or rasters is left out; one with few of its assets is kept with those.
     """
-    bands: dict[str, SelectedBand] = {band.name: band for band in assets.declared()}
-    places = {name: number for number, name in enumerate(bands)}
+    bands = _Bands(assets.declared())
     problems: list[str] = []
     kept = []
-    footprints = _footprints(items)
-    used: set[str] = set()
-    for item, footprint in zip(items, footprints, strict=True):
+    for item, footprint in zip(items, _footprints(items), strict=True):
         rasters = assets.of(item)
         if footprint is None or not rasters:
             lacks = "no footprint with an area" if footprint is None else "no raster files"
             problems.append(f"Item {item.get('id')!r} is left out: it has {lacks}.")
             continue
-        files = []
-        for raster in rasters:
-            numbered = []
-            for number, band in enumerate(raster.bands):
-                known = bands.setdefault(band.name, band)
-                if known is not band and known != band:
-                    bands[band.name] = _both(known, band)
-                used.add(band.name)
-                numbered.append((places.setdefault(band.name, len(places)), number))
-            files.append(
-                Asset(
-                    raster.href,
-                    tuple(numbered),
-                    raster.mark,
-                    raster.crs,
-                    raster.transform,
-                    raster.shape,
-                    raster.overviews,
-                )
-            )
-        finest = min((raster.resolution for raster in rasters if raster.resolution > 0), default=0.0)
+        files = [
+            Asset(href, bands.places(one), mark, one.crs, one.transform, one.shape, one.overviews)
+            for href, mark, one in rasters
+        ]
+        finest = min((one.resolution for *_, one in rasters if one.resolution > 0), default=0.0)
         kept.append(Item(str(item["id"]), date_of(item), footprint, tuple(files), finest))
-    selection = _frozen(collection, bands, used, kept, problems)
+    selection = _frozen(collection, bands.known, bands.used, kept, problems)
     return selection, _told(problems)
+
+
+class _Bands:
+    """The bands of all items as one list, in the order in which they are met."""
+
+    def __init__(self, declared: Sequence[SelectedBand]) -> None:
+        self.known = {band.name: band for band in declared}
+        self.used: set[str] = set()
+        self._places = {name: place for place, name in enumerate(self.known)}
+        # Items share what describes their rasters; it is held, so that its id stays its own.
+        self._of: dict[int, tuple[Raster, tuple[tuple[int, int], ...]]] = {}
+
+    def places(self, raster: Raster) -> tuple[tuple[int, int], ...]:
+        """Of each band of a raster: its place in the list, and its number in the file."""
+        found = self._of.get(id(raster))
+        if found is None:
+            found = raster, tuple((self._place(band), number) for number, band in enumerate(raster.bands))
+            self._of[id(raster)] = found
+        return found[1]
+
+    def _place(self, band: SelectedBand) -> int:
+        known = self.known.setdefault(band.name, band)
+        if known != band:
+            self.known[band.name] = _both(known, band)
+        self.used.add(band.name)
+        return self._places.setdefault(band.name, len(self._places))
 
 
 def date_of(item: Json) -> float | None:
