@@ -85,7 +85,8 @@ def test_a_time_is_a_date_or_a_position(time: Any, month: int) -> None:
         ("2021-06", r"no time 2021-06.*12, from 2020-01-16 to 2020-12-16"),
         (12, r"no time number 12.*0 to 11"),
         ("soon", "no date"),
-        (None, r"12, from 2020-01-16 to 2020-12-16 along time, and none.*time='2020-01-16'"),
+        (None, r"12, from 2020-01-16 to 2020-12-16 along time, and none.*time='2020-01-16'.*time_steps"),
+        (slice("2020-01", "2020-03"), r"one time.*gl.time_steps"),
     ],
 )
 def test_a_time_that_is_not_clear_is_explained(time: Any, said: str) -> None:
