@@ -157,7 +157,9 @@ def choose(
         If something is missing or not there; the message lists what there is.
     """
     if isinstance(time, slice):
-        raise ParameterError("An image shows one time.", hint="gl.time_steps(…, time=slice(…)) takes several.")
+        raise ParameterError(
+            "An image shows one time.", hint="gl.time_steps(…, time=slice(…)) takes several."
+        )
     before = Address.parse(href)
     if "variables" not in info:
         raise ParameterError(
@@ -304,7 +306,9 @@ def _example(href: str, name: str, dim: str, axis: Mapping[str, Any]) -> str:
     value = axis["values"][0]
     written = f"'{_brief(value)}'" if axis["kind"] == "time" else value
     choice = f"Choose one: gl.open('{_short(href)}', variable='{name}', {dim}={written})"
-    every = f"; gl.time_steps('{_short(href)}', variable='{name}') takes all." if axis["kind"] == "time" else "."
+    every = (
+        f"; gl.time_steps('{_short(href)}', variable='{name}') takes all." if axis["kind"] == "time" else "."
+    )
     return choice + every
 
 
