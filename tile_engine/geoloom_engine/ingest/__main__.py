@@ -12,6 +12,7 @@ from geoloom.errors import GeoloomError
 from geoloom_engine.ingest.options import Options, parse
 from geoloom_engine.ingest.progress import Progress
 from geoloom_engine.ingest.rounds import Choice, Result, Round
+from geoloom_engine.ingest.scratch import Scratch
 from geoloom_engine.ingest.watching import watch
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -37,9 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(number, signal.SIG_IGN if handler is signal.SIG_IGN else end)
     progress = Progress()
     try:
-        if options.watch:
-            return watch(options, progress, stop)
-        result = Round(options, progress, stop, Choice()).run()
+        with Scratch() as scratch:
+            if options.watch:
+                return watch(options, progress, stop, scratch)
+            result = Round(options, progress, stop, scratch, Choice()).run()
     except (OSError, GeoloomError) as error:
         print(f"geoloom ingest: {sentence(error)}", file=sys.stderr)
         return NOTHING_USABLE

@@ -2,13 +2,12 @@
 
 A part is there whole or not at all: `write_items` writes it under another name. An item that takes
 another's place is written into the part of that one, so that both happen in one renaming. Only joining
-small parts takes several steps; what an end between them leaves is put right when the parts are next opened.
+small parts takes several steps; what an end between them leaves is put right by the next ingest.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,12 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import shapely
 
 from geoloom_engine.catalog.geoparquet import read_items, write_items
+from geoloom_engine.ingest import summary
 from geoloom_engine.ingest.items import bbox, geometry
 from geoloom_engine.ingest.plan import file_of
-from geoloom_engine.ingest.scratch import Known
+from geoloom_engine.ingest.scratch import Known, Scratch
 
 MOST = 2000
 """Items in one part: rewriting one takes a moment, and little memory."""
@@ -75,20 +76,26 @@ class Parts:
         """The items of a part."""
         yield from read_items(self._folder / name)
 
-    def known(self) -> Iterator[Known]:
-        """All files that the items hold; items that are there twice are dropped from the older part."""
-        ids: dict[bytes, None] = {}
-        for name in reversed(self.names()):
-            twice = set()
-            for item in self.items(name):
-                key = _short(item["id"])
-                if key in ids:
-                    twice.add(item["id"])
-                    continue
-                ids[key] = None
-                yield from _known(item, name)
-            if twice:
-                self._rewrite(name, twice, [])
+    def read(self, scratch: Scratch) -> Iterator[str]:
+        """Take what parts hold that changed since they were read last; the name of each that was read."""
+        stamps, names = scratch.stamps(), self.names()
+        for name in stamps.keys() - set(names):
+            scratch.forget_part(name)
+        for name in names:
+            status = self.path(name).stat()
+            stamp = f"{status.st_mtime_ns} {status.st_size} {status.st_ino}"
+            if stamps.get(name) != stamp:
+                items = read_items(self.path(name))
+                known = (one for item in items for one in _known(item, name))
+                scratch.put_part(name, stamp, known, summary.of(items).to_text())
+                yield name
+
+    def drop_twice(self, scratch: Scratch) -> bool:
+        """Drop items that stand in a later part too, as an ended joining leaves them; whether any did."""
+        found = scratch.twice()
+        for name, ids in found.items():
+            self._rewrite(name, ids, [])
+        return bool(found)
 
     def put(self, changes: Iterable[Change], keep: Callable[[str], bool]) -> None:
         """Write what was made of scenes.
@@ -138,7 +145,7 @@ class Parts:
         """Join small parts; the number of parts that are left."""
         waiting: list[tuple[str, int]] = []
         for name in self.names():
-            count = sum(1 for _ in self.items(name)) if _small(self.path(name)) else MOST
+            count = pq.read_metadata(self.path(name)).num_rows
             if count > MOST // 2:
                 continue
             if waiting and sum(n for _, n in waiting) + count > MOST:
@@ -213,13 +220,3 @@ def _merge(new: Item, old: Item, keep: Callable[[str], bool]) -> None:
 def _new_name() -> str:
     """A name that comes after all that were given before."""
     return f"{time.time_ns() // 1000:016d}-{secrets.token_hex(3)}{_ENDING}"
-
-
-def _short(id_: str) -> bytes:
-    """Enough of an id to tell a million apart, in few bytes."""
-    return hashlib.blake2b(id_.encode(), digest_size=12).digest()
-
-
-def _small(path: Path) -> bool:
-    """Whether a part may have few items: what is large has many."""
-    return path.stat().st_size < 8 << 20

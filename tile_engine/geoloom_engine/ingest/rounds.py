@@ -74,14 +74,19 @@ class Round:
         Is told what happens.
     stop
         Set from outside to end early; what was done by then is written.
+    scratch
+        Empty, or as the round before left it.
     choice
         Which files to leave.
     """
 
-    def __init__(self, options: Options, progress: Progress, stop: Event, choice: Choice) -> None:
+    def __init__(
+        self, options: Options, progress: Progress, stop: Event, scratch: Scratch, choice: Choice
+    ) -> None:
         self._options = options
         self._progress = progress
         self._stop = stop
+        self._scratch = scratch
         self._choice = choice
         self._result = Result()
         self._unlisted: list[str] = []
@@ -99,10 +104,12 @@ class Round:
             options.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OSError(f"{options.folder} cannot be made: {error.strerror}.") from None
-        with _alone(options, self._progress, self._stop), Scratch() as scratch:
+        scratch = self._scratch
+        with _alone(options, self._progress, self._stop):
             if self._stop.is_set():
                 self._result.stopped = True
                 return self._result
+            scratch.begin()
             old = summary.read(options.folder)
             if not old:
                 first = summary.of(()).to_json({}, options.collection, options.title, options.description)
@@ -110,23 +117,28 @@ class Round:
             parts = Parts(options.folder / "items")
             if options.optimise is not None:
                 sweep(options.optimise)
-            scratch.add_known(self._until_stopped(parts.known()))
+            self._read(parts, scratch)
+            if not self._stop.is_set() and parts.drop_twice(scratch):
+                self._read(parts, scratch)
             scratch.add_found(self._until_stopped(self._found()))
             if self._stop.is_set():
                 self._result.stopped = True
                 return self._result
-            scratch.index()
             self._take_in(scratch, parts)
             if options.prune and not self._stop.is_set():
                 self._prune(scratch, parts)
             if len(parts.names()) > MANY_PARTS:
                 parts.compact()
-            if self._result.used or self._result.dropped or not self._described(old, parts):
-                self._summarise(parts, old)
-            else:
-                self._result.total = scratch.items()
+            for _ in parts.read(scratch):
+                pass
+            self._summarise(scratch, old)
         self._result.stopped = self._stop.is_set()
         return self._result
+
+    def _read(self, parts: Parts, scratch: Scratch) -> None:
+        """Read what the collection holds, as far as it is not known."""
+        for _ in self._until_stopped(parts.read(scratch)):
+            self._progress.state("Reading what the collection holds …")
 
     def _until_stopped[T](self, each: Iterator[T]) -> Iterator[T]:
         for one in each:
@@ -248,20 +260,11 @@ class Round:
             if parts.path(name).exists():
                 self._result.dropped += parts.drop_files(name, files)
 
-    def _described(self, old: summary.Json, parts: Parts) -> bool:
-        """Whether ``collection.json`` says all that is to be said, if no item changed in this round."""
-        written = (self._options.folder / summary.NAME).stat().st_mtime_ns
-        if any(parts.path(name).stat().st_mtime_ns > written for name in parts.names()):
-            # The round before ended between writing items and describing them.
-            return False
+    def _summarise(self, scratch: Scratch, old: summary.Json) -> None:
         options = self._options
-        wanted = {"title": options.title, "description": options.description}
-        # One that an ended ingest made at its beginning knows of no items.
-        return bool(old.get("item_assets")) and all(v is None or old.get(k) == v for k, v in wanted.items())
-
-    def _summarise(self, parts: Parts, old: summary.Json) -> None:
-        options = self._options
-        found = summary.of(item for name in parts.names() for item in parts.items(name))
+        found = summary.Summary()
+        for text in scratch.summaries():
+            found.join(text)
         self._result.total = found.count
         summary.write(
             options.folder, found.to_json(old, options.collection, options.title, options.description)

@@ -1,6 +1,7 @@
 """What was found and what is known, side by side: on disk, so that a million files need little memory.
 
-This is a scratch table of one run; nothing of it outlives the run.
+These are tables of one process; nothing of them outlives it. A watch keeps them from round to round, and
+reads those parts of the collection alone that changed since.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ CREATE TABLE found (scene TEXT, name TEXT, href TEXT PRIMARY KEY, finer INTEGER,
 CREATE TABLE known (file TEXT, mark TEXT, size INTEGER, updated TEXT, optimised INTEGER,
                     item TEXT, part TEXT);
 CREATE TABLE named (id TEXT PRIMARY KEY, scene TEXT) WITHOUT ROWID;
-"""
-_INDEXES = """
+CREATE TABLE parts (name TEXT PRIMARY KEY, stamp TEXT, summary TEXT) WITHOUT ROWID;
 CREATE INDEX by_scene ON found (scene, href);
 CREATE INDEX by_file ON known (file);
-CREATE INDEX by_item ON known (item);
+CREATE INDEX by_item ON known (item, part);
+CREATE INDEX by_part ON known (part);
 """
 
 
@@ -86,10 +87,43 @@ class Scratch:
     def __exit__(self, *_: object) -> None:
         self._base.close()
 
-    def add_known(self, known: Iterable[Known]) -> int:
-        """Take what the collection holds; the number of files."""
+    def begin(self) -> None:
+        """Forget what was found in the round before."""
+        self._base.executescript("DELETE FROM found; DELETE FROM named;")
+
+    def stamps(self) -> dict[str, str]:
+        """What tells that a part has changed, by the name of each that was read."""
+        return dict(self._base.execute("SELECT name, stamp FROM parts"))
+
+    def put_part(self, name: str, stamp: str, known: Iterable[Known], summary: str) -> None:
+        """Take what a part holds, in the place of what it held."""
+        self.forget_part(name)
         rows = ((k.file, k.mark, k.size, k.updated, k.optimised, k.item, k.part) for k in known)
-        return self._insert("INSERT INTO known VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+        self._insert("INSERT INTO known VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+        self._base.execute("INSERT INTO parts VALUES (?, ?, ?)", (name, stamp, summary))
+
+    def forget_part(self, name: str) -> None:
+        """Forget a part that is not there any more."""
+        self._base.execute("DELETE FROM known WHERE part = ?", (name,))
+        self._base.execute("DELETE FROM parts WHERE name = ?", (name,))
+
+    def summaries(self) -> Iterator[str]:
+        """The summaries of all parts."""
+        return (row[0] for row in self._base.execute("SELECT summary FROM parts ORDER BY name"))
+
+    def twice(self) -> dict[str, set[str]]:
+        """Items that stand in a later part too, by the name of the part."""
+        rows = self._base.execute(
+            "SELECT DISTINCT item, part FROM known WHERE item IN "
+            "(SELECT item FROM known GROUP BY item HAVING min(part) <> max(part)) ORDER BY item, part DESC"
+        )
+        found: dict[str, set[str]] = {}
+        last = None
+        for item, part in rows:
+            if item == last:
+                found.setdefault(part, set()).add(item)
+            last = item
+        return found
 
     def add_found(self, found: Iterable[tuple[Found, Parts]]) -> int:
         """Take what was found; the number of files that were not there yet."""
@@ -102,10 +136,6 @@ class Scratch:
         )  # fmt: skip
         return self._insert("INSERT OR IGNORE INTO found VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
-    def index(self) -> None:
-        """Make ready for questions; call once, when all is in."""
-        self._base.executescript(_INDEXES)
-
     def scenes(self) -> Iterator[tuple[str, list[Candidate]]]:
         """The files of each scene that were found, one scene after the other."""
         rows = self._base.execute("SELECT * FROM found ORDER BY scene, href")
@@ -115,10 +145,6 @@ class Scratch:
     def files(self) -> int:
         """How many were found."""
         return int(self._base.execute("SELECT count(*) FROM found").fetchone()[0])
-
-    def items(self) -> int:
-        """How many items the collection held before this run."""
-        return int(self._base.execute("SELECT count(DISTINCT item) FROM known").fetchone()[0])
 
     def known_of(self, file: str) -> list[Known]:
         """What the collection holds of a file; several entries for one with many times."""

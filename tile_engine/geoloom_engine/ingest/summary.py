@@ -28,7 +28,6 @@ class Summary:
 
     def __init__(self) -> None:
         self.count = 0
-        self._dateless = 0
         self._box: list[float] = []
         self._interval: list[str] = []
         self._ranges: dict[str, list[float]] = {}
@@ -43,16 +42,37 @@ class Summary:
         start = properties.get("start_datetime") or properties.get("datetime")
         end = properties.get("end_datetime") or properties.get("datetime")
         if start and end:
-            old = self._interval or [start, end]
-            self._interval = [min(old[0], start), max(old[1], end)]
-        else:
-            self._dateless += 1
+            self._add_interval(start, end)
         for name, value in properties.items():
             if name not in _NOT_SUMMED:
                 self._add_property(name, value)
         for key, asset in item["assets"].items():
             if key not in self._assets:
                 self._assets[key] = _common(asset)
+
+    def to_text(self) -> str:
+        """All of it, for `join`."""
+        values = {name: sorted(found) for name, found in self._values.items()}
+        return json.dumps(
+            [self.count, self._box, self._interval, self._ranges, values, self._assets], ensure_ascii=False
+        )
+
+    def join(self, text: str) -> None:
+        """Take in what the summary of other items says."""
+        count, box, interval, ranges, values, assets = json.loads(text)
+        self.count += count
+        if box:
+            self._add_box(box)
+        if interval:
+            self._add_interval(*interval)
+        for name, both in ranges.items():
+            for value in both:
+                self._add_property(name, value)
+        for name, found in values.items():
+            for value in found:
+                self._add_property(name, value)
+        for key, asset in assets.items():
+            self._assets.setdefault(key, asset)
 
     def to_json(self, old: Json, collection: str, title: str | None, description: str | None) -> Json:
         """The collection, with what somebody wrote into the one before kept."""
@@ -93,6 +113,10 @@ class Summary:
         old = self._box or [west, south, east, north]
         self._box = [min(old[0], west), min(old[1], south), max(old[2], east), max(old[3], north)]
 
+    def _add_interval(self, start: str, end: str) -> None:
+        old = self._interval or [start, end]
+        self._interval = [min(old[0], start), max(old[1], end)]
+
     def _add_property(self, name: str, value: Any) -> None:
         if isinstance(value, bool) or value is None:
             return
@@ -111,8 +135,6 @@ def write(folder: Path, content: Json) -> None:
     path, scratch = folder / NAME, folder / f".unfinished-{os.getpid()}-{NAME}"
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     if path.exists() and path.read_text(encoding="utf-8") == text:
-        # Its time says that it describes the parts as they are now.
-        path.touch()
         return
     scratch.write_text(text, encoding="utf-8")
     scratch.rename(path)

@@ -11,7 +11,7 @@ from geoloom.errors import GeoloomError
 from geoloom_engine.ingest.options import Options
 from geoloom_engine.ingest.progress import Progress
 from geoloom_engine.ingest.rounds import Choice, Result, Round
-from geoloom_engine.ingest.scratch import Candidate
+from geoloom_engine.ingest.scratch import Candidate, Scratch
 
 FIRST_PAUSE = 5.0
 """Seconds after which a round that failed is tried again; twice as long each time, up to the usual pause."""
@@ -95,7 +95,7 @@ class Patience(Choice):
         return tries == 0
 
 
-def watch(options: Options, progress: Progress, stop: Event) -> int:
+def watch(options: Options, progress: Progress, stop: Event, scratch: Scratch) -> int:
     """Go on until stopped; the exit status."""
     patience = Patience(options.settle, options.every)
     failures = 0
@@ -106,7 +106,7 @@ def watch(options: Options, progress: Progress, stop: Event) -> int:
     while not stop.is_set():
         patience.begin()
         try:
-            result = Round(options, progress, stop, patience).run()
+            result = Round(options, progress, stop, scratch, patience).run()
             failed = bool(result.sources_failed)
             _say(result, progress)
         except (OSError, GeoloomError) as error:
