@@ -7,7 +7,9 @@ import functools
 import http.server
 import json
 import os
+import pickle
 import re
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -271,6 +273,43 @@ def test_chunks_are_not_listed_as_they_may_be_a_million(
     monkeypatch.setattr(os, "scandir", lambda folder: (listed.append(str(folder)), scandir(folder))[1])
     whole(pool.open(f"{path}{ADDRESS}"))
     assert set(listed) == {str(path)}
+
+
+class Payload:
+    """What runs when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("name", ["v", "time"])
+def test_pickles_are_never_opened(
+    tmp_path: Path, pool: SourcePool, make_ocean: Any, save: Any, name: str
+) -> None:
+    path = save(tmp_path / "a.zarr", make_ocean(rows=18, cols=36), zarr_format=2, consolidated=False)
+    shutil.rmtree(path / name, ignore_errors=True)
+    (path / name).mkdir()
+    metadata = {
+        "zarr_format": 2,
+        "shape": [3],
+        "chunks": [3],
+        "dtype": "<i4",
+        "fill_value": None,
+        "order": "C",
+        "compressor": {"id": "pickle", "protocol": 5},
+        "filters": None,
+    }
+    (path / name / ".zarray").write_text(json.dumps(metadata))
+    (path / name / ".zattrs").write_text(json.dumps({"_ARRAY_DIMENSIONS": ["time"]}))
+    (path / name / "0").write_bytes(pickle.dumps(Payload(tmp_path / "ran")))
+    with pytest.raises(SourceRefused, match="coded with 'pickle'"):
+        pool.open(f"{path}{ADDRESS}")
+    with pytest.raises(SourceRefused, match="coded with 'pickle'"):
+        pool.describe(str(path))
+    assert not (tmp_path / "ran").exists()
 
 
 # Files that lead elsewhere.

@@ -31,6 +31,23 @@ MARKS = ("zarr.json", ".zmetadata", ".zgroup", ".zarray")
 
 _MAX_ARRAYS = 5_000
 
+CODECS = frozenset(
+    ("adler32", "astype", "base64", "bitround", "blosc", "bytes", "bz2", "crc32", "crc32c", "delta", "endian")
+    + ("fixedscaleoffset", "fletcher32", "gzip", "jenkins_lookup3", "json2", "lz4", "lzma", "msgpack2")
+    + (
+        "packbits",
+        "pcodec",
+        "quantize",
+        "sharding_indexed",
+        "shuffle",
+        "transpose",
+        "vlen-array",
+        "vlen-bytes",
+    )
+    + ("vlen-utf8", "zfpy", "zlib", "zstd", "categorize", "scale_offset")
+)
+"""What chunks may be coded with. zarr-python knows more: "pickle" runs whatever a store's author wrote."""
+
 type Fetch = Callable[[str, int, int | None], bytes | None]
 """Bytes of a key from an offset (negative: from the end) on, of a length or all; None if it is not there."""
 
@@ -62,6 +79,8 @@ class ZarrStore:
             found = {"": root} if isinstance(root, zarr.Array) else dict(_arrays(root, place))
             self.attributes = {key: plain(value) for key, value in dict(root.attrs).items()}
             self._arrays = {path or "data": array for path, array in found.items()}
+            for path, array in self._arrays.items():
+                _refuse_codecs(path, array, place)
             self.variables = {path: _variable(path, array) for path, array in self._arrays.items()}
         except GeoloomError:
             raise
@@ -88,6 +107,32 @@ def _arrays(group: zarr.Group, place: Place, path: str = "") -> Iterator[tuple[s
             raise SourceRefused(f"{place.name} holds more than {_MAX_ARRAYS:,} arrays.", hint="Split it.")
         if isinstance(found, zarr.Array):
             yield path + name, found
+
+
+def _refuse_codecs(path: str, array: Any, place: Place) -> None:
+    """Refuse an array that is coded in ways not known to be harmless; nothing of it has been decoded yet."""
+    metadata = array.metadata.to_dict()
+    coded = [metadata.get(name) for name in ("codecs", "filters", "compressor")]
+    for codec in _codecs(coded):
+        if codec.removeprefix("numcodecs.") not in CODECS:
+            raise SourceRefused(
+                f"{place.name}: {path} is coded with {codec!r}, which this engine does not decode.",
+                hint="Write it anew with zstd or blosc.",
+            )
+
+
+def _codecs(part: Any) -> Iterator[str]:
+    """Names of codecs, those inside others included."""
+    if isinstance(part, list | tuple):
+        for one in part:
+            yield from _codecs(one)
+    elif isinstance(part, dict):
+        yield str(part.get("name") or part.get("id"))
+        inner = part.get("configuration")
+        if isinstance(inner, dict):
+            yield from _codecs([inner.get("codecs"), inner.get("index_codecs")])
+    elif part is not None:
+        yield str(getattr(part, "codec_id", None) or type(part).__name__)
 
 
 def _variable(path: str, array: Any) -> Variable:
@@ -217,5 +262,5 @@ def _local(place: Place, access: Access) -> Fetch:
 def _damaged(place: Place) -> SourceUnreadable:
     return SourceUnreadable(
         f"{place.name} is damaged or incomplete, or of a kind of Zarr that is not known here.",
-        hint="Open it with xarray.open_zarr to see what is wrong with it.",
+        hint="Look at its zarr.json or .zarray files, or write it anew.",
     )
