@@ -274,6 +274,7 @@ def test_netcdf_has_an_item_for_each_time(collection: Collection, data: Path) ->
     assert asset["geoloom:mark"] == pool.fingerprint(asset["href"])[:10]
     assert pool.open(asset["href"]).info.width == 20
     assert "1 unchanged" in collection.ingest(data).stdout
+    assert "1 unchanged" in collection.ingest(data, "--optimize").stdout
     write(4)
     collection.ingest(data)
     assert len(collection.items()) == 4
@@ -411,6 +412,21 @@ def test_wrong_use_is_one_sentence(collection: Collection, arguments: tuple[str,
 
 def test_a_folder_without_files_says_so(collection: Collection, data: Path) -> None:
     assert "No GeoTIFF, netCDF or Zarr file was found" in collection.ingest(data, status=1).stdout
+
+
+def test_what_an_ingest_wrote_is_no_source(collection: Collection, data: Path) -> None:
+    scenes(data, 1, bands=("B04",))
+    inside = Collection(data / "catalog")
+    inside.ingest(data, "--optimize")
+    assert "0 files used, 1 unchanged" in inside.ingest(data, "--optimize").stdout
+
+
+def test_a_name_that_is_no_text_is_a_problem(collection: Collection, data: Path) -> None:
+    scenes(data, 1, bands=("B04",))
+    Path(os.fsdecode(os.fsencode(data) + b"/x\xff_20200101.tif")).write_bytes(b"")
+    done = collection.run(data)
+    assert "is no text in UTF-8" in done.stderr
+    assert len(collection.items()) == 1
 
 
 def test_a_damaged_part_is_named(collection: Collection, data: Path) -> None:

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from geoloom.address import Address
 from geoloom.errors import GeoloomError
+from geoloom_engine.ingest.cubes import is_cube
 from geoloom_engine.ingest.finding import Tell, is_url
 from geoloom_engine.ingest.items import ANYWHERE, MARK_DIGITS, updated
 from geoloom_engine.ingest.jobs import File, Job
@@ -96,7 +97,9 @@ class Planner:
 
     def _same(self, one: Candidate, known: list[Known]) -> bool:
         """Whether a file is in the collection as it is now."""
-        if not known or (self._optimise and not all(entry.optimised for entry in known)):
+        if not known:
+            return False
+        if self._optimise and not is_cube(one.href) and not all(entry.optimised for entry in known):
             return False
         first = known[0]
         if is_url(one.href) and one.changed is not None and first.updated is not None:

@@ -90,6 +90,9 @@ class Round:
         self._choice = choice
         self._result = Result()
         self._unlisted: list[str] = []
+        # What an ingest wrote is no source, also where the catalogue lies in the folder that is searched.
+        folders = [options.folder] if options.optimise is None else [options.folder, options.optimise]
+        self._own = tuple(f"{folder}/" for folder in folders)
 
     def run(self) -> Result:
         """Do it.
@@ -163,6 +166,13 @@ class Round:
                 self._fail(source, str(error))
 
     def _read_name(self, one: Found) -> Named | None:
+        if one.href.startswith(self._own):
+            return None
+        try:
+            one.href.encode()
+        except UnicodeEncodeError:
+            self._fail(one.href, "its name is no text in UTF-8; rename it")
+            return None
         if self._options.pattern is None:
             return naming.guess(one.path)
         named = self._options.pattern.match(one.path)
