@@ -177,7 +177,7 @@ def _too_many(
 ) -> DemandError:
     """The refusal, with the zoom from which on it would work."""
     zoom = _zoom_that_works(step, selection, grid, each, limit)
-    fewer = "choose fewer items (limit, a shorter time), or look at where they lie: collection.coverage()"
+    fewer = "choose fewer items (limit or a shorter time), or look at where they lie: collection.coverage()"
     scenes = f"{needed:,} scenes"
     if each > 1:
         scenes += f" of {each} files"
