@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import shapely
 
-from geoloom.errors import NotFound, RequestError
+from geoloom.errors import NotFound, RequestError, SourceUnreadable
 from geoloom.query import Query
 from geoloom_engine.catalog import write_items
 from geoloom_engine.catalog.catalogues import Catalogues
@@ -181,6 +181,19 @@ def test_collections_are_told_with_what_the_index_knows(root: Path) -> None:
     assert catalogues(root).collections("ocean")["collections"] == []
 
 
+def test_telling_collections_does_not_wait_for_a_large_index(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from geoloom_engine.catalog import keeping
+
+    monkeypatch.setattr(keeping, "_QUICK_BYTES", 10)
+    found = catalogues(root)
+    assert found.collections()["collections"][0]["items"] is None
+    assert found.count(Query("s2")) == 3
+    assert found.collections()["collections"][0]["items"] == 3
+    assert catalogues(root).collections()["collections"][0]["items"] == 3
+
+
 def test_items_that_cannot_be_used_are_left_out_and_said(root: Path) -> None:
     bare, nowhere, dateless, broken = item(4), item(5), item(6), item(7)
     bare["assets"] = {}
@@ -208,3 +221,10 @@ def test_a_collection_that_is_not_there_is_said_with_the_nearest(root: Path) -> 
 def test_a_catalogue_that_is_not_there_has_no_collections(tmp_path: Path) -> None:
     told = catalogues(tmp_path / "none").collections()
     assert told == {"collections": [], "problems": []}
+
+
+def test_an_index_that_cannot_be_kept_is_one_sentence(root: Path) -> None:
+    (root.parent / "file").write_text("in the way")
+    found = Catalogues([f"local={root}"], root.parent / "file" / "indexes")
+    with pytest.raises(SourceUnreadable, match="cannot be kept in .*: Not a directory"):
+        found.count(Query("s2"))

@@ -113,20 +113,24 @@ class Area:
         return inside, outside
 
     def _by_cells(self, corners: Sequence[Numbers]) -> tuple[Mask, Mask]:
-        covered, touched = (_sums(cells) for cells in self._cells())
+        covered, touched = self._cells()
+        # Both are counted at once: touched cells in the upper half of each number.
+        sums = np.zeros((CELLS + 1, CELLS + 1), np.int64)
+        sums[1:, 1:] = np.cumsum(np.cumsum(covered + (touched.astype(np.int64) << 32), axis=0), axis=1)
         left, bottom, right, top = self._bounds
         west, south, east, north = corners
         # A little more on each side: what lies at the edge of a cell belongs to both.
-        first, last = (
+        (x0, y0), (x1, y1) = (
             [
                 np.clip((side - start) / (end - start) * CELLS + slack, 0, CELLS - 1).astype(np.int32)
                 for side, start, end in ((x, left, right), (y, bottom, top))
             ]
             for x, y, slack in ((west, south, -1e-6), (east, north, 1e-6))
         )
-        count = (last[0] - first[0] + 1) * (last[1] - first[1] + 1)
+        found = sums[y1 + 1, x1 + 1] - sums[y0, x1 + 1] - sums[y1 + 1, x0] + sums[y0, x0]
         within = (west >= left) & (east <= right) & (south >= bottom) & (north <= top)
-        return within & (_within(covered, first, last) == count), _within(touched, first, last) == 0
+        inside = within & ((found & 0xFFFFFFFF) == (x1 - x0 + 1) * (y1 - y0 + 1))
+        return inside, found >> 32 == 0
 
     def _cells(self) -> tuple[Mask, Mask]:
         """Which cells (row, column) of the area's box it covers, and which it touches."""
@@ -146,16 +150,3 @@ class Area:
         x, y = left + width * cols, bottom + height * rows
         shapes = shapely.box(x, y, x + width, y + height)
         return shapely.covers(self._shape, shapes), shapely.intersects(self._shape, shapes)
-
-
-def _sums(cells: Mask) -> npt.NDArray[np.int32]:
-    """How many are true below and left of each corner."""
-    sums = np.zeros((CELLS + 1, CELLS + 1), np.int32)
-    sums[1:, 1:] = np.cumsum(np.cumsum(cells, axis=0), axis=1)
-    return sums
-
-
-def _within(sums: Numbers, first: Sequence[Numbers], last: Sequence[Numbers]) -> Numbers:
-    (left, bottom), (right, top) = first, last
-    found: Numbers = sums[top + 1, right + 1] - sums[bottom, right + 1] - sums[top + 1, left]
-    return found + sums[bottom, left]

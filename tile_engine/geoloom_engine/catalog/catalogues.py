@@ -105,7 +105,10 @@ class StaticCatalog:
 
     def properties(self, collection: str) -> Json:
         """Number, extent and properties of the items, as far as the index has them."""
-        index = self._index(collection).get().index
+        found = self._index(collection).quickly()
+        if found is None:
+            return {}
+        index = found.index
         box, interval = index.extent()
         return {
             "items": len(index),

@@ -31,6 +31,12 @@ class File:
     stamp: str
 
     @property
+    def size(self) -> int:
+        """Bytes, as far as the stamp says so."""
+        told = self.stamp.partition("-")[0]
+        return int(told) if told.isdecimal() else 0
+
+    @property
     def name(self) -> str:
         """Its last part."""
         return posixpath.basename(urlsplit(self.href).path if "://" in self.href else self.href)

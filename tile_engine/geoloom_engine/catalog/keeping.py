@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from geoloom.errors import GeoloomError
+from geoloom.errors import GeoloomError, SourceUnreadable
 from geoloom_engine.catalog import columns, static
 from geoloom_engine.catalog.files import File, Files
 from geoloom_engine.catalog.geoparquet import from_table, read_table, write_items
@@ -30,6 +30,8 @@ log = logging.getLogger("geoloom_engine")
 _SUFFIX = ".arrow"
 _TOLD = 20
 _READERS = 8
+_QUICK_BYTES = 64 << 20
+"""Of items that are indexed only when somebody searches them: some seconds' work."""
 _TOGETHER = 1000
 _AGAIN = 60.0
 """Seconds after which files that could not be read are tried again."""
@@ -102,6 +104,16 @@ class KeptIndex:
             self._looked = time.monotonic()
             return self._found
 
+    def quickly(self) -> Found | None:
+        """The index if it is there, or made in a moment; None if making it takes long."""
+        if self._found is None:
+            batches = _batches(self._collection().parts(self._files))
+            made = self._folder / f"{_hash(*(batch.stamp for batch in batches))}{_SUFFIX}"
+            size = sum(file.size for batch in batches for file in batch.files)
+            if size > _QUICK_BYTES and not made.exists():
+                return None
+        return self.get()
+
     def forget(self) -> None:
         """Look at the files again with the next search."""
         with self._lock:
@@ -128,6 +140,15 @@ class KeptIndex:
         return [item for item in items if item is not None]
 
     def _open(self, key: str, batches: Sequence[Batch]) -> Found:
+        try:
+            return self._opened(key, batches)
+        except OSError as error:
+            raise SourceUnreadable(
+                f"The index of {self._collection().id!r} cannot be kept in {self._folder}: {error.strerror}.",
+                hint="Make room there, or name another folder in GEOLOOM_INDEXES.",
+            ) from None
+
+    def _opened(self, key: str, batches: Sequence[Batch]) -> Found:
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f"{key}{_SUFFIX}"
         with _locked(self._folder / "lock"):
