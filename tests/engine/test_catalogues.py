@@ -226,5 +226,5 @@ def test_a_catalogue_that_is_not_there_has_no_collections(tmp_path: Path) -> Non
 def test_an_index_that_cannot_be_kept_is_one_sentence(root: Path) -> None:
     (root.parent / "file").write_text("in the way")
     found = Catalogues([f"local={root}"], root.parent / "file" / "indexes")
-    with pytest.raises(SourceUnreadable, match="cannot be kept in .*: Not a directory"):
+    with pytest.raises(SourceUnreadable, match=r"cannot be kept in .*: Not a directory"):
         found.count(Query("s2"))
