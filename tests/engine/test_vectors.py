@@ -37,7 +37,7 @@ from geoloom.ops.draw import Draw
 from geoloom.ops.heat import Heat
 from geoloom.symbols import By, Category, Interval, Style
 from geoloom_engine.painters.vectors import PAINTER
-from geoloom_engine.readers import SourcePool, vectors
+from geoloom_engine.readers import SourcePool, vector_flatgeobuf, vectors
 from geoloom_engine.readers.vectors import Vectors, vectors_of
 from geoloom_engine.vectors import fill, pack, specimen, wkb
 from geoloom_engine.vectors.asked import Asked
@@ -481,7 +481,12 @@ def flatgeobuf(path: Path, indexed: str, kind: str, texts: tuple[str, ...]) -> s
 
 
 @pytest.mark.parametrize("indexed", ["YES", "NO"])
-def test_flatgeobuf_of_various_geometries(given: Any, tmp_path: Path, indexed: str) -> None:
+def test_flatgeobuf_of_various_geometries(
+    given: Any, tmp_path: Path, indexed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Pieces in which not every feature ends, and batches of fewer than there are.
+    monkeypatch.setattr(vector_flatgeobuf, "_CHUNK", 300)
+    monkeypatch.setattr(vector_flatgeobuf, "_BATCH", 3)
     found = asked(given, flatgeobuf(tmp_path / "a.fgb", indexed, "Unknown", VARIOUS))
     info = found.vectors.info(found.source, None)
     assert info.count == 4

@@ -1,7 +1,8 @@
 """FlatGeobuf, read by its public specification (flatgeobuf.org, version 3); GDAL's wheel has no driver.
 
-The file is mapped into memory and walked by compiled loops that believe no offset. Its index is not needed:
-features are packed with one of our own.
+The file is read piece by piece, and walked by compiled loops that believe no offset. Its index is not
+needed: features are packed with one of our own. It is not mapped into memory, since whoever cuts it short
+would end the process.
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ from geoloom.block import Array
 from geoloom.errors import RequestError, SourceUnreadable
 from geoloom_engine.readers.vector import choose, no_column
 from geoloom_engine.readers.vector_files import LayerInfo
-from geoloom_engine.vectors.flat import cut, locate, parse_flat, sizes
+from geoloom_engine.vectors.flat import begins, cut, locate, parse_flat
 from geoloom_engine.vectors.wkb import Paths
 
 MAGIC = b"fgb\x03fgb"
 
 _BATCH = 65_536
+_CHUNK = 32 << 20
+_LONGEST_HEADER = 64 << 20
 _NAME, _ENVELOPE, _TYPE, _COLUMNS, _COUNT, _NODE, _CRS = 0, 1, 2, 7, 8, 9, 10
 _GEOMETRIES = (
     *("Unknown", "Point", "LineString", "Polygon", "MultiPoint", "MultiLineString", "MultiPolygon"),
@@ -103,7 +106,7 @@ class FlatGeobuf:
         for begin in range(0, len(ends) - 1, _BATCH):
             part = ends[begin : begin + _BATCH + 1]
             numbers = np.arange(begin, begin + len(part) - 1)
-            yield numbers, parse_flat(self._content, part, head.geometry)
+            yield numbers, parse_flat(self._piece(part), part - part[0], head.geometry)
 
     def column(self, layer: str | None, name: str) -> tuple[Array, Any]:
         """Numbers of the features, and one attribute of each as a pyarrow array; raises RequestError."""
@@ -111,7 +114,7 @@ class FlatGeobuf:
         names = [one for one, _ in head.columns]
         if name not in names:
             raise no_column(self.name, name, head.layer, names)
-        return np.arange(len(self._ends) - 1), self._values(names.index(name), self._ends)
+        return np.arange(len(self._ends) - 1), self._column(names.index(name))
 
     def matching(self, layer: str | None, where: str) -> Array:
         """Numbers of the features that a condition holds for; raises RequestError."""
@@ -121,9 +124,7 @@ class FlatGeobuf:
         # Only columns that it may name are looked at.
         needed = [k for k, (name, _) in enumerate(head.columns) if name.casefold() in where.casefold()]
         needed = needed or list(range(len(head.columns)))[:1]
-        table = pyarrow.table(
-            [self._values(k, self._ends) for k in needed], names=[head.columns[k][0] for k in needed]
-        )
+        table = pyarrow.table([self._column(k) for k in needed], names=[head.columns[k][0] for k in needed])
         dataset = gdal.GetDriverByName("MEM").CreateVector("")
         made: Any = dataset.CreateLayer(head.layer or "features")
         for field in table.schema:
@@ -148,9 +149,10 @@ class FlatGeobuf:
         rows: list[dict[str, Any]] = []
         for number in numbers:
             ends = self._ends[number : number + 2]
+            content = self._piece(ends)
             row = {}
             for k, (name, kind) in enumerate(head.columns):
-                (value,) = self._values(k, ends).to_pylist()
+                (value,) = self._values(k, content, ends - ends[0]).to_pylist()
                 if isinstance(value, bytes):
                     value = f"{len(value)} bytes" if kind == 14 else value.decode("utf-8", "replace")
                 finite = not isinstance(value, float) or math.isfinite(value)
@@ -158,14 +160,24 @@ class FlatGeobuf:
             rows.append(row)
         return rows
 
-    def _values(self, index: int, ends: Array) -> Any:
-        """A column of some features: numbers, booleans or (of texts) bytes."""
+    def _column(self, index: int) -> Any:
+        """A column of all features, as a chunked array."""
+        import pyarrow
+
+        parts = (self._ends[k : k + _BATCH + 1] for k in range(0, len(self._ends) - 1, _BATCH))
+        chunks = [self._values(index, self._piece(part), part - part[0]) for part in parts]
+        if len({chunk.type for chunk in chunks}) > 1:  # texts of some are not UTF-8
+            chunks = [chunk.cast(pyarrow.large_binary()) for chunk in chunks]
+        return pyarrow.chunked_array(chunks, None if chunks else pyarrow.float64())
+
+    def _values(self, index: int, content: Array, ends: Array) -> Any:
+        """A column of some features: numbers, booleans, texts or (of what is not UTF-8) bytes."""
         import pyarrow
 
         kinds = np.array([kind for _, kind in self._head.columns], np.int64)
-        at, length = locate(self._content, ends, _WIDTHS[kinds], index)
+        at, length = locate(content, ends, _WIDTHS[kinds], index)
         kind = int(kinds[index])
-        content, offsets = cut(self._content, at, length)
+        told_bytes, offsets = cut(content, at, length)
         told, dtype, width = _KINDS[kind]
         gaps = at < 0
         if not width:
@@ -175,12 +187,12 @@ class FlatGeobuf:
                 [
                     pyarrow.py_buffer(np.packbits(~gaps, bitorder="little")),
                     pyarrow.py_buffer(offsets),
-                    pyarrow.py_buffer(content),
+                    pyarrow.py_buffer(told_bytes),
                 ],
             )
             return found if kind == 14 else _as_text(found)
         values = np.zeros(len(at), dtype)
-        values[~gaps] = content.view(dtype)
+        values[~gaps] = told_bytes.view(dtype)
         return pyarrow.array(values != 0 if told == "bool" else values, mask=gaps)
 
     def _of(self, layer: str | None) -> _Head:
@@ -191,25 +203,50 @@ class FlatGeobuf:
             )
         return head
 
-    @cached_property
-    def _content(self) -> Array:
+    def _read(self, begin: int, size: int) -> Array:
+        """Bytes of the file; fewer at its end."""
         try:
-            return np.memmap(self._path, np.uint8, "r").view(np.ndarray)
-        except (OSError, ValueError):
+            with self._path.open("rb") as file:
+                file.seek(begin)
+                return np.frombuffer(file.read(size), np.uint8)
+        except OSError:
             raise self._damaged() from None
+
+    def _piece(self, ends: Array) -> Array:
+        """The bytes of features that follow each other."""
+        size = int(ends[-1] - ends[0]) if len(ends) else 0
+        content = self._read(int(ends[0]), size) if size else np.empty(0, np.uint8)
+        if len(content) < size:
+            raise self._damaged()
+        return content
 
     @cached_property
     def _head(self) -> _Head:
         try:
-            return _header(self._content, self._path.stem)
+            (size,) = struct.unpack("<I", self._read(8, 4).tobytes())
+            return _header(self._read(12, min(size, _LONGEST_HEADER)).tobytes(), size, self._path.stem)
         except (struct.error, ValueError, IndexError, OverflowError):
             raise self._damaged() from None
 
     @cached_property
     def _ends(self) -> Array:
         """Where each feature begins, and the end of the last."""
-        ends = sizes(self._content, self._head.start)
-        if ends is None or (self._head.count and self._head.count != len(ends) - 1):
+        at, found = self._head.start, []
+        size = self._path.stat().st_size
+        while at < size:
+            content = self._read(at, _CHUNK)
+            if len(content) < 8:
+                raise self._damaged()
+            told = begins(content)
+            if told is None:
+                raise self._damaged()
+            starts, after = told
+            if not after:  # one that is longer than the piece
+                starts, after = np.zeros(1, np.int64), 4 + int(content[:4].view("<u4")[0])
+            found.append(starts + at)
+            at += after
+        ends = np.concatenate([*found, [at]]).astype(np.int64)
+        if at > size or (self._head.count and self._head.count != len(ends) - 1):
             raise self._damaged()
         return ends
 
@@ -229,10 +266,8 @@ def _as_text(values: Any) -> Any:
         return values
 
 
-def _header(content: Array, stem: str) -> _Head:
+def _header(raw: bytes, size: int, stem: str) -> _Head:
     """The header; raises struct.error, ValueError or IndexError if it is damaged."""
-    (size,) = struct.unpack_from("<I", content, 8)
-    raw = content[12 : 12 + size].tobytes()
     if len(raw) < size or size < 8:
         raise ValueError
     root = _Table(raw, struct.unpack_from("<I", raw, 0)[0])

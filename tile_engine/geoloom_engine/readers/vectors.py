@@ -126,7 +126,11 @@ class Vectors:
                 f"{place.name} lies at another machine, from where vector files are not read.",
                 hint="Copy it to a folder that the engine may read.",
             )
-        return Features(place.name, family_fingerprint(place, self._access), _reader(place))
+        print_ = family_fingerprint(place, self._access)
+        found: Features = self._once(
+            ("source", print_), lambda: Features(place.name, print_, _reader(place)), lambda source: 4096
+        )
+        return found
 
     def of_text(self, key: str, content: Callable[[], bytes]) -> Features:
         """The features of a GeoJSON text, by the key of its blob."""

@@ -18,33 +18,31 @@ _DEEPEST = 16
 _ENDS, _XY, _TYPE, _PARTS = 0, 1, 6, 7
 
 
-def sizes(content: Array, start: int) -> Array | None:
-    """Where each feature begins and the last ends; None if one reaches beyond the file."""
-    loop = compiled(_sizes, "", lambda: (array("uint8", 1), number("int64"), array("int64", 1, written=True)))
-    count = loop(content, start, np.empty(0, np.int64))
-    if count < 0:
-        return None
-    ends = np.empty(count + 1, np.int64)
-    loop(content, start, ends)
-    return ends
+def begins(content: Array) -> tuple[Array, int] | None:
+    """Where each feature begins that lies whole in a piece of a file, and where the first that does not.
+
+    None if a size cannot be one.
+    """
+    loop = compiled(_begins, "", lambda: (array("uint8", 1), array("int64", 1, written=True)))
+    # A feature has eight bytes at least.
+    found = np.empty(len(content) // 8 + 1, np.int64)
+    count = loop(content, found)
+    return None if count < 0 else (found[:count], int(found[count]))
 
 
-def _sizes(content: Any, start: int, ends: Any) -> int:
-    at, n = start, 0
-    while at < len(content):
-        if len(content) - at < 8:
-            return -1
+def _begins(content: Any, found: Any) -> int:
+    at: Any = np.int64(0)
+    n = 0
+    while len(content) - at >= 8:
         size = u32(content, at)
-        if size < 4 or size > len(content) - at - 4:
+        if size < 4:
             return -1
-        if len(ends):
-            ends[n] = at
+        if size > len(content) - at - 4:
+            break
+        found[n] = at
         at += 4 + size
         n += 1
-    if at > len(content):
-        return -1
-    if len(ends):
-        ends[n] = at
+    found[n] = at
     return n
 
 
