@@ -17,6 +17,7 @@ import pytest
 import shapely
 from tests.engine.ingest.conftest import PLACE, Collection, ramp, write_raster
 
+from geoloom_engine.ingest import rounds, summary
 from geoloom_engine.readers import SourcePool
 
 
@@ -412,6 +413,25 @@ def test_wrong_use_is_one_sentence(collection: Collection, arguments: tuple[str,
 
 def test_a_folder_without_files_says_so(collection: Collection, data: Path) -> None:
     assert "No GeoTIFF, netCDF or Zarr file was found" in collection.ingest(data, status=1).stdout
+
+
+def test_a_collection_can_be_seen_while_it_grows(
+    collection: Collection, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scenes(data, 4, bands=("B04",))
+    seen: list[Any] = []
+    write = summary.write
+
+    def watched(folder: Path, content: Any) -> None:
+        write(folder, content)
+        seen.append(content)
+
+    monkeypatch.setattr(summary, "write", watched)
+    monkeypatch.setattr(rounds, "DESCRIBE_SECONDS", -1.0)
+    monkeypatch.setattr(rounds, "FLUSH_ITEMS", 1)
+    collection.ingest(data)
+    assert [list(one["item_assets"]) for one in seen] == [[], *[["B04"]] * 5]
+    assert seen[-1]["extent"] == seen[-2]["extent"]
 
 
 def test_what_an_ingest_wrote_is_no_source(collection: Collection, data: Path) -> None:

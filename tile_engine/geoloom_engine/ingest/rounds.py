@@ -26,6 +26,9 @@ FLUSH_ITEMS = 500
 FLUSH_SECONDS = 15.0
 """What is not yet written after so many items or seconds is: so much has to be done again after an end."""
 
+DESCRIBE_SECONDS = 60.0
+"""How often a growing collection is described."""
+
 MANY_PARTS = 8
 """Small parts that are joined."""
 
@@ -90,6 +93,8 @@ class Round:
         self._choice = choice
         self._result = Result()
         self._unlisted: list[str] = []
+        self._growing = summary.Summary()
+        self._described = time.monotonic()
         # What an ingest wrote is no source, also where the catalogue lies in the folder that is searched.
         folders = [options.folder] if options.optimise is None else [options.folder, options.optimise]
         self._own = tuple(f"{folder}/" for folder in folders)
@@ -113,10 +118,8 @@ class Round:
                 self._result.stopped = True
                 return self._result
             scratch.begin()
-            old = summary.read(options.folder)
-            if not old:
-                first = summary.of(()).to_json({}, options.collection, options.title, options.description)
-                summary.write(options.folder, first)
+            if not summary.read(options.folder):
+                self._describe(summary.Summary())
             parts = Parts(options.folder / "items")
             if options.optimise is not None:
                 sweep(options.optimise)
@@ -127,6 +130,7 @@ class Round:
             if self._stop.is_set():
                 self._result.stopped = True
                 return self._result
+            self._growing = self._summarise(scratch)
             self._take_in(scratch, parts)
             if options.prune and not self._stop.is_set():
                 self._prune(scratch, parts)
@@ -134,7 +138,9 @@ class Round:
                 parts.compact()
             for _ in parts.read(scratch):
                 pass
-            self._summarise(scratch, old)
+            found = self._summarise(scratch)
+            self._result.total = found.count
+            self._describe(found)
         self._result.stopped = self._stop.is_set()
         return self._result
 
@@ -240,6 +246,7 @@ class Round:
                     instead.setdefault(name, set()).add(item)
             changes.append(Change(outcome.items, instead))
         if changes:
+            self._describe_so_far(changes)
             parts.put(changes, lambda file: not scratch.found(file) and not self._gone(file))
         if self._options.optimise is not None:
             for asset in (
@@ -247,6 +254,14 @@ class Round:
             ):
                 if asset.get("geoloom:origin"):
                     supersede(Path(asset["href"]))
+
+    def _describe_so_far(self, changes: list[Change]) -> None:
+        """Let a collection that takes hours be seen while it grows; at the end it is described exactly."""
+        for item in (item for change in changes for item in change.items):
+            self._growing.add(item)
+        if time.monotonic() - self._described > DESCRIBE_SECONDS:
+            self._described = time.monotonic()
+            self._describe(self._growing)
 
     def _gone(self, file: str) -> bool:
         """Whether a file that was not found is to be dropped: it should have been, and was asked to."""
@@ -270,12 +285,16 @@ class Round:
             if parts.path(name).exists():
                 self._result.dropped += parts.drop_files(name, files)
 
-    def _summarise(self, scratch: Scratch, old: summary.Json) -> None:
-        options = self._options
+    def _summarise(self, scratch: Scratch) -> summary.Summary:
         found = summary.Summary()
         for text in scratch.summaries():
             found.join(text)
-        self._result.total = found.count
+        return found
+
+    def _describe(self, found: summary.Summary) -> None:
+        options = self._options
+        # As it is now: somebody may have written into it meanwhile.
+        old = summary.read(options.folder)
         summary.write(
             options.folder, found.to_json(old, options.collection, options.title, options.description)
         )
