@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+from typing import get_args
+
 from geoloom import blobs
-from geoloom.errors import BandError
+from geoloom.errors import BandError, ParameterError
 from geoloom.image import Image
 from geoloom.op import Profile
-from geoloom.ops.composite import Composite, Reduction
+from geoloom.ops.composite import Composite, Method, Reduction
 from geoloom.ops.coverage import Coverage
 from geoloom.ops.item import Item
 from geoloom.ops.quality import Quality
@@ -35,6 +38,12 @@ def composite(
     start, end
         Only items from a moment on, and before another: UTC, as ``2016-07-01T00:00:00Z``.
     """
+    if method not in (methods := get_args(Method)):
+        near = get_close_matches(str(method), methods, n=1)
+        raise ParameterError(
+            f"{method!r} is no method of a composite.",
+            hint=f"{f'Did you mean {near[0]!r}? ' if near else ''}There are {', '.join(methods)}.",
+        )
     key = blobs.keep(selection.to_bytes())
     return _reduced(Composite(selection=key, how=method, start=start, end=end), each)
 

@@ -117,8 +117,9 @@ def nothing_left(query: Query, places: Sequence[str]) -> GeoloomError:
     query = replace(query, limit=None)
     total = asked(Query(name))
     if not total:
+        id_ = name.rpartition("/")[2]
         return SourceNotFound(
-            f"Collection {name} has no items.", hint=f"geoloom ingest … --collection {name} adds some."
+            f"Collection {name} has no items.", hint=f"geoloom ingest … --collection {id_} adds some."
         )
     filters = filters_of(query, places)
     for n, area in enumerate(query.areas):

@@ -9,7 +9,7 @@ import shapely
 
 from geoloom import blobs
 from geoloom.chain import Chain
-from geoloom.errors import BandError
+from geoloom.errors import BandError, ParameterError
 from geoloom.per_item import composite, coverage, item, quality
 from geoloom.selection import Asset, Item, SelectedBand, Selection
 
@@ -57,6 +57,13 @@ def test_equal_selections_give_equal_keys(selection: Selection) -> None:
     again = Selection.from_bytes(selection.to_bytes())
     assert composite(item(again), again, "max").key == composite(item(selection), selection, "max").key
     assert composite(item(again), again, "min").key != composite(item(selection), selection, "max").key
+
+
+def test_a_wrong_method_is_named_as_it_was_given(selection: Selection) -> None:
+    with pytest.raises(ParameterError, match=r"'medain' is no method .* Did you mean 'median'"):
+        composite(item(selection), selection, "medain")
+    with pytest.raises(ParameterError, match=r"^3 is no method of a composite\. There are first, last"):
+        composite(item(selection), selection, 3)  # type: ignore[arg-type]
 
 
 def test_bands_of_a_collection_are_named(selection: Selection) -> None:

@@ -47,7 +47,8 @@ def test_exchanged_coordinates_are_recognised(s2: Collection) -> None:
 
 def test_a_collection_without_items(s2: Collection, paper_catalogue: Any) -> None:
     paper_catalogue.items = []
-    assert "geoloom ingest" in why(s2.filter_date("2017"))
+    # The command takes an id without its catalogue.
+    assert "geoloom ingest … --collection s2 adds some" in why(s2.filter_date("2017"))
 
 
 def test_few_questions_are_asked(s2: Collection, paper_catalogue: Any) -> None:
