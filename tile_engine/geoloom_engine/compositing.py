@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import shapely
 
-from geoloom.block import Block
+from geoloom.block import Block, Mask, cleared
 from geoloom.errors import DemandError
 from geoloom.grid import Grid
 from geoloom_engine.gathering import Gathering, files_of
-from geoloom_engine.items import ItemReader, Pixels
+from geoloom_engine.items import ItemReader, Pixels, Tally
+from geoloom_engine.lookup import filled_by_numbers, is_constant
 from geoloom_engine.mosaic import reducer
-from geoloom_engine.steps import Reduce
+from geoloom_engine.outline import centres
+from geoloom_engine.steps import Compute as Computed
+from geoloom_engine.steps import ItemRead, Read, Reduce, Step, parts_of
 
 if TYPE_CHECKING:
     from geoloom_engine.plan import Plan
@@ -46,25 +50,35 @@ def reduced(
 
     Raises
     ------
+    GeoloomError
+        Not one of the items could be read; the reason of the first.
     DemandError
         More files had to be read than are allowed, because items did not fill what their footprints promise.
     """
-    if gathering.strips > 1:
-        high = -(-grid.rows // gathering.strips)
-        strips = [
-            replace(grid, row=row, rows=min(high, grid.row + grid.rows - row))
-            for row in range(grid.row, grid.row + grid.rows, high)
-        ]
-        parts = [reduced(step, gathering.on(strip), strip, reader, compute) for strip in strips]
-        return _stacked(parts)
-    return _reduced(step, gathering, grid, reader, compute)
+    tally = Tally()
+    parts = [_reduced(step, part, own, reader, compute, tally) for part, own in _strips(gathering, grid)]
+    tally.check()
+    return parts[0] if len(parts) == 1 else _stacked(parts)
 
 
-def _reduced(step: Reduce, gathering: Gathering, grid: Grid, reader: ItemReader, compute: Compute) -> Block:
+def _strips(gathering: Gathering, grid: Grid) -> Iterator[tuple[Gathering, Grid]]:
+    if gathering.strips == 1:
+        yield gathering, grid
+        return
+    high = -(-grid.rows // gathering.strips)
+    for row in range(grid.row, grid.row + grid.rows, high):
+        strip = replace(grid, row=row, rows=min(high, grid.row + grid.rows - row))
+        yield gathering.on(strip), strip
+
+
+def _reduced(
+    step: Reduce, gathering: Gathering, grid: Grid, reader: ItemReader, compute: Compute, tally: Tally
+) -> Block:
     made = reducer(step.op, step.count, grid.shape, step.dtype, len(gathering.rows))
     each = files_of(step, gathering.selection, gathering.rows)
     shared: dict[int, Block] = {}
-    for count, pixels in enumerate(reader.blocks(gathering)):
+    beyond = _beyond(step, gathering, compute, shared) if gathering.rows else None
+    for count, (row, pixels) in enumerate(reader.blocks(gathering, tally)):
         if count * each >= gathering.limit:
             raise DemandError(
                 f"After {count * each:,} files of items some pixels here are still empty, and no more may "
@@ -72,10 +86,62 @@ def _reduced(step: Reduce, gathering: Gathering, grid: Grid, reader: ItemReader,
                 hint="Zoom in, choose fewer items (limit), or mask less.",
                 op=step.op.name,
             )
-        made.add(compute(gathering.inner, pixels, shared))
+        block = compute(gathering.inner, pixels, shared)
+        if beyond is not None:
+            block = _within(block, beyond, gathering, row, pixels, grid)
+        made.add(block)
         if made.full:
             break
     return made.result()
+
+
+def _beyond(step: Reduce, gathering: Gathering, compute: Compute, shared: dict[int, Block]) -> Mask | None:
+    """Where an item that has nothing would count, (bands or 1, rows, cols); None if nowhere.
+
+    Such a pixel would depend on which items meet the grid, and each tile show where it ends.
+    """
+    if not _may_fill(step.steps):
+        return None
+    if step.exact:
+        return np.broadcast_to(np.True_, (1, *gathering.inner.grid.shape))
+    nothing = {
+        index: Block(np.zeros((one.count, *around.shape), one.dtype), np.zeros((1, *around.shape), np.bool_))
+        for index, one, around in gathering.inner.live()
+        if isinstance(one, ItemRead)
+    }
+    valid = compute(gathering.inner, nothing, shared).valid
+    return valid if valid.any() else None
+
+
+def _may_fill(steps: tuple[Step, ...]) -> bool:
+    """Whether something may be valid that comes of an item's invalid pixels; what has none counts as that."""
+    bound: list[bool] = []
+    for step in steps:
+        if isinstance(step, Computed):
+            images = [part.step for part in step.parts if not is_constant(steps[part.step])]
+            fills = step.op.fills or step.op.sandboxed
+            numbers = step.op.pointwise and len(images) < len(step.parts)
+            fills = fills or not images or (numbers and filled_by_numbers(steps, step))
+            bound.append(not fills and all(bound[index] for index in images))
+        elif isinstance(step, Read | Reduce):
+            bound.append(False)
+        else:
+            bound.append(all(bound[part.step] for part in parts_of(step)))
+    return not bound[-1]
+
+
+def _within(block: Block, beyond: Mask, gathering: Gathering, row: int, pixels: Pixels, grid: Grid) -> Block:
+    """An item's block without what is made of nothing outside its footprint."""
+    footprint = gathering.selection.footprints[row]
+    shapely.prepare(footprint)
+    inside: Mask = shapely.contains_xy(footprint, *centres(grid))
+    for index, own in pixels.items():
+        around = gathering.inner.grids[index]
+        assert around is not None
+        inside = inside | own.fill(*around.shape).valid.any(axis=0)[grid.window_in(around)]
+    valid = block.valid & (inside | ~beyond)
+    rows, cols = grid.shape
+    return Block(cleared(block.fill(rows, cols).data, valid), valid)
 
 
 def _stacked(parts: list[Block]) -> Block:

@@ -73,7 +73,7 @@ def evaluate(
     wanted: Callable[[], bool] = always,
     call: FunctionCall | None = None,
     supply: Supply | None = None,
-    lasting: frozenset[int] = frozenset(),
+    each: Reduce | None = None,
     shared: dict[int, Block] | None = None,
 ) -> Block:
     """Compute the root's block on the plan's grid.
@@ -92,8 +92,9 @@ def evaluate(
         Runs users' functions.
     supply
         Where painted pixels and those of items come from. What it could not read is not kept.
-    lasting, shared
-        The steps that are the same for all items of a collection, and their blocks, computed with the first.
+    each, shared
+        The reduction that an item is computed for, and the blocks that are the same for all of its items:
+        they are computed with the first.
 
     Returns
     -------
@@ -106,12 +107,15 @@ def evaluate(
         If `wanted` says no.
     """
     results: list[Block | None] = [None] * len(plan.steps)
+    behind = each.settled if each is not None and shared else frozenset()
     for index, (step, grid) in enumerate(zip(plan.steps, plan.grids, strict=True)):
         if grid is None:
             continue
         result = plan.found.get(index)
         if result is None and shared is not None:
             result = shared.get(index)
+        if result is None and index in behind:
+            continue
         if result is None:
             if not wanted():
                 raise Unwanted
@@ -129,7 +133,7 @@ def evaluate(
             whole = supply is None or not supply.reader.failures
             if nodes is not None and name is not None and whole and not isinstance(step, Gather | Lookup):
                 nodes.put(name, grid, step.bands, result)
-            if shared is not None and index in lasting:
+            if shared is not None and each is not None and index in each.lasting:
                 shared[index] = result
         results[index] = result
         for done in plan.done.get(index, ()):
@@ -181,13 +185,14 @@ def _reduce(
     """The block of a reduction, its items computed one after the other."""
     if supply is None:
         raise EngineFault(f"{step.op.name} has nothing to read items with.", node=step.key, op=step.op.name)
-    files: dict[int, dict[int, Block]] = {}
+    # Of the last plan, which is kept too: another one could be at its place in memory.
+    beside: list[tuple[Plan, dict[int, Block]]] = []
 
     def compute(inner: Plan, pixels: Pixels, shared: dict[int, Block]) -> Block:
-        if id(inner) not in files:
-            files[id(inner)] = fetch(inner, supply.reader.pool, wanted)
-        own = {**files[id(inner)], **pixels}
-        return evaluate(inner, own, None, wanted, call, supply, step.lasting, shared)
+        if not beside or beside[0][0] is not inner:
+            beside[:] = [(inner, fetch(inner, supply.reader.pool, wanted))]
+        own = {**beside[0][1], **pixels}
+        return evaluate(inner, own, None, wanted, call, supply, step, shared)
 
     try:
         return reduced(step, plan.gatherings[index], grid, supply.reader, compute)

@@ -28,8 +28,8 @@ AHEAD = 8
 """Items of remote collections whose pixels are on their way at one time."""
 
 SETTLED = 600.0
-"""Seconds for which files of other machines are taken as they were: archives do not change their scenes by the
-minute, and a mosaic of a hundred would ask for each of them every few seconds."""
+"""Seconds for which files of other machines are taken as they were: archives do not change their scenes by
+the minute, and a mosaic of a hundred would ask for each of them every few seconds."""
 
 Pixels = dict[int, Block]
 """The blocks of one item, by the step that reads them."""
@@ -41,6 +41,27 @@ class ItemFailure:
 
     item: str
     error: GeoloomError
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of the items of one reduction.
+
+    Parameters
+    ----------
+    read
+        How many were read, those counted again that several strips need.
+    failed
+        What is wrong with the others, by their ids.
+    """
+
+    read: int = 0
+    failed: dict[str, ItemFailure] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Raise the reason of the first item if not one could be read."""
+        if self.failed and not self.read:
+            raise _all_failed(list(self.failed.values()))
 
 
 @dataclass(slots=True)
@@ -65,28 +86,25 @@ class ItemReader:
     wanted: Callable[[], bool]
     failures: list[ItemFailure] = field(default_factory=list)
 
-    def blocks(self, gathering: Gathering) -> Iterator[Pixels]:
-        """The pixels of each item that a gathering needs, in its order, those left out that cannot be read.
+    def blocks(self, gathering: Gathering, tally: Tally) -> Iterator[tuple[int, Pixels]]:
+        """Row and pixels of each item that a gathering needs, in its order; not of those that cannot be read.
+
+        Those are noted at once: who is given enough does not ask for the rest.
 
         Raises
         ------
         Unwanted
             If `wanted` says no.
-        GeoloomError
-            Not one of the items could be read; the reason of the first.
         """
-        failed: list[ItemFailure] = []
-        read = 0
         for row, outcome in self.outcomes(gathering):
-            if isinstance(outcome, GeoloomError):
-                failed.append(ItemFailure(gathering.selection.ids[row], outcome))
+            if not isinstance(outcome, GeoloomError):
+                tally.read += 1
+                yield row, outcome
                 continue
-            read += 1
-            yield outcome
-        if failed and not read:
-            raise _all_failed(failed)
-        known = {one.item for one in self.failures}
-        self.failures += [one for one in failed if one.item not in known]
+            failure = ItemFailure(gathering.selection.ids[row], outcome)
+            tally.failed.setdefault(failure.item, failure)
+            if all(known.item != failure.item for known in self.failures):
+                self.failures.append(failure)
 
     def outcomes(self, gathering: Gathering) -> Iterator[tuple[int, Pixels | GeoloomError]]:
         """Of each item that a gathering needs its row in the selection, and its pixels, or what is wrong."""
@@ -141,13 +159,17 @@ class ItemReader:
         parts: list[tuple[tuple[int, ...], Block]] = []
         missing = set(step.bands)
         for asset in item.assets:
-            here = [(step.bands.index(band), place) for band, place in asset.bands if band in missing]
-            if not here:
-                continue
-            missing -= {step.bands[index] for index, _ in here}
-            places = tuple(place for _, place in here)
-            block = self._asset(selection, item, asset, step, places, grid)
-            parts.append((tuple(index for index, _ in here), block))
+            # Of a file's bands each may have a number of its own for what is not there.
+            alike: dict[str, list[tuple[int, int]]] = {}
+            for band, place in asset.bands:
+                if band in missing:
+                    missing.discard(band)
+                    nodata = selection.bands[band].nodata
+                    alike.setdefault(repr(nodata), []).append((step.bands.index(band), place))
+            for here in alike.values():
+                indices, places = zip(*here, strict=True)
+                nodata = selection.bands[step.bands[indices[0]]].nodata
+                parts.append((indices, self._asset(nodata, item, asset, step, places, grid)))
         if missing:
             names = ", ".join(selection.bands[band].name for band in sorted(missing))
             raise SourceNotFound(f"It has no {names}.")
@@ -162,15 +184,13 @@ class ItemReader:
 
     def _asset(
         self,
-        selection: Selection,
+        nodata: float | None,
         item: Item,
         asset: Asset,
         step: ItemRead,
         places: tuple[int, ...],
         grid: Grid,
     ) -> Block:
-        band = next(band for band, place in asset.bands if place == places[0])
-        nodata = selection.bands[band].nodata
         source = self.pool.open(asset.href, nodata, SETTLED if _far(asset) else None)
         info = source.info
         if asset.mark and not info.fingerprint.startswith(asset.mark):

@@ -136,7 +136,7 @@ def _of_compute(steps: Sequence[Step], step: Compute, found: Sequence[_Origin | 
     bands: tuple[tuple[int, int], ...] | None = None
     dtype, ops = "", 1
     for part in step.parts:
-        if _is_constant(steps[part.step]):
+        if is_constant(steps[part.step]):
             continue
         origin = found[part.step]
         if origin is None:
@@ -148,17 +148,17 @@ def _of_compute(steps: Sequence[Step], step: Compute, found: Sequence[_Origin | 
             return None
         bands, dtype = here, origin.dtype
         ops = max(ops, origin.ops + 1)
-    if bands is None or _filled_by_numbers(steps, step):
+    if bands is None or filled_by_numbers(steps, step):
         return None
     return _Origin(bands, dtype, ops)
 
 
-def _filled_by_numbers(steps: Sequence[Step], step: Compute) -> bool:
+def filled_by_numbers(steps: Sequence[Step], step: Compute) -> bool:
     """Whether its numbers make valid what is invalid in its images, which no table of values can tell."""
     blocks = []
     for part in step.parts:
         source, bands = steps[part.step], len(part.bands)
-        if isinstance(source, Compute) and _is_constant(source):
+        if isinstance(source, Compute) and is_constant(source):
             blocks.append(source.op.compute((), _PIXEL, source.profiles).pick(part.bands))
         else:
             blocks.append(Block(np.zeros((bands, 1, 1), source.dtype), np.zeros((1, 1, 1), np.bool_)))
@@ -167,7 +167,8 @@ def _filled_by_numbers(steps: Sequence[Step], step: Compute) -> bool:
     return bool(step.op.compute(tuple(blocks), _PIXEL, step.profiles).valid.any())
 
 
-def _is_constant(step: Step) -> bool:
+def is_constant(step: Step) -> bool:
+    """Whether a step is a number."""
     return isinstance(step, Compute) and isinstance(step.op, Constant)
 
 
@@ -218,7 +219,7 @@ def _run(steps: Sequence[Step], index: int, origins: Sequence[_Origin | None]) -
     while todo:
         for part in parts_of(steps[todo.pop()]):
             origin = origins[part.step]
-            inner = _is_constant(steps[part.step]) or (origin is not None and origin.ops > 0)
+            inner = is_constant(steps[part.step]) or (origin is not None and origin.ops > 0)
             if inner and part.step not in run:
                 run.add(part.step)
                 todo.append(part.step)

@@ -78,7 +78,7 @@ def series(
             found.append({**entry, "values": dict.fromkeys(names), "error": str(pixels)})
             continue
         blocks = {**own, **pixels}
-        block = evaluate(gathering.inner, blocks, None, wanted, call, supply, step.lasting, shared)
+        block = evaluate(gathering.inner, blocks, None, wanted, call, supply, step, shared)
         found.append({**entry, "values": _values(block.fill(1, 1), names)})
     found.sort(key=lambda entry: (entry["date"] is None, entry["date"], entry["id"]))
     return {"bands": list(names), "unit": plan.profile.unit, "items": found, "failed": failed}

@@ -11,13 +11,16 @@ from dataclasses import dataclass
 
 from geoloom.block import Array, Mask
 from geoloom.chain import Chain
-from geoloom.errors import ParameterError
+from geoloom.errors import ChainTooLarge, ParameterError
 from geoloom.op import Op, Profile
 from geoloom.ops.composite import Reduction
 from geoloom.ops.item import Item
 from geoloom.ops.open import Open
 from geoloom.selection import Selection
 from geoloom_engine.readers import SourceInfo
+
+MAX_NESTED = 20_000
+"""Nodes of all sub-chains, counted again for each composite within which they stand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +152,8 @@ class Reduce:
         What is computed of each item; the last gives what is reduced.
     done
         By such a step: the earlier ones that nothing later reads.
-    lasting
-        The steps that are the same for all items, and that others read.
+    settled, lasting
+        The steps that are the same for all items, and those of them that others read.
     exact
         Whether users' functions compute some of it, whose pixels may depend on the window.
     """
@@ -163,6 +166,7 @@ class Reduce:
     asked: str | None
     steps: tuple[Step, ...]
     done: Mapping[int, list[int]]
+    settled: frozenset[int]
     lasting: frozenset[int]
     exact: bool
 
@@ -188,16 +192,16 @@ def all_steps(steps: tuple[Step, ...]) -> Iterator[Step]:
             yield from all_steps(step.steps)
 
 
-def lasting(steps: tuple[Step, ...]) -> frozenset[int]:
-    """The steps that are the same for all items, and that others read."""
-    varying: set[int] = set()
-    found: set[int] = set()
+def settled(steps: tuple[Step, ...]) -> tuple[frozenset[int], frozenset[int]]:
+    """The steps that are the same for all items, and those of them that others read or that come last."""
+    varying, found = set[int](), set[int]()
     for index, step in enumerate(steps):
-        below = {part.step for part in parts_of(step)}
-        if isinstance(step, ItemRead) or below & varying:
+        if isinstance(step, ItemRead) or any(part.step in varying for part in parts_of(step)):
             varying.add(index)
-            found |= below - varying
-    return frozenset(found)
+            found |= {part.step for part in parts_of(step)} - varying
+    if len(steps) - 1 not in varying:
+        found.add(len(steps) - 1)
+    return frozenset(range(len(steps))) - varying, frozenset(found)
 
 
 def last_readers(steps: tuple[Step, ...]) -> dict[int, list[int]]:
@@ -246,6 +250,7 @@ class Steps:
         self.wanted: dict[str, dict[str | None, set[int]]] = {key: {} for key in ops}
         self.given: dict[tuple[str, str | None], tuple[int, tuple[int, ...]]] = {}
         self.steps: list[Step] = []
+        self.size = [0]  # of all that stand one within the other
 
     def build(self, bands: tuple[int, ...] | None = None, asked: str | None = None) -> tuple[Step, ...]:
         """All steps; the root's is last and gives the bands asked for, or all."""
@@ -333,15 +338,19 @@ class Steps:
         each = self.chain.nodes[key].each
         assert each is not None
         needed = op.needs(bands, self.known[each])
-        inner = Steps(
-            self.chain.at(each), self.ops, self.known, self.sources, self.selections, self.join, op.selection
-        )
+        below, about = self.chain.at(each), (self.ops, self.known, self.sources, self.selections)
+        inner = Steps(below, *about, self.join, op.selection)
+        inner.size = self.size
+        self.size[0] += len(below.nodes)
+        if self.size[0] > MAX_NESTED:
+            raise ChainTooLarge(
+                f"Composites stand one within the other: over {MAX_NESTED:,} steps in all.",
+                hint="Use fewer composites inside map(…).",
+            )
         steps = inner.build(needed, op.sampling(asked))
         exact = any(isinstance(one, Compute) and one.op.sandboxed for one in all_steps(steps))
-        dtype = self.known[key].dtype
-        return Reduce(
-            key, op, op.selection, dtype, bands, asked, steps, last_readers(steps), lasting(steps), exact
-        )
+        found = (steps, last_readers(steps), *settled(steps), exact)
+        return Reduce(key, op, op.selection, self.known[key].dtype, bands, asked, *found)
 
     def _read(
         self,
