@@ -280,7 +280,7 @@ HOSTILE: list[tuple[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "value"), HOSTILE, ids=lambda value: str(value)[:30])
+@pytest.mark.parametrize(("name", "value"), HOSTILE, ids=range(len(HOSTILE)))
 def test_hostile_texts_are_refused(name: str, value: Any) -> None:
     selection = Selection.of("s2", BANDS, [scene(1), scene(2)])
     with pytest.raises(CorruptChain, match="selection"):

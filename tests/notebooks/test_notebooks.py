@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import re
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -26,7 +27,8 @@ ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 EXAMPLES = ("collections", "maps", "user-functions", "vectors")
 PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in EXAMPLES)]
-PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(?:python\n|sh\n(?=geoloom ))(.*?)^```", re.MULTILINE | re.DOTALL)
+"""Python, and the command ``geoloom``."""
 SECONDS = 120
 
 
@@ -58,9 +60,18 @@ def read(path: Path) -> nbformat.NotebookNode:
     """A notebook; of a page of examples, one cell a block."""
     if path.suffix == ".ipynb":
         return nbformat.read(path, as_version=4)
-    blocks = PYTHON_BLOCK.findall(path.read_text(encoding="utf-8"))
+    blocks = [_cell(block) for block in BLOCK.findall(path.read_text(encoding="utf-8"))]
     assert blocks
     return nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(block) for block in blocks])
+
+
+def _cell(block: str) -> str:
+    """A block as Python; a command is run as in a terminal."""
+    if not block.startswith("geoloom "):
+        return block
+    words = shlex.split(block)[1:]
+    run = f"[sys.executable, '-m', 'geoloom.cli', *{words!r}], check=True, capture_output=True"
+    return f"import subprocess, sys\nsubprocess.run({run})\nNone"
 
 
 @pytest.fixture(scope="module", params=[*NOTEBOOKS, *PAGES], ids=lambda path: path.stem)
