@@ -83,8 +83,20 @@ def place(bounds: Sequence[float] | None, source: Mapping[str, Any] | None) -> s
     west, east = (f"{abs(one):.4g}° {'W' if one < 0 else 'E'}" for one in (bounds[0], bounds[2]))
     south, north = (f"{abs(one):.4g}° {'S' if one < 0 else 'N'}" for one in (bounds[1], bounds[3]))
     metres = None if source is None else source.get("ground_resolution")
-    pixels = "" if metres is None else f"; pixels of {metres:.3g} m"
+    pixels = "" if metres is None else f"; pixels of {distance(metres)}"
     return f"{west} to {east}, {south} to {north}{pixels}"
+
+
+def distance(metres: float) -> str:
+    """A length to three digits, in metres or kilometres.
+
+    Parameters
+    ----------
+    metres
+        The length in metres.
+    """
+    rounded = float(f"{metres:.3g}")
+    return f"{rounded / 1000:g} km" if rounded >= 1000 else f"{rounded:g} m"
 
 
 def step(node: Node) -> str:

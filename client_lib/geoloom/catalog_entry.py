@@ -114,10 +114,11 @@ class Entry:
 
     def rows(self) -> dict[str, str]:
         """What is known of it, in words."""
+        about = "" if self.description == self.title else self.description
         found = {
             "id": self.name,
             "title": self.title,
-            "about": self.description if len(self.description) < 400 else self.description[:399] + "…",
+            "about": about if len(about) < 400 else about[:399] + "…",
             "keywords": ", ".join(self.keywords),
             "items": "" if self.items is None else f"{self.items:,}",
             "dates": self.dates,

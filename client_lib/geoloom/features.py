@@ -138,13 +138,14 @@ class Vector:
 
     def _repr_html_(self) -> str:
         columns = [f"{name} ({kind})" for name, kind in self.columns.items()]
+        others = [name for name in self.layers if name != self.layer]
         rows = {
             "features": f"{self.count:,} ({self.geometry})",
             "columns": ", ".join(columns[:30]) + (f" and {len(columns) - 30} more" if columns[30:] else ""),
             "CRS": self.crs or "unknown",
             "place": place(self.bounds, None),
             "source": self._source.href or "GeoJSON",
-            "layer": f"{self.layer} of {', '.join(self.layers)}" if len(self.layers) > 1 else "",
+            "layer": f"{self.layer}; the file also has {', '.join(others)}" if others else "",
             "where": self._source.where or "",
             "table": self._matched,
             "colours": "" if self._by is None else f"by {self._by.column}",

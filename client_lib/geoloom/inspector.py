@@ -11,6 +11,7 @@ from typing import Any
 import ipyleaflet
 import ipywidgets
 
+from geoloom.answer import distance
 from geoloom.attributes import attributes_at, attributes_html
 from geoloom.chain import Chain, Node
 from geoloom.derivation import profiles
@@ -222,7 +223,7 @@ def _value(value: Any, unit: str | None) -> str:
 
 
 def _metres(reading: Reading) -> str:
-    return "" if reading.metres is None else f" ({number(float(f'{reading.metres:.3g}'))} m)"
+    return "" if reading.metres is None else f" ({distance(reading.metres)})"
 
 
 def _degrees(value: float, positive: str, negative: str) -> str:

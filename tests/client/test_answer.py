@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from geoloom.answer import Explanation, Statistics, Texts, place
+from geoloom.answer import Explanation, Statistics, Texts, distance, place
 
 BAND: dict[str, Any] = {
     "count": 103067,
@@ -75,7 +75,18 @@ def test_a_place_has_sides_and_pixels():
         "75.73° W to 75.51° W, 37.58° N to 37.76° N; pixels of 20 m"
     )
     assert place((170, -10.5, -170, 0), finest).startswith("170° E to 170° W, 10.5° S to 0° N;")
+    assert place((-180, -90, 180, 90), {"ground_resolution": 22263.9}).endswith("; pixels of 22.3 km")
     assert place(None, None) == "everywhere"
+
+
+def test_a_distance_has_three_digits_and_no_power_of_ten():
+    assert [distance(one) for one in (0.0092, 0.30004, 999.4, 999.6, 111_320)] == [
+        "0.0092 m",
+        "0.3 m",
+        "999 m",
+        "1 km",
+        "111 km",
+    ]
 
 
 def test_an_explanation_names_every_kind_of_step():

@@ -64,6 +64,7 @@ def test_rows_and_extent() -> None:
     assert rows["bands"] == "B02 (1), B03 (1), B04 (1), B08 (1)"
     assert rows["properties"] == "eo:cloud_cover 0.5 to 100, platform (a, b, c, d, …)"
     assert rows["about"].endswith("…")
+    assert "about" not in Entry.from_json({**TOLD, "description": TOLD["title"]}).rows()
     assert entry.extent == "Its items are from 2016-06-01 to 2016-09-30, within 23.1234, 44, 24.9876, 45."
     assert "1,234,567" in table([entry], "Found")
 
