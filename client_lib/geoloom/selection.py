@@ -6,7 +6,7 @@ names what it holds. Items are made when they are asked for, footprints stand in
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -204,6 +204,13 @@ class Selection:
             float(table.resolutions[row]),
         )
 
+    def files(self, rows: Sequence[int], bands: Collection[int]) -> Rows:
+        """In how many files of each of some items these bands lie, (n,): without making the items."""
+        layouts = self._table.layouts
+        used, which = np.unique(self._table.layout[list(rows)], return_inverse=True)
+        counts = [_files(layouts[number], bands) for number in used.tolist()]
+        return np.array(counts, np.intp)[which]
+
     @cached_property
     def bounds(self) -> Bounds:
         """The smallest rectangle round all footprints, across ±180° if that is smaller."""
@@ -274,6 +281,16 @@ class Selection:
             "shared_valid": False,
             "items": len(self),
         }
+
+
+def _files(layout: Any, bands: Collection[int]) -> int:
+    """Files of a layout that hold one of these bands that none before them holds."""
+    missing, count = set(bands), 0
+    for _, pairs, _, _ in layout:
+        found = missing.intersection(at for at, _ in pairs)
+        missing -= found
+        count += bool(found)
+    return count
 
 
 def _band_json(band: SelectedBand) -> dict[str, Any]:

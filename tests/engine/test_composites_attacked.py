@@ -12,7 +12,7 @@ from osgeo import gdal, osr
 
 from geoloom import blobs
 from geoloom.chain import Chain
-from geoloom.errors import ChainTooLarge
+from geoloom.errors import ChainTooLarge, DemandError
 from geoloom.grid import MERCATOR_EXTENT, Grid, Tile, mercator_latitude
 from geoloom.image import Image
 from geoloom.op import Profile
@@ -211,3 +211,74 @@ def test_composites_within_composites_do_not_take_for_ever(tmp_path):
     selection = stack(tmp_path, [full(5)])
     with pytest.raises(ChainTooLarge, match="one within the other"):
         planner_of(tmp_path).plan(towers(selection, 60), ORIGIN)
+
+
+def scattered(seed: int, count: int) -> Selection:
+    """Footprints without files: clusters and single ones, some of two files."""
+    rng = np.random.default_rng(seed)
+    bands = [SelectedBand(name, "uint16", resampling="nearest") for name in ("B1", "B2")]
+    items = []
+    for i in range(count):
+        close = rng.random() < 0.5
+        lon, lat = (rng.normal((8, 45), 0.3) if close else rng.uniform((0, 40), (20, 55))).tolist()
+        width, height = rng.uniform(0.01, 1.0, 2).tolist()
+        names = ["a", "b"] if rng.random() < 0.5 else ["a"]
+        assets = [Asset(f"/nowhere/{i}/{name}.tif", ((at, 0),)) for at, name in enumerate(names)]
+        if len(assets) == 1:
+            assets = [Asset(f"/nowhere/{i}/a.tif", ((0, 0), (1, 1)))]
+        items.append(
+            Item(f"item-{i}", 0.0, shapely.box(lon, lat, lon + width, lat + height), tuple(assets), 9.0)
+        )
+    return Selection.of("scattered", bands, items)
+
+
+def descendants(tile: Tile, zoom: int, selection: Selection) -> set[Tile]:
+    """The tiles below one in which there are most items: at their corners and centres."""
+    found = set()
+    for west, south, east, north in shapely.bounds(selection.footprints).tolist():
+        for lon in (west, (west + east) / 2, east):
+            found |= {Tile.at(lon, lat, zoom) for lat in (south, (south + north) / 2, north)}
+    times = 2 ** (zoom - tile.z)
+    return {one for one in found if (one.x // times, one.y // times) == (tile.x, tile.y)}
+
+
+@pytest.mark.parametrize("radius", [0, 60])
+@pytest.mark.parametrize("ratio", [1, 2])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_zoom_that_is_named_works_for_every_tile(tmp_path, seed, ratio, radius):
+    selection = scattered(seed, 120)
+    planner = planner_of(tmp_path, max_reads=60)
+    image = composite(item(selection), selection, "max")
+    chain = (image.focal_mean(radius=radius) if radius else image).chain
+    tile = Tile.at(9, 46, 4)
+    with pytest.raises(DemandError) as caught:
+        planner.plan(chain, tile.grid(ratio))
+    zoom = int(str(caught.value).split("level ")[1].split(",")[0])
+    assert zoom > tile.z
+    for below in descendants(tile, zoom, selection):
+        planner.plan(chain, below.grid(ratio))
+
+
+def test_files_are_counted_item_by_item(tmp_path):
+    selection = scattered(3, 40)
+    wanted = sum(len(selection.item(row).assets) for row in range(40))
+    plan = planner_of(tmp_path).plan(composite(item(selection), selection, "max").chain, Tile(2, 2, 1).grid())
+    assert plan.files == wanted
+    plan = planner_of(tmp_path).plan(
+        composite(item(selection), selection, "max")["B1"].chain, Tile(2, 2, 1).grid()
+    )
+    assert plan.files == 40
+
+
+def test_all_composites_of_a_tile_share_what_it_may_read(tmp_path):
+    selection = scattered(3, 40)
+    each = item(selection)["B1"]
+    image = composite(each, selection, "max")
+    planner = planner_of(tmp_path, max_reads=100)
+    planner.plan((image - composite(each, selection, "min")).chain, Tile(2, 2, 1).grid())
+    three = image - composite(each, selection, "min") + composite(each, selection, "mean")
+    with pytest.raises(DemandError, match="needs 120 files for all its composites together"):
+        planner.plan(three.chain, Tile(2, 2, 1).grid())
+    within = composite(each - composite(each - image, selection, "min"), selection, "max")
+    with pytest.raises(DemandError, match="needs 120 files for all its composites together"):
+        planner.plan(within.chain, Tile(2, 2, 1).grid())

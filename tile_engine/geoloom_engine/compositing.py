@@ -12,7 +12,7 @@ import shapely
 from geoloom.block import Block, Mask, cleared
 from geoloom.errors import DemandError
 from geoloom.grid import Grid
-from geoloom_engine.gathering import Gathering, files_of
+from geoloom_engine.gathering import Gathering
 from geoloom_engine.items import ItemReader, Pixels, Tally
 from geoloom_engine.lookup import filled_by_numbers, is_constant
 from geoloom_engine.mosaic import reducer
@@ -75,17 +75,19 @@ def _reduced(
     step: Reduce, gathering: Gathering, grid: Grid, reader: ItemReader, compute: Compute, tally: Tally
 ) -> Block:
     made = reducer(step.op, step.count, grid.shape, step.dtype, len(gathering.rows))
-    each = files_of(step, gathering.selection, gathering.rows)
     shared: dict[int, Block] = {}
     beyond = _beyond(step, gathering, compute, shared) if gathering.rows else None
-    for count, (row, pixels) in enumerate(reader.blocks(gathering, tally)):
-        if count * each >= gathering.limit:
+    read = 0
+    files = dict(zip(gathering.rows, gathering.each.tolist(), strict=True))
+    for row, pixels in reader.blocks(gathering, tally):
+        if read >= gathering.limit:
             raise DemandError(
-                f"After {count * each:,} files of items some pixels here are still empty, and no more may "
+                f"After {read:,} files of items some pixels here are still empty, and no more may "
                 "be read for one tile.",
                 hint="Zoom in, choose fewer items (limit), or mask less.",
                 op=step.op.name,
             )
+        read += files[row]
         block = compute(gathering.inner, pixels, shared)
         if beyond is not None:
             block = _within(block, beyond, gathering, row, pixels, grid)

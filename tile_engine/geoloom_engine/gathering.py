@@ -30,6 +30,17 @@ STACK_BYTES = 96 << 20
 SAMPLES = 16
 """Places along each side of a grid where it is counted how many items it takes to fill it."""
 
+MOST_ZOOMS = 12
+"""Zooms that are looked at to find the one that works."""
+
+DENSEST = 16
+"""Tiles of a zoom, those with most items, whose quarters are looked at for that."""
+
+MOST_LOOKED_AT = 200_000
+"""Items of all those tiles: there may be a hundred thousand at one place, of which no zoom shows fewer."""
+
+Counts = npt.NDArray[np.intp]
+
 
 @dataclass(frozen=True, slots=True)
 class Gathering:
@@ -41,10 +52,12 @@ class Gathering:
         Their table.
     rows
         Their places in it, in the order in which they are read.
+    each
+        How many files each of them is read from.
     inner
         What is computed of each of them.
-    files
-        That will be read at most, over all items.
+    least
+        Files that will be read if footprints keep what they promise.
     needed
         Of these items, how many it takes to fill the grid if their footprints keep what they promise.
     strips
@@ -59,8 +72,9 @@ class Gathering:
 
     selection: Selection
     rows: tuple[int, ...]
+    each: Counts
     inner: Plan
-    files: int
+    least: int
     needed: int
     strips: int
     cost: int
@@ -68,11 +82,17 @@ class Gathering:
     limit: int
     on: Callable[[Grid], Gathering]
 
+    @property
+    def files(self) -> int:
+        """Files that will be read at most."""
+        return min(int(self.each.sum()), self.limit)
+
 
 def gathered(
     step: Reduce,
     selection: Selection,
     inner: Plan,
+    tile: Grid,
     memory: int,
     max_reads: int,
     on: Callable[[Grid], Gathering],
@@ -81,6 +101,8 @@ def gathered(
 
     Parameters
     ----------
+    tile
+        What is asked for, without what later steps need around it.
     memory
         Bytes that an evaluation may hold.
     max_reads
@@ -95,13 +117,15 @@ def gathered(
     """
     reach = _reach(inner)
     rows = _rows(step, selection, reach)
-    each = files_of(step, selection, rows)
+    each = _files(step, selection, rows)
     early = isinstance(step.op, Composite) and step.op.how in ("first", "last")
     needed = len(rows)
-    if early and len(rows) * each > max_reads:
+    if early and each.sum() > max_reads:
         needed = _to_fill(selection, rows, inner.grid)
-    if needed * each > max_reads:
-        raise _too_many(step, selection, inner.grid, needed, each, max_reads)
+    least = int(each[:needed].sum())
+    if least > max_reads:
+        around = (reach.cols - tile.cols) // 2
+        raise _too_many(step, selection, tile, around, needed, least, max_reads)
     held = inner.memory
     strips = 1
     if isinstance(step.op, Composite) and step.op.how == "median":
@@ -117,18 +141,14 @@ def gathered(
         held += stack // strips
     else:
         held += 24 * step.count * inner.grid.pixels
-    files = min(len(rows) * each, max_reads)
     cost = needed * inner.cost
-    return Gathering(selection, rows, inner, files, needed, strips, cost, held, max_reads, on)
+    return Gathering(selection, rows, each, inner, least, needed, strips, cost, held, max_reads, on)
 
 
-def files_of(step: Reduce, selection: Selection, rows: tuple[int, ...]) -> int:
-    """Files that are read of one item, judged by the first."""
-    if not rows:
-        return 1
+def _files(step: Reduce, selection: Selection, rows: tuple[int, ...]) -> Counts:
+    """Files that are read of each of some items; one at least, since it takes a look to know of none."""
     wanted = {band for one in step.steps if isinstance(one, ItemRead) for band in one.bands}
-    assets = selection.item(rows[0]).assets
-    return max(1, sum(any(band in wanted for band, _ in asset.bands) for asset in assets))
+    return np.maximum(selection.files(rows, wanted), 1)
 
 
 def _reach(inner: Plan) -> Grid:
@@ -173,14 +193,14 @@ def _sample(grid: Grid) -> npt.NDArray[Any]:
 
 
 def _too_many(
-    step: Reduce, selection: Selection, grid: Grid, needed: int, each: int, limit: int
+    step: Reduce, selection: Selection, tile: Grid, around: int, needed: int, files: int, limit: int
 ) -> DemandError:
     """The refusal, with the zoom from which on it would work."""
-    zoom = _zoom_that_works(step, selection, grid, each, limit)
-    fewer = "choose fewer items (limit or a shorter time), or look at where they lie: collection.coverage()"
+    zoom = _zoom_that_works(step, selection, tile, around, limit)
+    fewer = "choose fewer items (limit, a shorter time), or look at where they lie: collection.coverage()"
     scenes = f"{needed:,} scenes"
-    if each > 1:
-        scenes += f" of {each} files"
+    if files > needed:
+        scenes += f" of {files:,} files"
     return DemandError(
         f"This view needs {scenes}, more than the {limit:,} files that one tile may read.",
         hint=f"Zoom in to level {zoom}, or {fewer}."
@@ -190,22 +210,33 @@ def _too_many(
     )
 
 
-def _zoom_that_works(step: Reduce, selection: Selection, grid: Grid, each: int, limit: int) -> int | None:
-    """The next map zoom at which even the densest tile below this grid reads few enough files."""
-    lattice = grid.lattice
+def _zoom_that_works(step: Reduce, selection: Selection, tile: Grid, around: int, limit: int) -> int | None:
+    """The next map zoom at which no tile below this one reads too many files; None if that is not found.
+
+    Parameters
+    ----------
+    around
+        Pixels around a tile that are read too.
+    """
+    lattice = tile.lattice
     if lattice.unit != "mercator":
         return None
     own = round(math.log2(2 * MERCATOR_EXTENT / (TILE_SIZE * lattice.dx)))
     # What the person looks at: a tile of 512 pixels is one of this zoom, at twice the resolution.
-    shown = own - round(math.log2(max(1, grid.cols / TILE_SIZE)))
-    densest = grid
-    for zoom in range(shown + 1, MAX_ZOOM):
-        counted = [(len(_rows(step, selection, part)), part) for part in _quarters(densest)]
-        most, densest = max(counted, key=lambda one: one[0])
-        if most * each <= limit:
+    shown = own - round(math.log2(max(1, tile.cols / TILE_SIZE)))
+    full, looked = [tile], 0
+    for zoom in range(shown + 1, min(shown + MOST_ZOOMS, MAX_ZOOM) + 1):
+        counted: list[tuple[int, Grid]] = []
+        for part in (part for grid in full for part in _quarters(grid)):
+            rows = _rows(step, selection, part.expand(around))
+            counted.append((int(_files(step, selection, rows).sum()), part))
+            looked += len(rows)
+        counted = sorted((one for one in counted if one[0] > limit), key=lambda one: -one[0])
+        if not counted:
             return zoom
-        if zoom - shown > 12:
+        if looked > MOST_LOOKED_AT:
             return None
+        full = [part for _, part in counted[:DENSEST]]
     return None
 
 

@@ -94,7 +94,12 @@ class Plan:
     @property
     def files(self) -> int:
         """Files of items that will be read at most."""
-        return sum(one.files for one in self.gatherings.values())
+        return sum(one.files + one.inner.files for one in self.gatherings.values())
+
+    @property
+    def least(self) -> int:
+        """Files of items that will be read if footprints keep what they promise."""
+        return sum(one.least + one.inner.least for one in self.gatherings.values())
 
     @property
     def pixels(self) -> int:
@@ -239,7 +244,7 @@ class Planner:
         recipe = self._recipe(chain)
         most = self.max_reads if reads is None else reads
         plan = self._lay_out(recipe, recipe.steps, recipe.done, grid, most, self.nodes if reuse else None)
-        self._check(chain, plan)
+        self._check(chain, plan, most)
         return plan
 
     def _lay_out(
@@ -265,7 +270,7 @@ class Planner:
                     info = recipe.sources[step.href]
                     reads[index] = demand(info, around, step.bands, step.resampling, self.limits)
                 elif isinstance(step, Reduce):
-                    gatherings[index] = self._gather(recipe, step, most, around)
+                    gatherings[index] = self._gather(recipe, step, most, grid, around)
             except GeoloomError as error:
                 error.node = error.node or step.key
                 error.op = error.op or (Open.name if isinstance(step, Read) else None)
@@ -284,10 +289,10 @@ class Planner:
             gatherings,
         )
 
-    def _gather(self, recipe: Recipe, step: Reduce, most: int, grid: Grid) -> Gathering:
+    def _gather(self, recipe: Recipe, step: Reduce, most: int, tile: Grid, grid: Grid) -> Gathering:
         inner = self._lay_out(recipe, step.steps, step.done, grid, most)
-        again = partial(self._gather, recipe, step, most)
-        return gathered(step, recipe.selections[step.selection], inner, self.memory, most, again)
+        again = partial(self._gather, recipe, step, most, tile)
+        return gathered(step, recipe.selections[step.selection], inner, tile, self.memory, most, again)
 
     def _recipe(self, chain: Chain) -> Recipe:
         data = self.data_version(chain)
@@ -302,7 +307,7 @@ class Planner:
         if self._make_room is not None:
             self._make_room(plan.memory + plan.bytes)
 
-    def _check(self, chain: Chain, plan: Plan) -> None:
+    def _check(self, chain: Chain, plan: Plan, most: int) -> None:
         """Refuse a plan that would take too much memory or time; nothing has been read yet."""
         fewer = "Choose fewer bands before computing with them."
         allowed = f"more than the {self.memory >> 20} MB"
@@ -312,9 +317,12 @@ class Planner:
         elif plan.bytes > self.memory:
             wanted = f"to read {plan.bytes >> 20} MB of source pixels, {allowed}"
             hint = "Zoom in, choose fewer bands, or make overviews (gdaladdo)."
+        elif plan.least > most:
+            wanted = f"{plan.least:,} files for all its composites together, more than the {most:,}"
+            hint = "Zoom in, choose fewer items (limit, a shorter time), or look at one composite at a time."
         elif plan.cost > MAX_COST:
-            most = f"{MAX_COST / 1e9:,.0f} thousand million"
-            wanted = f"about {plan.cost / 1e9:,.1f} thousand million operations, more than the {most}"
+            operations = f"{MAX_COST / 1e9:,.0f} thousand million"
+            wanted = f"about {plan.cost / 1e9:,.1f} thousand million operations, more than the {operations}"
             hint = f"Use smaller neighbourhoods and fewer steps, or ask for fewer pixels. {fewer}"
         if wanted is not None:
             raise DemandError(
