@@ -8,15 +8,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+import shapely
 
 from geoloom.chain import Chain, key_of
-from geoloom.errors import NotFound
+from geoloom.errors import FunctionFailed, NotFound
 from geoloom.given import Given
 from geoloom.grid import Tile
+from geoloom.ops.composite import Composite
 from geoloom.ops.execute import Execute
 from geoloom.ops.focal import FocalMean
+from geoloom.ops.item import Item as ItemOp
 from geoloom.ops.open import Open
 from geoloom.ops.resample import Resample
+from geoloom.selection import Asset, Item, SelectedBand, Selection
+from geoloom_engine.evaluate import run
 from geoloom_engine.functions import Functions
 from geoloom_engine.pipeline import Pipeline
 from geoloom_engine.settings import load
@@ -80,7 +85,6 @@ def test_a_window_is_what_the_function_is_given(
     chain = node if how is None else Resample(how=how).chain(node)
     chain = FocalMean(radius=2.0).chain(chain)
     call = pipeline.functions.bound("s", lambda: True, [])
-    from geoloom_engine.evaluate import run
 
     run(pipeline.planner, chain, TILE.grid(), call)
     window = pipeline.window(chain, node.root, TILE, 1)
@@ -104,3 +108,39 @@ def test_any_other_node_gives_what_it_gives(pipeline: Pipeline, scene: Chain) ->
 def test_a_node_that_is_none_is_told(pipeline: Pipeline, scene: Chain) -> None:
     with pytest.raises(NotFound, match="no step"):
         pipeline.window(scene, "0" * 32, TILE, 1)
+
+
+def test_a_function_of_each_item_is_given_the_one_on_which_it_fails(
+    pipeline: Pipeline, tmp_path: Path, new_raster: Callable[..., Path], in_process: Any
+) -> None:
+    places = [new_raster(tmp_path / f"{name}.tif", phase) for phase, name in enumerate("abc")]
+    info = pipeline.pool.open(str(places[0])).info
+    west, south, east, north = info.bounds
+    items = [
+        Item(path.stem, None, shapely.box(west, south, east, north), (Asset(str(path), ((0, 0),)),))
+        for path in places
+    ]
+    selection = Selection.of("three", [SelectedBand("b1", info.bands[0].dtype)], items)
+    pipeline.keep(selection.key, selection.to_bytes())
+    node = Execute(text=KEY, main="f", dtype="int32").chain(ItemOp(selection=selection.key).chain())
+    chain = Composite(selection=selection.key, how="max").chain(each=node)
+    first = pipeline.window(chain, node.root, TILE, 1)
+    assert first.valid.any()
+
+    calls = in_process.call
+
+    def failing(*args: Any) -> Any:
+        if len(in_process.calls) == 1:
+            in_process.calls.append(args)
+            raise FunctionFailed("no", function="f", line=1, text="", exception="no")
+        return calls(*args)
+
+    in_process.calls.clear()
+    in_process.call = failing
+    second = pipeline.window(chain, node.root, TILE, 1)
+    assert len(in_process.calls) == 2
+    assert not np.array_equal(second.data, first.data)
+    in_process.calls.clear()
+    with pytest.raises(FunctionFailed) as caught:
+        run(pipeline.planner, chain, TILE.grid(), pipeline.functions.bound("s", lambda: True, []))
+    assert "on the item b" in str(caught.value)

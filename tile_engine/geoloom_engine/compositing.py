@@ -10,7 +10,7 @@ import numpy as np
 import shapely
 
 from geoloom.block import Block, Mask, cleared
-from geoloom.errors import DemandError
+from geoloom.errors import DemandError, FunctionError
 from geoloom.grid import Grid
 from geoloom_engine.gathering import Gathering
 from geoloom_engine.items import ItemReader, Pixels, Tally
@@ -88,7 +88,13 @@ def _reduced(
                 op=step.op.name,
             )
         read += files[row]
-        block = compute(gathering.inner, pixels, shared)
+        try:
+            block = compute(gathering.inner, pixels, shared)
+        except FunctionError as error:
+            error.hint = " ".join(
+                filter(None, (f"It was on the item {gathering.selection.ids[row]}.", error.hint))
+            )
+            raise
         if beyond is not None:
             block = _within(block, beyond, gathering, row, pixels, grid)
         made.add(block)
