@@ -81,6 +81,11 @@ def test_scenes_are_shown_where_they_are(size: int) -> None:
     assert shown.shape == (size, size, 4)
     assert (shown[: size // 2 - 1, : size // 2 - 1, 3] > 30).all()
     assert not shown[: size // 2, size // 2 + 1 :, 3].any()
+    # What stands in brackets has commas of its own.
+    listed = "Zoom in to level 9 (or 10, or 11), or choose fewer."
+    assert np.array_equal(
+        shown, pixels(footprints_tile(counts, "This view needs 1,240 scenes, more than 500.", listed))
+    )
     # The words stand at the lower edge; without scenes the tile is clear.
     assert shown[-size // 5 :, ..., 3].any()
     assert not pixels(footprints_tile(np.zeros_like(counts), "This view needs 9 scenes.", hint))[..., 3].any()

@@ -6,6 +6,7 @@ stay visible and the place of each tile is clear.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -74,7 +75,7 @@ def footprints_tile(counts: Array, message: str, hint: str | None = None) -> byt
     counts
         Scenes at each pixel, (size, size).
     message, hint
-        As for `reason_tile`; of both the first clause is shown.
+        As for `reason_tile`; of both the first clause is shown, up to a comma or a bracket.
     """
     size = counts.shape[0]
     unit = size / 256
@@ -87,7 +88,7 @@ def footprints_tile(counts: Array, message: str, hint: str | None = None) -> byt
     colours[edge, 3] = 170
     card = Image.fromarray(colours, "RGBA")
     lettering = font(12 * unit)
-    clauses = [plain(text or "", _LONGEST).split(", ")[0].rstrip(".") for text in (hint, message)]
+    clauses = [re.split(r", | \(", plain(text or "", _LONGEST))[0].rstrip(".") for text in (hint, message)]
     lines = [line for one in clauses if one for line in wrap(one, lettering, size - 28 * unit, 2)]
     if counts.any() and lines:
         high = (len(lines) * _step(12) + 8) * unit
