@@ -223,11 +223,17 @@ def _band(band: Mapping[str, Any]) -> str:
 
 def _property(name: str, told: Any) -> str:
     if isinstance(told, Mapping):
-        return f"{name} {told.get('minimum')} to {told.get('maximum')}"
+        low, high = (_figure(told.get(edge)) for edge in ("minimum", "maximum"))
+        return f"{name} {low}" if low == high else f"{name} {low} to {high}"
     if isinstance(told, Sequence) and not isinstance(told, str):
         shown = [str(one) for one in told[:4]]
         return f"{name} ({', '.join(shown)}{', …' if len(told) > 4 else ''})"
     return name
+
+
+def _figure(value: Any) -> str:
+    """A number to five digits, without those that say nothing; of all else its text."""
+    return f"{value:.5g}" if isinstance(value, float) and abs(value) < 1e5 else str(value)
 
 
 def _outward(bbox: Sequence[float]) -> tuple[float, ...]:

@@ -199,7 +199,7 @@ def _marks(low: float, high: float) -> list[tuple[float, str]]:
         found = [float(one) for one in range(start, math.floor(high) + 1, days * 86_400)] or [
             (low + high) / 2
         ]
-        return [(one, _short(datetime.fromtimestamp(one, UTC))) for one in found]
+        return _with_year([(one, _short(datetime.fromtimestamp(one, UTC))) for one in found])
     every = next((one for one in (1, 2, 3, 6) if months / one <= MOST_MARKS), 0)
     if not every:
         years = math.ceil((last.year - first.year + 1) / MOST_MARKS)
@@ -213,7 +213,16 @@ def _marks(low: float, high: float) -> list[tuple[float, str]]:
         if month % every == 0 and low <= moment.timestamp() <= high:
             label = str(year) if month == 0 else MONTHS[month][:3]
             marks.append((moment.timestamp(), label))
-    return marks
+    return _with_year(marks)
+
+
+def _with_year(marks: list[tuple[float, str]]) -> list[tuple[float, str]]:
+    """The first mark says which year it is, with its month in short, unless one of them is a year."""
+    if not marks or any(label.isdigit() for _, label in marks):
+        return marks
+    (first, label), *others = marks
+    short = " ".join(word[:3] for word in label.split())
+    return [(first, f"{short} {datetime.fromtimestamp(first, UTC).year}"), *others]
 
 
 def _short(moment: datetime) -> str:

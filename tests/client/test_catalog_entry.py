@@ -63,6 +63,12 @@ def test_rows_and_extent() -> None:
     assert rows["dates"] == "from 2016-06-01 to 2016-09-30"
     assert rows["bands"] == "B02 (1), B03 (1), B04 (1), B08 (1)"
     assert rows["properties"] == "eo:cloud_cover 0.5 to 100, platform (a, b, c, d, …)"
+    ends = {
+        "gsd": {"minimum": 10.003961, "maximum": 10.003972},
+        "level": {"minimum": 0.0, "maximum": 250000.5},
+    }
+    shown = Entry.from_json({**TOLD, "properties": ends}).rows()["properties"]
+    assert shown == "gsd 10.004, level 0 to 250000.5"
     assert rows["about"].endswith("…")
     assert "about" not in Entry.from_json({**TOLD, "description": TOLD["title"]}).rows()
     assert entry.extent == "Its items are from 2016-06-01 to 2016-09-30, within 23.1234, 44, 24.9876, 45."
