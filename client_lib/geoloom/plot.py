@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
 
-from geoloom.periods import MONTHS, day_in_words
+from geoloom.periods import MONTHS
 
 __all__ = ["Plot"]
 
@@ -217,13 +217,12 @@ def _marks(low: float, high: float) -> list[tuple[float, str]]:
 
 
 def _with_year(marks: list[tuple[float, str]]) -> list[tuple[float, str]]:
-    """The first mark says which year it is, with its month in short, unless one of them is a year."""
+    """The first mark says which year it is, unless one of them is a year."""
     if not marks or any(label.isdigit() for _, label in marks):
         return marks
     (first, label), *others = marks
-    short = " ".join(word[:3] for word in label.split())
-    return [(first, f"{short} {datetime.fromtimestamp(first, UTC).year}"), *others]
+    return [(first, f"{label} {datetime.fromtimestamp(first, UTC).year}"), *others]
 
 
 def _short(moment: datetime) -> str:
-    return " ".join(day_in_words(moment).split()[:2])
+    return f"{moment.day} {MONTHS[moment.month - 1][:3]}"

@@ -80,7 +80,7 @@ def test_the_axis_has_round_numbers(values: tuple[float, ...], ticks: list[str])
         ("2015-11-02", "2016-05-20", ["Nov", "2016", "Mar", "May"]),
         ("2010-06-01", "2016-05-20", ["2011", "2012", "2013", "2014", "2015", "2016"]),
         ("1985-06-01", "2016-05-20", ["1985", "1990", "1995", "2000", "2005", "2010", "2015"]),
-        ("2016-07-01", "2016-07-04", ["1 Jul 2016", "2 July", "3 July", "4 July"]),
+        ("2016-07-01", "2016-07-04", ["1 Jul 2016", "2 Jul", "3 Jul", "4 Jul"]),
     ],
 )
 def test_the_time_axis_fits_its_length(first: str, last: str, marks: list[str]) -> None:
