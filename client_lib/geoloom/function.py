@@ -31,7 +31,6 @@ from geoloom.harness import NAMESPACE, Function
 from geoloom.image import Image, connected
 from geoloom.op import Profile, decode
 from geoloom.ops.execute import Execute
-from geoloom.per_item import of_each_item
 from geoloom.report import Check, Report
 
 PATIENCE = 1.0
@@ -126,14 +125,6 @@ def replay(image: Image, z: int, x: int, y: int) -> Report:
         raise ParameterError(
             "This image has no function of yours, so there is nothing to replay.",
             hint=f"image.tile({z}, {x}, {y}) gives the tile.",
-        )
-    each = of_each_item(image.chain)
-    if one := next((node for node in steps if node.key in each), None):
-        op = decode(one)
-        assert isinstance(op, Execute)
-        raise ParameterError(
-            f"{op.main} is run on each item of a collection, and a replay knows only whole images.",
-            hint=f"Run it on one item: gl.test_execute({op.main}, image=collection.first()).",
         )
     tile, client = Tile(z, x, y), connected()
     client.register(image.chain)

@@ -6,7 +6,6 @@ from difflib import get_close_matches
 from typing import get_args
 
 from geoloom import blobs
-from geoloom.chain import Chain
 from geoloom.errors import BandError, ParameterError
 from geoloom.image import Image
 from geoloom.op import Profile
@@ -23,15 +22,6 @@ def item(selection: Selection) -> Image:
     key = blobs.keep(selection.to_bytes())
     info = selection.info()
     return Image(Item(selection=key).chain(), Profile.of_source(info), {key: info})
-
-
-def of_each_item(chain: Chain) -> frozenset[str]:
-    """Keys of the nodes that are evaluated for each item: those above it and below what reduces them."""
-    found: set[str] = set()
-    for node in chain.topological():
-        if node.op == Item.name or not found.isdisjoint(node.inputs):
-            found.add(node.key)
-    return frozenset(found)
 
 
 def composite(

@@ -19,7 +19,6 @@ from weakref import WeakSet
 from geoloom.errors import EngineError, GeoloomError, NotFound
 from geoloom.layers import Engine, ImageLayer
 from geoloom.local import Endpoint
-from geoloom.per_item import of_each_item
 from geoloom.wording import Trouble, called_here, in_words, is_functions, printed
 
 POLL_SECONDS = 10.0
@@ -262,7 +261,7 @@ class Watch:
         return trouble
 
     def _say(self, one: Any, layer: ImageLayer, trouble: Trouble) -> None:
-        message = trouble.told(_here(one, layer, trouble.event))
+        message = trouble.told(_here(one, layer))
         again = not layer.say(message, trouble.about)
         one.say(layer.name, message, about=trouble.about, again=again)
 
@@ -337,10 +336,8 @@ def _reach(layer: ImageLayer) -> str:
     return f"reach {layer.name}"
 
 
-def _here(shown: Any, layer: ImageLayer, event: Mapping[str, Any]) -> str | None:
-    """What the notebook has to write to get a layer's image; None if that cannot run what failed."""
-    if is_functions(event) and event.get("node") in of_each_item(layer.drawn.chain):
-        return None
+def _here(shown: Any, layer: ImageLayer) -> str:
+    """What the notebook has to write to get a layer's image."""
     name = called_here(shown)
     if name is not None and len(layer.name) <= 60:
         return f"{name}.layer({layer.name!r}).image"

@@ -150,7 +150,7 @@ class Trouble:
         self._counts[group] = (before + last if now < last else before, now)
 
     def told(self, replay: str | None = None) -> str:
-        """In words; `replay` is the beginning of the call that runs a tile here, None where there is none."""
+        """In words; `replay` is the beginning of the call that runs a tile here."""
         if self.event.get("error") == ItemUnreadable.__name__:
             return _left_out(self.event, len(self._items))
         if not is_functions(self.event):

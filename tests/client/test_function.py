@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.ndimage
-import shapely
 
 import geoloom as gl
-from geoloom import blobs, execution, function, opening, per_item
+from geoloom import blobs, execution, function, opening
 from geoloom.block import Block
 from geoloom.errors import EngineOverloaded, FunctionFailed, FunctionRefused, GeoloomError, ParameterError
 from geoloom.function import replay
@@ -25,15 +24,9 @@ from geoloom.op import decode
 from geoloom.ops.execute import Execute
 from geoloom.ops.open import Open
 from geoloom.profile import Profile
-from geoloom.selection import Asset, Item, SelectedBand, Selection
 
 TILE = Tile(5, 16, 11)
 HERE = (5, 16, 11)
-SCENES = Selection.of(
-    "s2",
-    [SelectedBand("red", "int16"), SelectedBand("nir", "int16")],
-    [Item("one", 0.0, shapely.box(5, 45, 6, 46), (Asset("/d/1.tif", ((0, 0), (1, 1))),), 10)],
-)
 PIXELS = np.random.default_rng(7).integers(0, 3000, (2, 5 * 512, 5 * 512), dtype=np.int16)
 
 
@@ -381,11 +374,6 @@ class TestReplay:
     def test_an_image_without_functions_has_nothing_to_replay(self, image: Image) -> None:
         with pytest.raises(ParameterError, match="nothing to replay"):
             image.replay(*HERE)
-
-    def test_a_function_of_each_item_is_run_on_one_item_instead(self) -> None:
-        one = per_item.item(SCENES).execute(difference)
-        with pytest.raises(ParameterError, match=r"test_execute\(difference, image=collection\.first\(\)\)"):
-            per_item.composite(one, SCENES, "median").replay(*HERE)
 
     def test_what_changed_since_is_said_and_the_old_is_replayed(
         self, image: Image, monkeypatch: pytest.MonkeyPatch

@@ -10,7 +10,7 @@ import shapely
 from geoloom import blobs
 from geoloom.chain import Chain
 from geoloom.errors import BandError, ParameterError
-from geoloom.per_item import composite, coverage, item, of_each_item, quality
+from geoloom.per_item import composite, coverage, item, quality
 from geoloom.selection import Asset, Item, SelectedBand, Selection
 
 
@@ -64,13 +64,6 @@ def test_a_wrong_method_is_named_as_it_was_given(selection: Selection) -> None:
         composite(item(selection), selection, "medain")
     with pytest.raises(ParameterError, match=r"^3 is no method of a composite\. There are first, last"):
         composite(item(selection), selection, 3)  # type: ignore[arg-type]
-
-
-def test_what_is_done_with_each_item_is_told_from_what_is_done_with_all(selection: Selection) -> None:
-    each = item(selection)["B04"].scale(0, 1)
-    assert of_each_item(each.chain) == {node.key for node in each.chain.topological()}
-    after = composite(each, selection, "median") * 2
-    assert of_each_item(after.chain) == of_each_item(each.chain)
 
 
 def test_bands_of_a_collection_are_named(selection: Selection) -> None:

@@ -4,15 +4,12 @@ import re
 import sys
 import threading
 import time
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from geoloom.errors import CapabilityError, FunctionFailed
 from geoloom.layers import ImageLayer
-from geoloom.ops.composite import Composite
-from geoloom.ops.item import Item
 from geoloom.profile import Look
 from geoloom.watch import MOST_TROUBLES, REACH_SECONDS, Watch, watch_for
 
@@ -58,7 +55,7 @@ def happen(engine: Any, layer: ImageLayer, kind: str, message: str = "", error: 
     engine.happened.put({**told, "tile": [1, 2, 3]})
 
 
-def fail(engine: Any, layer: ImageLayer, x: int, line: int = 2, node: str | None = None) -> None:
+def fail(engine: Any, layer: ImageLayer, x: int, line: int = 2) -> None:
     shown = f"ValueError: value {x}"
     error = FunctionFailed(
         f"f, line {line}: {shown}",
@@ -67,7 +64,6 @@ def fail(engine: Any, layer: ImageLayer, x: int, line: int = 2, node: str | None
         text="raise ValueError",
         exception=shown,
         op="execute",
-        node=node,
     )
     engine.happened.put(
         {**error.to_json(), "type": "error", "key": layer.key, "tile": [5, x, 2], "same": shown, "count": 1}
@@ -101,15 +97,6 @@ class TestTurns:
         ]
         assert layer.messages[0].splitlines()[0] == message.splitlines()[0]
         assert f'geoloom.load("{layer.key}").replay(5, 0, 2)' in layer.messages[0].replace("gl.", "geoloom.")
-
-    def test_what_failed_on_an_item_is_told_without_a_call_that_cannot_be_made(
-        self, watch: Watch, layer: ImageLayer
-    ) -> None:
-        one = Item(selection="a" * 32).chain()
-        layer.drawn = replace(layer.drawn, chain=Composite(selection="a" * 32).chain(each=one))
-        fail(watch.engine, layer, 0, node=one.root)
-        watch.turn(0.01)
-        assert layer.messages[0].splitlines()[2:] == ["It was on tile 5/0/2."]
 
     def test_a_cell_that_is_run_again_is_told_again(
         self, watch: Watch, layer: ImageLayer, new_map: Any, paper: Any, styled_image: Any
