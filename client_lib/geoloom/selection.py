@@ -212,6 +212,15 @@ class Selection:
         return np.array(counts, np.intp)[which]
 
     @cached_property
+    def remote(self) -> bool:
+        """Whether a file of any item may lie on another machine."""
+        stems, layouts = self._table.stems, self._table.layouts
+        # What follows a stem may begin in the middle of the mark.
+        far = any("://" in one and not one.startswith("file:") for one in stems)
+        cut = any(one.endswith((":", ":/")) for one in stems)
+        return far or cut or any("://" in file[0] for layout in layouts for file in layout)
+
+    @cached_property
     def bounds(self) -> Bounds:
         """The smallest rectangle round all footprints, across ±180° if that is smaller."""
         import shapely

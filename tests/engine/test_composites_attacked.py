@@ -12,10 +12,12 @@ from osgeo import gdal, osr
 
 from geoloom import blobs
 from geoloom.chain import Chain
-from geoloom.errors import ChainTooLarge, DemandError
+from geoloom.errors import BandError, ChainTooLarge, DemandError
 from geoloom.grid import MERCATOR_EXTENT, Grid, Tile, mercator_latitude
 from geoloom.image import Image
 from geoloom.op import Profile
+from geoloom.ops.composite import Composite
+from geoloom.ops.item import Item as Placeholder
 from geoloom.ops.open import Open
 from geoloom.per_item import composite, item
 from geoloom.selection import Asset, Item, SelectedBand, Selection
@@ -282,3 +284,52 @@ def test_all_composites_of_a_tile_share_what_it_may_read(tmp_path):
     within = composite(each - composite(each - image, selection, "min"), selection, "max")
     with pytest.raises(DemandError, match="needs 120 files for all its composites together"):
         planner.plan(within.chain, Tile(2, 2, 1).grid())
+
+
+def test_beyond_the_edge_of_a_deep_archive_not_all_scenes_are_read(tmp_path, monkeypatch):
+    data = full(5, 150)
+    selection = stack(tmp_path, [data] * 40)
+    opening, read = SourcePool.open, []
+    monkeypatch.setattr(SourcePool, "open", lambda pool, *more: read.append(1) or opening(pool, *more))
+    block, _ = run(
+        planner_of(tmp_path, max_reads=20), composite(item(selection), selection, "first").chain, ORIGIN
+    )
+    assert block.valid[0, :150, :150].all()
+    assert block.valid[0].sum() == 150 * 150
+    assert len(read) < 12
+
+
+def test_a_scene_of_many_is_still_found_where_the_others_have_nothing(tmp_path):
+    holes = full(5)
+    holes[0, 100:110, 100:110] = 0
+    selection = stack(tmp_path, [*[holes] * 15, full(9)])
+    block, _ = run(planner_of(tmp_path), composite(item(selection), selection, "first").chain, ORIGIN)
+    assert block.valid.all()
+    assert (block.data[0, 100:110, 100:110] == 9).all()
+
+
+def test_items_without_bands_are_refused_in_words(tmp_path):
+    one = Item("item-0", 0.0, area(ORIGIN), (), 38.0)
+    selection = Selection.of("bare", [], [one])
+    key = blobs.keep(selection.to_bytes())
+    chain = Composite(selection=key, how="max").chain(each=Placeholder(selection=key).chain())
+    with pytest.raises(BandError, match="bare have no bands"):
+        planner_of(tmp_path).plan(chain, ORIGIN)
+
+
+def test_one_remote_file_makes_a_selection_remote():
+    bands = [SelectedBand("B1", "uint16")]
+
+    def of(*hrefs: str) -> Selection:
+        items = [
+            Item(f"item-{i}", 0.0, area(ORIGIN), tuple(Asset(one, ((0, 0),)) for one in href.split()), 1.0)
+            for i, href in enumerate(hrefs)
+        ]
+        return Selection.of("places", bands, items)
+
+    assert not of("/data/a.tif", "/data/b.tif").remote
+    assert not of("file:///data/a.tif").remote
+    assert of("/data/a.tif", "http://here/b.tif").remote
+    assert of("/data/a.tif http://here/b.tif").remote
+    assert of("http:/a.tif http://here/b.tif").remote
+    assert of("s3://bucket/a.tif").remote

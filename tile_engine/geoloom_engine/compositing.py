@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
@@ -15,8 +16,8 @@ from geoloom.grid import Grid
 from geoloom_engine.gathering import Gathering
 from geoloom_engine.items import ItemReader, Pixels, Tally
 from geoloom_engine.lookup import filled_by_numbers, is_constant
-from geoloom_engine.mosaic import reducer
-from geoloom_engine.outline import centres
+from geoloom_engine.mosaic import First, Reducer, reducer
+from geoloom_engine.outline import Floats, centres
 from geoloom_engine.steps import Compute as Computed
 from geoloom_engine.steps import ItemRead, Read, Reduce, Step, parts_of
 
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
 
 Compute = Callable[["Plan", Pixels, dict[int, Block]], Block]
 """Computes an item's block from its pixels; the last argument keeps what is the same for all items."""
+
+ENOUGH = 8
+"""Items of one footprint that are read before it is asked whether it holds anything that is still empty."""
+
+USELESS = 1 << 30
+"""Stands for so many that no more are read."""
 
 
 def reduced(
@@ -79,7 +86,7 @@ def _reduced(
     beyond = _beyond(step, gathering, compute, shared) if gathering.rows else None
     read = 0
     files = dict(zip(gathering.rows, gathering.each.tolist(), strict=True))
-    for row, pixels in reader.blocks(gathering, tally):
+    for row, pixels in reader.blocks(gathering, tally, _useful(gathering, grid, made)):
         if read >= gathering.limit:
             raise DemandError(
                 f"After {read:,} files of items some pixels here are still empty, and no more may "
@@ -101,6 +108,35 @@ def _reduced(
         if made.full:
             break
     return made.result()
+
+
+def _useful(gathering: Gathering, grid: Grid, made: Reducer) -> Iterator[int]:
+    """The rows of a gathering, without those that cannot fill what a mosaic still lacks.
+
+    Beyond the edge of an archive nothing is ever filled, however many scenes there are of its last place.
+    A few of each footprint are read all the same: its sides are straight, those of scenes bent.
+    """
+    if not isinstance(made, First):
+        yield from gathering.rows
+        return
+    places = centres(grid)
+    tried: Counter[Any] = Counter()
+    read = 0
+    for row, files in zip(gathering.rows, gathering.each.tolist(), strict=True):
+        footprint = gathering.selection.footprints[row]
+        if tried[footprint] < ENOUGH and read < gathering.limit:
+            tried[footprint] += 1
+        elif tried[footprint] >= USELESS or not _reaches(footprint, places, made.empty()):
+            tried[footprint] = USELESS
+            continue
+        read += files
+        yield row
+
+
+def _reaches(footprint: Any, places: tuple[Floats, Floats], empty: Mask) -> bool:
+    """Whether one of the empty pixels has its centre in a footprint."""
+    shapely.prepare(footprint)
+    return bool(shapely.contains_xy(footprint, *(axis[empty] for axis in places)).any())
 
 
 def _beyond(step: Reduce, gathering: Gathering, compute: Compute, shared: dict[int, Block]) -> Mask | None:

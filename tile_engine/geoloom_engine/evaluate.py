@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -190,7 +191,10 @@ def _reduce(
 
     def compute(inner: Plan, pixels: Pixels, shared: dict[int, Block]) -> Block:
         if not beside or beside[0][0] is not inner:
-            beside[:] = [(inner, fetch(inner, supply.reader.pool, wanted))]
+            read = partial(fetch, inner, supply.reader.pool, wanted)
+            far = any("://" in source for source in inner.sources)
+            aside = getattr(wanted, "aside", None) if far and inner.reads else None
+            beside[:] = [(inner, read() if aside is None else aside(read))]
         own = {**beside[0][1], **pixels}
         return evaluate(inner, own, None, wanted, call, supply, step, shared)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -86,17 +86,18 @@ class ItemReader:
     wanted: Callable[[], bool]
     failures: list[ItemFailure] = field(default_factory=list)
 
-    def blocks(self, gathering: Gathering, tally: Tally) -> Iterator[tuple[int, Pixels]]:
-        """Row and pixels of each item that a gathering needs, in its order; not of those that cannot be read.
+    def blocks(self, gathering: Gathering, tally: Tally, rows: Iterable[int]) -> Iterator[tuple[int, Pixels]]:
+        """Row and pixels of some of a gathering's items, in their order; not of those that cannot be read.
 
-        Those are noted at once: who is given enough does not ask for the rest.
+        Those are noted at once: who is given enough does not ask for the rest. Rows are asked for as they are
+        needed.
 
         Raises
         ------
         Unwanted
             If `wanted` says no.
         """
-        for row, outcome in self.outcomes(gathering):
+        for row, outcome in self.outcomes(gathering, rows):
             if not isinstance(outcome, GeoloomError):
                 tally.read += 1
                 yield row, outcome
@@ -106,42 +107,44 @@ class ItemReader:
             if all(known.item != failure.item for known in self.failures):
                 self.failures.append(failure)
 
-    def outcomes(self, gathering: Gathering) -> Iterator[tuple[int, Pixels | GeoloomError]]:
-        """Of each item that a gathering needs its row in the selection, and its pixels, or what is wrong."""
+    def outcomes(
+        self, gathering: Gathering, rows: Iterable[int] | None = None
+    ) -> Iterator[tuple[int, Pixels | GeoloomError]]:
+        """Of all or some of a gathering's items the row in its selection, and pixels or what is wrong."""
         reads = [
             (index, step, grid) for index, step, grid in gathering.inner.live() if isinstance(step, ItemRead)
         ]
-        selection, rows = gathering.selection, gathering.rows
-        ahead = self.executor is not None and remote(selection, rows)
+        selection, rows = gathering.selection, gathering.rows if rows is None else rows
+        ahead = self.executor is not None and selection.remote
         found = self._side_by_side(selection, rows, reads) if ahead else self._in_turn(selection, rows, reads)
-        for row, outcome in zip(rows, found, strict=False):
+        for row, outcome in found:
             if not self.wanted():
                 raise Unwanted
             yield row, outcome
 
     def _in_turn(
-        self, selection: Selection, rows: tuple[int, ...], reads: list[tuple[int, ItemRead, Grid]]
-    ) -> Iterator[Pixels | GeoloomError]:
+        self, selection: Selection, rows: Iterable[int], reads: list[tuple[int, ItemRead, Grid]]
+    ) -> Iterator[tuple[int, Pixels | GeoloomError]]:
         for row in rows:
-            yield self._read(selection, row, reads)
+            yield row, self._read(selection, row, reads)
 
     def _side_by_side(
-        self, selection: Selection, rows: tuple[int, ...], reads: list[tuple[int, ItemRead, Grid]]
-    ) -> Iterator[Pixels | GeoloomError]:
+        self, selection: Selection, rows: Iterable[int], reads: list[tuple[int, ItemRead, Grid]]
+    ) -> Iterator[tuple[int, Pixels | GeoloomError]]:
         assert self.executor is not None
         aside = getattr(self.wanted, "aside", _at_once)
-        under_way: list[Future[Pixels | GeoloomError]] = []
+        under_way: list[tuple[int, Future[Pixels | GeoloomError]]] = []
         left = iter(rows)
         try:
             while True:
                 while len(under_way) < AHEAD and (row := next(left, None)) is not None:
-                    under_way.append(self.executor.submit(self._read, selection, row, reads))
+                    under_way.append((row, self.executor.submit(self._read, selection, row, reads)))
                 if not under_way:
                     return
-                first = under_way.pop(0)
-                yield first.result() if first.done() else aside(first.result)
+                row, first = under_way.pop(0)
+                yield row, first.result() if first.done() else aside(first.result)
         finally:
-            for waiting in under_way:
+            for _, waiting in under_way:
                 waiting.cancel()
 
     def _read(
@@ -191,7 +194,7 @@ class ItemReader:
         places: tuple[int, ...],
         grid: Grid,
     ) -> Block:
-        source = self.pool.open(asset.href, nodata, SETTLED if _far(asset) else None)
+        source = self.pool.open(asset.href, nodata, SETTLED if _far(asset.href) else None)
         info = source.info
         if asset.mark and not info.fingerprint.startswith(asset.mark):
             raise SourceChanged(
@@ -208,15 +211,8 @@ class ItemReader:
         return block if inside is None else Block.of(block.data, block.valid & inside)
 
 
-def remote(selection: Selection, rows: tuple[int, ...]) -> bool:
-    """Whether items lie on other machines, judged by the first."""
-    if not rows:
-        return False
-    return any(map(_far, selection.item(rows[0]).assets))
-
-
-def _far(asset: Asset) -> bool:
-    return "://" in asset.href and not asset.href.startswith("file:")
+def _far(href: str) -> bool:
+    return "://" in href and not href.startswith("file:")
 
 
 def _as(block: Block, dtype: str) -> Block:

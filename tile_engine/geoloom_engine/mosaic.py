@@ -78,6 +78,11 @@ class First:
             self._valid |= new
         self.full = bool(self._valid.all())
 
+    def empty(self) -> Mask:
+        """Where some band is not filled yet, (rows, cols)."""
+        found: Mask = ~self._valid.all(axis=0)
+        return found
+
     def result(self) -> Block:
         """The values that were found."""
         return Block(self._data, _shared(self._valid))

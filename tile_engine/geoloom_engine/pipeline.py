@@ -31,7 +31,7 @@ from geoloom_engine.cache import BlockCache
 from geoloom_engine.evaluate import evaluate, fetch, run
 from geoloom_engine.explanation import explained
 from geoloom_engine.functions import Functions
-from geoloom_engine.items import ItemFailure, remote
+from geoloom_engine.items import ItemFailure
 from geoloom_engine.legend import legend, legend_png
 from geoloom_engine.memory import Memory
 from geoloom_engine.nodes import NodeCache
@@ -183,14 +183,15 @@ class Pipeline:
         nodes = chain.nodes.values()
         if any(node.op == Execute.name for node in nodes):
             return "function"
-        return "remote" if any(map(self._far, nodes)) else ""
+        # Files beside the items are read when the first item is computed.
+        within = any(node.each is not None for node in nodes) and self.fetched(chain)
+        return "remote" if within or any(map(self._far, nodes)) else ""
 
     def _far(self, node: Node) -> bool:
         """Whether a node reads items of other machines."""
         if node.op != Item.name:
             return False
-        selection = self.blobs.selection(str(node.params["selection"]))
-        return remote(selection, tuple(range(min(len(selection), 1))))
+        return self.blobs.selection(str(node.params["selection"])).remote
 
     def read_pixels(
         self, chain: Chain, grid: Grid, wanted: Callable[[], bool] = always

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from geoloom.chain import Chain
 from geoloom.derivation import profiles
-from geoloom.errors import SourceChanged
+from geoloom.errors import BandError, SourceChanged
 from geoloom.op import Op, Profile, decode
 from geoloom.ops.item import Item
 from geoloom.ops.open import Open
@@ -76,8 +76,10 @@ def prepare(chain: Chain, data: str, versions: Versions, given: Given, keeping: 
 
     def of_source(op: Op) -> Profile:
         if isinstance(op, Item):
-            selections[op.selection] = given.selection(op.selection)
-            return Profile.of_source(selections[op.selection].info())
+            found = selections[op.selection] = given.selection(op.selection)
+            if not found.bands:
+                raise BandError(f"The items of {found.collection} have no bands.")
+            return Profile.of_source(found.info())
         assert isinstance(op, Open)
         sources[op.href] = given.pool.open(op.href).info
         return Profile.of_source(sources[op.href].to_json())
