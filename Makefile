@@ -31,7 +31,8 @@ help: ## List the commands
 
 lab: setup-lab ## Set up and open JupyterLab on the first notebook
 	@echo "geoloom: opening JupyterLab on notebooks/01_first_map.ipynb; its address follows, Ctrl-C ends it"
-	@exec $(BIN)/jupyter lab notebooks/01_first_map.ipynb --log-level=WARN $(AS_ROOT) $(LAB_ARGS)
+	@PATH="$(CURDIR)/$(BIN):$$PATH"; export PATH; \
+	exec $(BIN)/jupyter lab notebooks/01_first_map.ipynb --log-level=WARN $(AS_ROOT) $(LAB_ARGS)
 
 test: setup-test ## Set up, then run every check and every test; all are reported, pytest's last
 	@failed=0; \
