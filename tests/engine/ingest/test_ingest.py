@@ -415,6 +415,17 @@ def test_a_folder_without_files_says_so(collection: Collection, data: Path) -> N
     assert "No GeoTIFF, netCDF or Zarr file was found" in collection.ingest(data, status=1).stdout
 
 
+def test_a_source_that_is_not_there_leaves_no_collection_but_empties_none(
+    collection: Collection, data: Path
+) -> None:
+    assert "No collection was made." in collection.ingest(data / "misspelt", status=1).stdout
+    assert not (collection.folder / "collection.json").exists()
+    write_raster(data / "x_20200101.tif", ramp(5, 5))
+    assert f"It lies in {collection.folder}." in collection.ingest(data).stdout
+    assert f"It lies in {collection.folder}." in collection.ingest(data / "misspelt", status=1).stdout
+    assert len(collection.items()) == 1
+
+
 def test_a_collection_can_be_seen_while_it_grows(
     collection: Collection, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,7 @@ from geoloom_engine.ingest.options import Options, parse
 from geoloom_engine.ingest.progress import Progress
 from geoloom_engine.ingest.rounds import Choice, Result, Round
 from geoloom_engine.ingest.scratch import Scratch
+from geoloom_engine.ingest.summary import NAME
 from geoloom_engine.ingest.watching import watch
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -85,7 +86,10 @@ def report(options: Options, result: Result, progress: Progress) -> None:
         progress.say(
             f"Optimised: {result.before / 1e6:,.1f} MB became {result.after / 1e6:,.1f} MB with overviews."
         )
-    progress.say(f"It lies in {options.folder}.")
+    if (options.folder / NAME).exists():
+        progress.say(f"It lies in {options.folder}.")
+    else:
+        progress.say("No collection was made.")
 
 
 if __name__ == "__main__":

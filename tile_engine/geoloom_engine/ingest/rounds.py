@@ -118,7 +118,8 @@ class Round:
                 self._result.stopped = True
                 return self._result
             scratch.begin()
-            if not summary.read(options.folder):
+            new = not summary.read(options.folder)
+            if new:
                 self._describe(summary.Summary())
             parts = Parts(options.folder / "items")
             if options.optimise is not None:
@@ -141,6 +142,9 @@ class Round:
             found = self._summarise(scratch)
             self._result.total = found.count
             self._describe(found)
+            if new and not found.count and not options.watch:
+                # A source that was misspelt leaves no collection behind.
+                (options.folder / summary.NAME).unlink(missing_ok=True)
         self._result.stopped = self._stop.is_set()
         return self._result
 
