@@ -113,7 +113,14 @@ def misspelt(condition: str, error: GeoloomError, columns: list[str], joined: li
     """What the engine said of a condition, and which column a word in it may have been meant for."""
     hint = error.hint
     known = {name.casefold() for name in columns} | SQL
-    for word in re.findall(r"[A-Za-z_]\w*", re.sub(r"'[^']*'", "", condition)):
+    said = re.sub(r"'[^']*'", "", condition)
+    bare = re.sub(r'"[^"]*"', "", said).casefold()
+    for name in columns:
+        if not re.fullmatch(r"\w+", name) and name.casefold() in bare:
+            hint = f'The name {name!r} is no plain word: write it in double quotes, as "{name}".'
+            return type(error)(error.message, hint=hint)
+    for quoted, plain in re.findall(r'"([^"]+)"|([^\W\d]\w*)', said):
+        word = quoted or plain
         if word in joined:
             hint = f"{word} comes from the joined table, so choose its rows there, before they are joined."
             break

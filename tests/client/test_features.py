@@ -15,6 +15,7 @@ from shapely.geometry import Point, box
 from geoloom import blobs, feature_source, zonal
 from geoloom.chain import Chain, key_of
 from geoloom.errors import NotFound, ParameterError, RequestError, SourceNotFound
+from geoloom.feature_source import misspelt
 from geoloom.features import Vector, vector
 from geoloom.image import Image
 from geoloom.profile import Look, Profile
@@ -184,6 +185,20 @@ def test_wrong_conditions_are_refused_at_once(parcels: Vector, condition: str, w
     with pytest.raises((RequestError, ParameterError)) as caught:
         parcels.where(condition)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("condition", "hint"),
+    [
+        ("größe ha > 4", 'write it in double quotes, as "größe ha".'),
+        ("\"größe ha\" > 4 AND nme = 'größe ha'", "There is no column 'nme'. Did you mean 'name'?"),
+        ('"größe m2" > 4', "There is no column 'größe m2'. Did you mean 'größe ha'?"),
+        ("éta = 1", "There is no column 'éta'."),
+    ],
+)
+def test_a_column_with_a_space_is_told_how_to_be_written(condition: str, hint: str) -> None:
+    said = misspelt(condition, RequestError("It is wrong."), ["name", "größe ha"], [])
+    assert hint in str(said)
 
 
 def test_a_table_is_joined(parcels: Vector) -> None:
