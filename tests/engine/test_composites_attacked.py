@@ -333,3 +333,17 @@ def test_one_remote_file_makes_a_selection_remote():
     assert of("/data/a.tif http://here/b.tif").remote
     assert of("http:/a.tif http://here/b.tif").remote
     assert of("s3://bucket/a.tif").remote
+
+
+@pytest.mark.parametrize("nodata", [None, 0])
+def test_tiles_agree_on_what_lies_beyond_a_footprint(tmp_path, nodata):
+    href = write(tmp_path / "0.tif", full(7), ORIGIN, nodata)
+    half = area(window(0, 0, 100, 256))
+    band = SelectedBand("B1", "uint16", resampling="nearest")
+    selection = Selection.of("half", [band], [Item("item-0", 0.0, half, (Asset(href, ((0, 0),)),), 38.0)])
+    planner = planner_of(tmp_path)
+    chain = composite(item(selection), selection, "first").chain
+    whole, _ = run(planner, chain, ORIGIN)
+    for col in range(0, 256, 16):
+        part, _ = run(planner, chain, window(col, 40, 16, 16))
+        np.testing.assert_array_equal(part.valid[0], whole.valid[0, 40:56, col : col + 16])

@@ -434,9 +434,10 @@ def test_dateless_items_are_in_no_span(folder, arrays):
 
 
 @pytest.mark.parametrize(
-    ("nodata", "part", "masked_there"), [(None, 0.5, True), (None, 1.0, False), (0, 0.5, False)]
+    ("nodata", "part", "masked_there"),
+    [(None, 0.5, True), (None, 1.0, False), (0, 0.5, True), (0, 1.0, False)],
 )
-def test_footprints_tell_what_is_valid_where_files_do_not(folder, nodata, part, masked_there):
+def test_nothing_counts_far_outside_its_footprint(folder, nodata, part, masked_there):
     name = f"promised-{nodata}-{part}"
     data = np.full((1, SIZE, SIZE), 7, np.uint16)
     known = stack(folder / name, [data], nodata=nodata)
@@ -446,4 +447,6 @@ def test_footprints_tell_what_is_valid_where_files_do_not(folder, nodata, part, 
     block, _ = run(make_planner(folder), composite(item(selection), selection, "first").chain, GRID)
     # The grid begins in column 20 of 300: the eastern half of the file is from its column 130 on.
     assert block.valid[0, :, :129].all()
-    assert block.valid[0, :, 132:].any() != masked_there
+    # What a file says itself to be valid counts for some 200 m more, which are six pixels.
+    beyond = 132 if nodata is None else 138
+    assert block.valid[0, :, beyond:].any() != masked_there
