@@ -12,7 +12,7 @@ from osgeo import gdal, osr
 
 from geoloom import blobs
 from geoloom.chain import Chain
-from geoloom.errors import BandError, ChainTooLarge, DemandError
+from geoloom.errors import BandError, ChainTooLarge, DemandError, SourceNotFound, SourceUnreadable
 from geoloom.grid import MERCATOR_EXTENT, Grid, Tile, mercator_latitude
 from geoloom.image import Image
 from geoloom.op import Profile
@@ -347,3 +347,31 @@ def test_tiles_agree_on_what_lies_beyond_a_footprint(tmp_path, nodata):
     for col in range(0, 256, 16):
         part, _ = run(planner, chain, window(col, 40, 16, 16))
         np.testing.assert_array_equal(part.valid[0], whole.valid[0, 40:56, col : col + 16])
+
+
+def declared(tmp_path: Path, data: np.ndarray, dtype: str) -> Selection:
+    href = write(tmp_path / "0.tif", data, ORIGIN)
+    one = Item("item-0", 0.0, area(ORIGIN), (Asset(href, ((0, 0),)),), 38.0)
+    return Selection.of("declared", [SelectedBand("B1", dtype, resampling="nearest")], [one])
+
+
+@pytest.mark.parametrize(("value", "dtype"), [(300, "uint8"), (1.5, "int16"), (-1.0, "uint16")])
+def test_values_that_the_catalogue_told_otherwise_are_no_others(tmp_path, value, dtype):
+    data = np.full((1, 256, 256), value, np.uint16 if value == 300 else np.float32)
+    selection = declared(tmp_path, data, dtype)
+    with pytest.raises(SourceUnreadable, match=f"item-0: 0.tif has .* values that are no {dtype}"):
+        run(planner_of(tmp_path), composite(item(selection), selection, "max").chain, ORIGIN)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
+def test_values_that_fit_may_have_another_type(tmp_path, dtype):
+    selection = declared(tmp_path, full(200), dtype)
+    block, _ = run(planner_of(tmp_path), composite(item(selection), selection, "max").chain, ORIGIN)
+    assert block.data.dtype == dtype
+    assert (block.data == 200).all()
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a" * 5000, "b/" * 2500])
+def test_a_name_that_is_too_long_is_that_of_no_file(tmp_path, name):
+    with pytest.raises(SourceNotFound, match="is not there"):
+        planner_of(tmp_path).pool.open(f"{tmp_path}/{name}.tif")

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from geoloom.block import Block
-from geoloom.errors import DemandError, GeoloomError, SourceChanged, SourceError, SourceNotFound
+from geoloom.errors import (
+    DemandError,
+    GeoloomError,
+    SourceChanged,
+    SourceError,
+    SourceNotFound,
+    SourceUnreadable,
+)
 from geoloom.grid import Grid
 from geoloom.selection import Asset, Item, Selection
 from geoloom_engine.promised import promised
@@ -207,12 +214,27 @@ class ItemReader:
             )
         demanded = demand(info, grid, places, step.resampling, self.limits)
         block = warp(source, grid, places, step.resampling, plan=demanded)
+        _check_values(block, step.dtype, asset)
         inside = promised(item.footprint, info, nodata, grid)
         return block if inside is None else Block.of(block.data, block.valid & inside)
 
 
 def _far(href: str) -> bool:
     return "://" in href and not href.startswith("file:")
+
+
+def _check_values(block: Block, dtype: str, asset: Asset) -> None:
+    """Refuse values that the type the catalogue told of cannot hold: they would become others."""
+    data, wanted = block.data, np.dtype(dtype)
+    if wanted.kind == "f" or np.can_cast(data.dtype, wanted):
+        return
+    with np.errstate(invalid="ignore"):
+        lost = data.astype(wanted) != data
+    if (lost & block.valid).any():
+        raise SourceUnreadable(
+            f"{_name(asset.href)} has {data.dtype} values that are no {dtype}, as the catalogue says it has.",
+            hint="Correct the catalogue, or ingest the files again.",
+        )
 
 
 def _as(block: Block, dtype: str) -> Block:

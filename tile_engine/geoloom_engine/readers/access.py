@@ -173,11 +173,12 @@ class Access:
             raise SourceRefused(
                 f"{short_name(href)} lies outside the folders this engine may read.", hint=_ALLOW_HINT
             )
-        real = Path(os.path.realpath(path))
-        if not real.is_file():
-            what = "is a folder, not a file" if real.is_dir() else "is not there"
+        real = os.path.realpath(path)
+        # Unlike Path's, these are false of a name that is too long.
+        if not os.path.isfile(real):
+            what = "is a folder, not a file" if os.path.isdir(real) else "is not there"
             raise SourceNotFound(f"{short_name(href)} {what}.", hint="Check the path and its spelling.")
-        return Place(href, str(real), remote=False)
+        return Place(href, real, remote=False)
 
     def _covers(self, url: _Prefix) -> bool:
         return url.scheme in self._open_schemes or any(

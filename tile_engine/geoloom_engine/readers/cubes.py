@@ -58,7 +58,7 @@ class CubeFiles:
         address = Address.parse(href)
         if address.variable is not None or _ending(address.href) in _ENDINGS:
             return True
-        if "://" in href or not Path(href).is_dir():
+        if "://" in href or not os.path.isdir(href):
             return False
         return self._access.allows_path(href) and _store_mark(href) is not None
 
@@ -74,7 +74,7 @@ class CubeFiles:
         if "://" in path:
             place = self._access.resolve(path)
             return replace(place, path=place.path.rstrip("/")) if _ending(path) == ".zarr" else place
-        if self._access.allows_path(path) and Path(path).is_dir():
+        if self._access.allows_path(path) and os.path.isdir(path):
             mark = _store_mark(path)
             if mark is None:
                 raise SourceNotFound(
