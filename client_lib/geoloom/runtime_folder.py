@@ -20,7 +20,7 @@ from geoloom.errors import EngineUnreachable
 if os.name == "posix":
     import fcntl
 
-__all__ = ["data_path", "held", "hold", "let_go", "locked", "runtime_path", "still_there"]
+__all__ = ["catalog_path", "data_path", "held", "hold", "let_go", "locked", "runtime_path", "still_there"]
 
 SOCKET_PATH_BYTES = 100
 """Longest path of a Unix socket that every system takes (macOS: 104 with the final zero)."""
@@ -49,15 +49,22 @@ def data_path(environ: Mapping[str, str] | None = None) -> Path:
 
     It does not depend on the version: an update of Geoloom keeps what was saved.
     """
+    return _base(environ) / hashlib.sha256(sys.prefix.encode()).hexdigest()[:8]
+
+
+def catalog_path(environ: Mapping[str, str] | None = None) -> Path:
+    """The catalogue of this user, whatever Python made it: where ``geoloom ingest`` puts collections."""
+    return _base(environ) / "catalog"
+
+
+def _base(environ: Mapping[str, str] | None) -> Path:
     environ = os.environ if environ is None else environ
     home = Path(environ.get("HOME") or Path.home())
     if environ.get("XDG_DATA_HOME"):
-        base = Path(environ["XDG_DATA_HOME"])
-    elif sys.platform == "darwin":
-        base = home / "Library" / "Application Support"
-    else:
-        base = home / ".local" / "share"
-    return base / "geoloom" / hashlib.sha256(sys.prefix.encode()).hexdigest()[:8]
+        return Path(environ["XDG_DATA_HOME"]) / "geoloom"
+    if sys.platform == "darwin":
+        return home / "Library" / "Application Support" / "geoloom"
+    return home / ".local" / "share" / "geoloom"
 
 
 @contextmanager

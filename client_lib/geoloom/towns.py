@@ -202,7 +202,7 @@ def _kept(path: Path) -> Towns | None:
 
 def _made(path: Path) -> Towns:
     """A new index, in its file if that can be written."""
-    sys.stderr.write("The names of towns are put in order, once for this user: some seconds.\n")
+    sys.stderr.write("The names of towns are put in order, once for this user: up to a minute.\n")
     cities = _cities()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

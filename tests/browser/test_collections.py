@@ -121,7 +121,7 @@ def test_a_view_that_would_be_too_much_says_so(lab: Any, open_notebook: Any) -> 
     board = page.page.locator(".geoloom-messages")
     page.wait(lambda: "more than the 20 files" in board.inner_text(), "the message")
     # Whichever tile is refused first: some hold one of the two neighbours, some both.
-    assert re.search(r"This view needs (12 scenes of 36|24 scenes of 72) files", board.inner_text())
+    assert re.search(r"This view needs (12 scenes with 36|24 scenes with 72) files", board.inner_text())
     page.wait(lambda: {status for _, status in page.tiles} & {413, 422}, "tiles that show the reason")
     page.picture("too_much")
     page.run("m.clear(); m.add_layer(season.coverage(), name='Scenes', vmin=0, vmax=24, colormap='viridis')")

@@ -66,3 +66,12 @@ def test_held_file(tmp_path: Path) -> None:
     assert not runtime_folder.still_there(path, descriptor)
     runtime_folder.let_go(descriptor)
     assert not runtime_folder.held(tmp_path / "elsewhere")
+
+
+def test_collections_are_shared_by_all_environments_of_a_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    environ = {"XDG_DATA_HOME": "/some/where"}
+    assert runtime_folder.catalog_path(environ) == Path("/some/where/geoloom/catalog")
+    data = runtime_folder.data_path(environ)
+    monkeypatch.setattr(runtime_folder.sys, "prefix", "/another/environment")
+    assert runtime_folder.data_path(environ) != data
+    assert runtime_folder.catalog_path(environ) == Path("/some/where/geoloom/catalog")

@@ -200,7 +200,7 @@ def _too_many(
     fewer = "choose fewer items (limit, a shorter time), or look at where they lie: collection.coverage()"
     scenes = f"{needed:,} scenes"
     if files > needed:
-        scenes += f" of {files:,} files"
+        scenes += f" with {files:,} files"
     return DemandError(
         f"This view needs {scenes}, more than the {limit:,} files that one tile may read.",
         hint=f"Zoom in to level {zoom}, or {fewer}."

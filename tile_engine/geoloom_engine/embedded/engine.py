@@ -16,16 +16,13 @@ import urllib.request
 import zlib
 from pathlib import Path
 
-from geoloom.runtime_folder import data_path
+from geoloom.runtime_folder import catalog_path
 from geoloom_engine.embedded.child import Child, StartError
 from geoloom_engine.machine import Machine
 
 MOST_WORKERS = 4
 SOURCES = "/,http://,https://,s3://"
 """Everything: the user's own rights on the machine are the limit."""
-
-CATALOG = "catalog"
-"""Folder in the user's data folder where ``geoloom ingest`` puts what is given no other catalogue."""
 
 log = logging.getLogger("geoloom.embedded")
 
@@ -54,7 +51,7 @@ class Engine(Child):
         workers = min(machine.workers, MOST_WORKERS)
         defaults = {
             "GEOLOOM_SOURCES": SOURCES,
-            "GEOLOOM_CATALOGS": f"local={data_path() / CATALOG}",
+            "GEOLOOM_CATALOGS": f"local={catalog_path()}",
             "GEOLOOM_WORKERS": str(workers),
             # The kernels beside it need memory too, in a container of one user's as on a laptop.
             "GEOLOOM_MEMORY": str(machine.per_worker(workers, alone=False)),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from geoloom._version import __version__
-from geoloom.runtime_folder import data_path
+from geoloom.runtime_folder import catalog_path
 from geoloom_engine.ingest.finding import is_url
 from geoloom_engine.ingest.pattern import Pattern
 from geoloom_engine.settings import seconds
@@ -74,7 +74,7 @@ def parse(arguments: Sequence[str] | None) -> Options:
             parser.error(f"--{name.replace('_', '-')}: {error}.")
     if given.jobs is not None and not 1 <= given.jobs <= 256:
         parser.error(f"--jobs {given.jobs} is not between 1 and 256.")
-    catalog = Path(given.catalog).expanduser() if given.catalog else data_path() / "catalog"
+    catalog = Path(given.catalog).expanduser() if given.catalog else catalog_path()
     if is_url(str(given.catalog)):
         parser.error("--catalog is a folder of this machine; copy it to a bucket afterwards.")
     catalog = Path(os.path.abspath(catalog))  # noqa: PTH100
