@@ -21,8 +21,8 @@ Rows = npt.NDArray[np.int64]
 Numbers = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
 
-COARSE = 32
-CELLS = 128
+COARSE = 24
+CELLS = 96
 """Cells of the grids along a side; the fine ones are made where the outline is."""
 
 MANY = 1000
