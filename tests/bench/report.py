@@ -134,7 +134,7 @@ _HEAD = """# Benchmarks
 
 The engine beside [TiTiler](https://developmentseed.org/titiler/), on the same files, tiles, ramps and
 resampling, both over HTTP, in one run whose servers take turns. This page is written by `make bench`; its
-figures as JSON are in [benchmarks.json](benchmarks.json). Ratios within a run say much more than
+figures as JSON lie beside it, under the same name. Ratios within a run say much more than
 milliseconds: a noisy machine moves both sides alike."""
 
 _CASES_NOTE = """Milliseconds of processor time per tile (256 px, zoom 13, unless said otherwise), medians
