@@ -72,8 +72,8 @@ class Engine(Child):
 
     def launch(self) -> subprocess.Popen[bytes]:
         """Start the engine on its usual port, or on another if somebody else has taken that."""
-        # At first all our own processes are known to be gone; a worker just killed may take a moment.
-        self.port = _choose_port(self.port, 3.0 if self.relaunched else 0.3)
+        # A worker just killed, or of a supervisor that was, may take a moment to let go of the port.
+        self.port = _choose_port(self.port, 3.0 if self.relaunched else 1.5)
         self.relaunched = True
         (self.data / "port").write_text(f"{self.port}\n")
         reading, self.lifeline = os.pipe()
