@@ -115,6 +115,7 @@ TESTED_WITH = {
     "painting": "coverage",
     "promised": "compositing",
     "painters/coverage": "coverage",
+    "projection": "outline",
     "recipe": "plan",
     "supply": "compositing",
     "unwanted": "lanes",

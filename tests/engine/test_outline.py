@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pyproj
 import pytest
 import shapely
 from hypothesis import given
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from geoloom.grid import Grid, Lattice, Tile
 from geoloom_engine.outline import SLACK, centres, outline
+from geoloom_engine.projection import into_degrees, out_of_degrees, spelled
 
 UTM = Lattice("EPSG:32633", 10.0, 10.0, 0.0, 9_000_000.0)
 DEGREES = Lattice("EPSG:4326", 0.1, 0.1, -180.0, 90.0, "degree")
@@ -66,3 +68,17 @@ def test_centres_of_a_tile() -> None:
     assert lon.shape == lat.shape == (256, 256)
     np.testing.assert_allclose(lon[0, [0, -1]], [-180 + 180 / 256, 180 - 180 / 256])
     assert (np.diff(lat[:, 0]) < 0).all()
+
+
+def test_there_and_back_between_a_system_and_degrees() -> None:
+    x, y = out_of_degrees("EPSG:32633").transform(15.0, 45.0)
+    assert (round(x), round(y)) == (500_000, 4_982_950)
+    assert into_degrees("EPSG:32633").transform(x, y) == pytest.approx((15.0, 45.0), abs=1e-9)
+    assert into_degrees("EPSG:32633") is into_degrees("EPSG:32633")
+
+
+def test_a_system_is_named_by_its_authority_where_that_is_the_same() -> None:
+    utm = pyproj.CRS("EPSG:32633")
+    assert spelled(utm) == "EPSG:32633"
+    shifted = pyproj.CRS(utm.to_wkt().replace("500000", "500001"))
+    assert spelled(shifted).startswith("PROJCRS")

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyproj
 import shapely
 
 from geoloom.grid import MERCATOR_EXTENT, Grid, mercator_latitude
+from geoloom_engine.projection import into_degrees
 
 Floats = npt.NDArray[np.float64]
 
@@ -42,8 +42,7 @@ def centres(grid: Grid) -> tuple[Floats, Floats]:
     x = lattice.x0 + (grid.col + np.arange(grid.cols) + 0.5) * lattice.dx
     if lattice.unit == "metre":
         y = lattice.y0 - (grid.row + np.arange(grid.rows) + 0.5) * lattice.dy
-        to_degrees = pyproj.Transformer.from_crs(lattice.crs, "EPSG:4326", always_xy=True)
-        lon, lat = to_degrees.transform(*np.meshgrid(x, y))
+        lon, lat = into_degrees(lattice.crs).transform(*np.meshgrid(x, y))
         return np.asarray(lon), np.asarray(lat)
     if lattice.unit == "mercator":
         x = x / MERCATOR_EXTENT * 180.0
@@ -70,8 +69,8 @@ def _projected(grid: Grid) -> Any:
     t = np.linspace(0.0, 1.0, EDGE)
     cols = np.concatenate([t, np.ones(EDGE), t, np.zeros(EDGE)]) * grid.cols + grid.col
     rows = np.concatenate([np.zeros(EDGE), t, np.ones(EDGE), t]) * grid.rows + grid.row
-    to_degrees = pyproj.Transformer.from_crs(lattice.crs, "EPSG:4326", always_xy=True)
-    lon, lat = to_degrees.transform(lattice.x0 + cols * lattice.dx, lattice.y0 - rows * lattice.dy)
+    x, y = lattice.x0 + cols * lattice.dx, lattice.y0 - rows * lattice.dy
+    lon, lat = into_degrees(lattice.crs).transform(x, y)
     finite = np.isfinite(lon) & np.isfinite(lat)
     if not finite.all():
         return shapely.box(-180.0, -90.0, 180.0, 90.0)

@@ -6,12 +6,12 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import pyproj
 import shapely
 
 from geoloom.block import Mask
 from geoloom.grid import Grid
 from geoloom_engine.outline import SLACK, centres, outline
+from geoloom_engine.projection import into_degrees
 from geoloom_engine.readers import SourceInfo
 
 WHOLE = 0.97
@@ -45,7 +45,6 @@ def _area(crs: str, transform: tuple[float, ...], width: int, height: int) -> fl
     """Square degrees between a file's corners."""
     x0, a, b, y0, d, e = transform
     cols, rows = np.array([0, width, width, 0]), np.array([0, 0, height, height])
-    to_degrees = pyproj.Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
-    lon, lat = to_degrees.transform(x0 + a * cols + b * rows, y0 + d * cols + e * rows)
+    lon, lat = into_degrees(crs).transform(x0 + a * cols + b * rows, y0 + d * cols + e * rows)
     around = np.unwrap(np.asarray(lon), period=360.0)
     return float(shapely.Polygon(np.column_stack([around, lat])).area)

@@ -16,14 +16,13 @@ import pyproj
 import shapely
 
 from geoloom.block import Mask
-from geoloom_engine.readers.footprint import apply
+from geoloom_engine.readers.footprint import apply, into_crs84
 from geoloom_engine.readers.source import SourceInfo
 
 MAX_POINTS = 24
 """Corners that an outline is simplified to, where that leaves what it is worth."""
 
 _EDGE = 64
-_DEGREES = "OGC:CRS84"
 _COARSEST = 16
 _MAX_PARTS = 8
 _MAX_RUNS = 1500
@@ -192,7 +191,7 @@ def _to_degrees(info: SourceInfo, area: Any) -> Any | None:
 
     None where a point of it has no place on Earth.
     """
-    to_degrees, geographic = _transformer(info.crs)
+    to_degrees, geographic = into_crs84(info.crs), _is_geographic(info.crs)
     parts = []
     for part in shapely.get_parts(shapely.segmentize(area, max(info.width, info.height) / _EDGE)):
         cols, rows = shapely.get_coordinates(part.exterior).T
@@ -219,9 +218,9 @@ def _to_degrees(info: SourceInfo, area: Any) -> Any | None:
 
 
 @functools.lru_cache(64)
-def _transformer(crs: str) -> tuple[pyproj.Transformer, bool]:
-    """From a CRS to degrees, and whether that is in degrees itself; making one takes longer than its use."""
-    return pyproj.Transformer.from_crs(crs, _DEGREES, always_xy=True), pyproj.CRS(crs).is_geographic
+def _is_geographic(crs: str) -> bool:
+    """Whether a CRS is in degrees itself; finding out takes longer than the use of it."""
+    return bool(pyproj.CRS(crs).is_geographic)
 
 
 def _one_turn(area: Any) -> Any:

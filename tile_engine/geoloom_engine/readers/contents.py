@@ -13,6 +13,7 @@ import pyproj
 
 from geoloom.address import Address
 from geoloom.errors import SourceNotGeoreferenced, SourceUnreadable
+from geoloom_engine.projection import spelled
 from geoloom_engine.readers import footprint
 from geoloom_engine.readers.arrays import ArrayFile, Values, Variable
 from geoloom_engine.readers.calendars import is_time, real_date, texts
@@ -23,7 +24,6 @@ from geoloom_engine.readers.conventions import (
     line,
     nearest,
     once_round,
-    spelled,
     stored_dtype,
     unrolled,
 )

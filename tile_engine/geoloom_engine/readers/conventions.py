@@ -163,14 +163,6 @@ def crs_of(
     return crs, factor
 
 
-def spelled(crs: pyproj.CRS) -> str:
-    """A CRS as its authority's code, else as WKT."""
-    authority = crs.to_authority(min_confidence=100)
-    if authority is not None and pyproj.CRS.from_authority(*authority).equals(crs, ignore_axis_order=True):
-        return ":".join(authority)
-    return crs.to_wkt()
-
-
 @dataclass(frozen=True, slots=True)
 class Gaps:
     """Which stored values stand for nothing.

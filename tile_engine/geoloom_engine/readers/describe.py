@@ -13,6 +13,7 @@ import pyproj
 from osgeo import gdal, osr
 
 from geoloom.errors import SourceNotGeoreferenced, SourceRefused, SourceUnreadable
+from geoloom_engine.projection import spelled
 from geoloom_engine.readers import footprint
 from geoloom_engine.readers.access import Place
 from geoloom_engine.readers.layout import Layout
@@ -174,10 +175,7 @@ def _named(wkt: str) -> tuple[str, str] | None:
     crs = crs.to_2d()
     if not (crs.is_geographic or crs.is_projected) or crs.geodetic_crs is None:
         return None
-    authority = crs.to_authority(min_confidence=100)
-    if authority is not None and pyproj.CRS.from_authority(*authority).equals(crs, ignore_axis_order=True):
-        return ":".join(authority), crs.name
-    return crs.to_wkt(), crs.name
+    return spelled(crs), crs.name
 
 
 def _band_numbers(handle: Any, place: Place) -> tuple[tuple[int, ...], int | None]:

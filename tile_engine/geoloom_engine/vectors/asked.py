@@ -8,10 +8,12 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from pyproj.exceptions import ProjError
 
 from geoloom.block import Array
 from geoloom.errors import RequestError
 from geoloom.grid import Bounds
+from geoloom_engine.projection import into_degrees
 from geoloom_engine.readers import SourcePool
 from geoloom_engine.readers.vectors import Features, Vectors, vectors_of
 from geoloom_engine.vectors.columns import Column, Table
@@ -115,15 +117,12 @@ class Asked:
 
     def bounds(self) -> Bounds | None:
         """In degrees, of all features of the layer; None for the whole Earth or if there are none."""
-        import pyproj
-
         info = self.vectors.info(self.source, self.layer)
         if info.extent is None or not info.crs:
             return None
         try:
-            to_degrees = pyproj.Transformer.from_crs(info.crs, "EPSG:4326", always_xy=True)
-            west, south, east, north = to_degrees.transform_bounds(*info.extent)
-        except pyproj.exceptions.ProjError:
+            west, south, east, north = into_degrees(info.crs).transform_bounds(*info.extent)
+        except ProjError:
             return None
         if not np.isfinite([west, south, east, north]).all() or east - west >= 360:
             return None

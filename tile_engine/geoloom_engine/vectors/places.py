@@ -17,6 +17,7 @@ from geoloom.block import Array
 from geoloom.errors import SourceNotGeoreferenced
 from geoloom.grid import EARTH_RADIUS, MERCATOR_EXTENT
 from geoloom.loops import array, compiled
+from geoloom_engine.projection import out_of_degrees
 from geoloom_engine.vectors.wkb import RING, Paths
 
 NORTHERNMOST = 89.5
@@ -137,7 +138,7 @@ def on_sheet(crs: str, xy: Array) -> Array:
     if crs == "EPSG:3857" or not len(xy):
         return xy
     lon, lat = to_degrees(xy[:, 0], xy[:, 1])
-    x, y = pyproj.Transformer.from_crs("EPSG:4326", crs, always_xy=True).transform(lon, lat)
+    x, y = out_of_degrees(crs).transform(lon, lat)
     return np.stack([x, y], axis=1)
 
 
