@@ -9,11 +9,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from geoloom.errors import ParameterError
+from geoloom.ops.composite import MOMENT
 
 __all__ = ["Period", "day_in_words", "periods"]
-
-MOMENT = "%Y-%m-%dT%H:%M:%SZ"
-"""How a moment is written in a chain, in UTC."""
 
 MONTHS = (
     "January", "February", "March", "April", "May", "June",

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from geoloom.contents import choose, seconds, variables
 from geoloom.dates import period
 from geoloom.errors import ParameterError
 from geoloom.opening import open as opened
+from geoloom.ops.composite import stamp
 from geoloom.timeline import Animation, Frame
 
 __all__ = ["time_steps"]
 
 MOST = 1000
 """Times of one animation."""
-
-_MOMENT = "%Y-%m-%dT%H:%M:%SZ"
 
 
 def time_steps(
@@ -62,5 +60,4 @@ def time_steps(
 
 def _after(text: str) -> str:
     """The end of the last step, of which the file says none: a second later."""
-    moment = datetime.fromtimestamp(seconds(text), UTC) + timedelta(seconds=1)
-    return moment.strftime(_MOMENT)
+    return stamp(seconds(text) + 1.0)

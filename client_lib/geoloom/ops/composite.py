@@ -82,3 +82,8 @@ class Composite(Reduction):
 def moment(written: str) -> datetime:
     """The moment that a chain or query names; raises ValueError."""
     return datetime.strptime(written, MOMENT).replace(tzinfo=UTC)
+
+
+def stamp(seconds: float) -> str:
+    """How a chain or query names a moment, given in seconds since 1970."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import Any
 
+from geoloom.ops.composite import stamp
 from geoloom_engine.catalog.raster_assets import RasterAssets, bands_of, is_raster
 
 Json = dict[str, Any]
@@ -119,9 +119,7 @@ def _interval(extent: Mapping[str, Any]) -> list[str | None]:
 
 
 def _stamp(seconds: float | None) -> str | None:
-    if seconds is None:
-        return None
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return None if seconds is None else stamp(seconds)
 
 
 def _folded(text: str) -> str:
