@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from geoloom.block import Block
 from geoloom.chain import Chain
 from geoloom.errors import GeoloomError, RequestError
 from geoloom.op import decode
-from geoloom.ops.composite import Reduction
+from geoloom.ops.composite import Reduction, stamp
 from geoloom_engine.evaluate import evaluate, fetch
 from geoloom_engine.gathering import Gathering
 from geoloom_engine.plan import Planner
 from geoloom_engine.steps import Reduce
 from geoloom_engine.unwanted import always
-from geoloom_engine.values import place
+from geoloom_engine.values import of_pixel, place
 
 if TYPE_CHECKING:
     from geoloom_engine.functions import FunctionCall
@@ -79,18 +77,11 @@ def series(
             continue
         blocks = {**own, **pixels}
         block = evaluate(gathering.inner, blocks, None, wanted, call, supply, step, shared)
-        found.append({**entry, "values": _values(block.fill(1, 1), names)})
+        found.append({**entry, "values": of_pixel(block.fill(1, 1), names)})
     found.sort(key=lambda entry: (entry["date"] is None, entry["date"], entry["id"]))
     return {"bands": list(names), "unit": plan.profile.unit, "items": found, "failed": failed}
 
 
-def _values(block: Block, names: tuple[str, ...]) -> dict[str, Any]:
-    valid = np.broadcast_to(block.valid, block.data.shape)
-    return {name: block.data[i, 0, 0].item() if valid[i, 0, 0] else None for i, name in enumerate(names)}
-
-
 def _date(gathering: Gathering, row: int) -> str | None:
-    seconds = gathering.selection.dates[row]
-    if np.isnan(seconds):
-        return None
-    return datetime.fromtimestamp(float(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    seconds = float(gathering.selection.dates[row])
+    return None if math.isnan(seconds) else stamp(seconds)

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyproj
 
-from geoloom.block import Array
+from geoloom.block import Array, Block
 from geoloom.chain import Chain
 from geoloom.errors import DemandError, RequestError
 from geoloom.grid import MAX_ZOOM, MERCATOR_EXTENT, Bounds, Grid, Lattice, Tile, Unit
 from geoloom_engine.evaluate import run
 from geoloom_engine.plan import Planner
+from geoloom_engine.projection import out_of_degrees
 from geoloom_engine.readers import SourceInfo
 from geoloom_engine.unwanted import always
 
@@ -57,20 +58,21 @@ def point(
     """
     grid = place(planner, chain, lon, lat, zoom)
     block, plan = run(planner, chain, grid, call, wanted)
-    valid = np.broadcast_to(block.valid, block.data.shape)
-    values = {
-        name: block.data[i, 0, 0].item() if valid[i, 0, 0] else None
-        for i, name in enumerate(plan.profile.names)
-    }
     width, height = grid.ground_resolution()
     return {
-        "values": values,
+        "values": of_pixel(block, plan.profile.names),
         "unit": plan.profile.unit,
         "zoom": zoom,
         "resolution_m": float(max(width[0, 0], height[0, 0])),
         "lon": (lon + 180.0) % 360.0 - 180.0,
         "lat": lat,
     }
+
+
+def of_pixel(block: Block, names: tuple[str, ...]) -> dict[str, Any]:
+    """The value of every band of a block of one pixel, (bands, 1, 1), by name; None where it is invalid."""
+    valid = np.broadcast_to(block.valid, block.data.shape)
+    return {name: block.data[i, 0, 0].item() if valid[i, 0, 0] else None for i, name in enumerate(names)}
 
 
 def place(planner: Planner, chain: Chain, lon: float, lat: float, zoom: int | None) -> Grid:
@@ -146,7 +148,7 @@ def native_lattice(info: SourceInfo) -> Lattice:
 
 
 def _project(crs: str, lon: float, lat: float) -> tuple[float, float]:
-    x, y = pyproj.Transformer.from_crs("EPSG:4326", crs, always_xy=True).transform(lon, lat)
+    x, y = out_of_degrees(crs).transform(lon, lat)
     if not (math.isfinite(x) and math.isfinite(y)):
         raise RequestError(f"Longitude {lon:g}, latitude {lat:g} lies outside the map.")
     return x, y

@@ -59,6 +59,8 @@ class Question(Handler):
 class Point(Question):
     """``POST /point``: the values at a place, of the map's zoom or native."""
 
+    asked = "point"
+
     async def post(self) -> None:
         """Values of all bands."""
         self.need_token()
@@ -66,34 +68,20 @@ class Point(Question):
         zoom = fields.zoom(body)
         lon, lat = fields.number(body, "lon", -180, 180), fields.number(body, "lat", -90, 90)
         chain = await self.services.chains.get(fields.key(body))
-        pipeline = self.services.pipeline
+        found = getattr(self.services.pipeline, self.asked)
         self.answer(
             await self.computed(
                 chain,
-                ("point", lon, lat, zoom),
-                lambda wanted, session: pipeline.point(chain, lon, lat, zoom, wanted, session),
+                (self.asked, lon, lat, zoom),
+                lambda wanted, session: found(chain, lon, lat, zoom, wanted, session),
             )
         )
 
 
-class Series(Question):
-    """``POST /series``: the values of every item of a composite at a place."""
+class Series(Point):
+    """``POST /series``: the same of every item of a composite, by date."""
 
-    async def post(self) -> None:
-        """Items by date, with values of all bands."""
-        self.need_token()
-        body = await self.json_body()
-        zoom = fields.zoom(body)
-        lon, lat = fields.number(body, "lon", -180, 180), fields.number(body, "lat", -90, 90)
-        chain = await self.services.chains.get(fields.key(body))
-        pipeline = self.services.pipeline
-        self.answer(
-            await self.computed(
-                chain,
-                ("series", lon, lat, zoom),
-                lambda wanted, session: pipeline.series(chain, lon, lat, zoom, wanted, session),
-            )
-        )
+    asked = "series"
 
 
 class Statistics(Question):
