@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from geoloom.address import Address
 from geoloom.block import Block
 from geoloom.errors import (
     DemandError,
@@ -22,6 +23,7 @@ from geoloom.grid import Grid
 from geoloom.selection import Asset, Item, Selection
 from geoloom_engine.promised import promised
 from geoloom_engine.readers import SourcePool
+from geoloom_engine.readers.access import short_name
 from geoloom_engine.steps import ItemRead
 from geoloom_engine.unwanted import Unwanted
 from geoloom_engine.warp import Limits, demand, warp
@@ -242,7 +244,7 @@ def _as(block: Block, dtype: str) -> Block:
 
 
 def _name(href: str) -> str:
-    return href.split("#", 1)[0].split("?", 1)[0].rstrip("/").rsplit("/", 1)[-1]
+    return short_name(Address.parse(href).href)
 
 
 def _all_failed(failed: list[ItemFailure]) -> GeoloomError:
