@@ -55,10 +55,17 @@ class ChainTile(Handler):
         try:
             await self._serve(key, z, x, y, ratio)
         except GeoloomError as error:
+            if self._in_words:
+                raise
             # Lettering takes 3 to 10 ms, in which the event loop would answer nobody.
             draw = partial(picture_of, error, TILE_SIZE * self._ratio, await self._scenes(key, error))
             self._picture = await self.services.wait_for(draw, remote=False)
             raise
+
+    @property
+    def _in_words(self) -> bool:
+        """Whether errors are told as JSON: to who came with the session secret."""
+        return "c" not in self.request.query_arguments and self.has_token()
 
     async def _scenes(self, key: str, error: GeoloomError) -> Array | None:
         """Where the scenes lie that are too many for this tile, if that is what is wrong."""
@@ -95,7 +102,7 @@ class ChainTile(Handler):
 
     def answer_error(self, error: GeoloomError) -> None:
         """A picture of the message, and an event; JSON for who came with the session secret."""
-        if "c" not in self.request.query_arguments and self.has_token():
+        if self._in_words:
             super().answer_error(error)
             return
         tile = self._tile
