@@ -16,7 +16,7 @@ import numpy as np
 from geoloom.block import Array
 from geoloom.loops import array, compiled
 from geoloom_engine.vectors.measures import GROUP
-from geoloom_engine.vectors.sheet import Sheet, shown_types
+from geoloom_engine.vectors.sheet import Sheet, feature_types
 from geoloom_engine.vectors.wkb import LINE, POINT
 
 
@@ -36,19 +36,10 @@ def burn(sheet: Sheet, order: Array, shown: Array, touched: bool, top: Array, ro
     row
         int64, (rows, cols): its position in the sheet; written.
     """
-    level = sheet.level
-    geometry = (array("int64", 1), array("int64", 1), array("uint8", 1), array("float64", 2))
     given = (array("int32", 1), array("bool", 1), numba.types.boolean)
     outs = (array("int32", 2, written=True), array("int64", 2, written=True))
-    compiled(_burn, "", lambda: (*shown_types(), *geometry, *given, *outs))(
-        sheet.groups,
-        sheet.box,
-        sheet.place,
-        *top.shape,
-        level.first,
-        level.start,
-        level.kind,
-        level.xy,
+    compiled(_burn, "", lambda: (*feature_types(), *given, *outs))(
+        *sheet.features(*top.shape),
         order,
         shown,
         touched,

@@ -10,7 +10,7 @@ import numpy as np
 from geoloom.block import Array
 from geoloom.loops import array, compiled, number
 from geoloom_engine.vectors.measures import GROUP
-from geoloom_engine.vectors.sheet import Sheet, shown_types
+from geoloom_engine.vectors.sheet import Sheet, feature_types
 from geoloom_engine.vectors.wkb import POINT
 
 
@@ -35,20 +35,10 @@ def strew(sheet: Sheet, weight: Array, margin: int, out: Array) -> None:
     margin
         How many more rows and columns `out` has on each side than the grid.
     """
-    level = sheet.level
     rows, cols = out.shape[0] - 2 * margin, out.shape[1] - 2 * margin
-    geometry = (array("int64", 1), array("int64", 1), array("uint8", 1), array("float64", 2))
     given = (array("float64", 1), number("int64"), array("float64", 2, written=True))
-    compiled(_strew, "", lambda: (*shown_types(), *geometry, *given))(
-        sheet.groups,
-        sheet.box,
-        sheet.place,
-        rows,
-        cols,
-        level.first,
-        level.start,
-        level.kind,
-        level.xy,
+    compiled(_strew, "", lambda: (*feature_types(), *given))(
+        *sheet.features(rows, cols),
         weight,
         margin,
         out,

@@ -14,7 +14,7 @@ import numpy as np
 
 from geoloom.block import Array
 from geoloom.loops import array, compiled, number
-from geoloom_engine.vectors.measures import GROUP, SMALL, SPECK
+from geoloom_engine.vectors.measures import GROUP, SMALL, SPECK, vertex_types
 from geoloom_engine.vectors.sheet import Sheet, shown_types
 from geoloom_engine.vectors.wkb import RING, TURNED_RING
 
@@ -278,10 +278,6 @@ def sum_up(
                 x, y = x2, y2
 
 
-def _geometry_types() -> tuple[Any, ...]:
-    return array("int64", 1), array("int64", 1), array("uint8", 1), array("float64", 2)
-
-
 def _fill_types() -> tuple[Any, ...]:
     given = (
         array("float64", 2),
@@ -290,7 +286,7 @@ def _fill_types() -> tuple[Any, ...]:
         array("int16", 1),
         array("float32", 2),
     )
-    return (*_geometry_types(), *given, array("float32", 3, written=True))
+    return (*vertex_types(), *given, array("float32", 3, written=True))
 
 
 def _fill(
@@ -332,7 +328,7 @@ def _fill(
 
 def _shares_types() -> tuple[Any, ...]:
     given = (array("float64", 1), number("int64"), number("int64"), number("int64"))
-    return (*_geometry_types(), *given, array("float64", 2, written=True))
+    return (*vertex_types(), *given, array("float64", 2, written=True))
 
 
 def _shares(

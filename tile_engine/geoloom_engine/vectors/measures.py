@@ -130,10 +130,11 @@ def gather(first: Array, start: Array, kind: Array, xy: Array, order: Array, out
 
 def _gather_types() -> tuple[Any, ...]:
     outs = (array("int64", 1, written=True), array("int64", 1, written=True))
-    return (*_geometry_types(), array("int64", 1), *outs, *_written())
+    return (*vertex_types(), array("int64", 1), *outs, *_written())
 
 
-def _geometry_types() -> tuple[Any, ...]:
+def vertex_types() -> tuple[Any, ...]:
+    """Types of a level's (first, start, kind, xy)."""
     return array("int64", 1), array("int64", 1), array("uint8", 1), array("float64", 2)
 
 
@@ -191,7 +192,7 @@ def _coarser_types() -> tuple[Any, ...]:
     outs = (array("int64", 1, written=True), array("int64", 1, written=True))
     numbers = (number("float64"), number("float64"), numba.types.boolean)
     counts = array("int64", 1, written=True)
-    return (*_geometry_types(), array("float64", 2), *numbers, *outs, *_written(), counts)
+    return (*vertex_types(), array("float64", 2), *numbers, *outs, *_written(), counts)
 
 
 def _coarser(

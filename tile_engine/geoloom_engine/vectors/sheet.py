@@ -12,7 +12,8 @@ import numpy as np
 from geoloom.block import Array
 from geoloom.grid import MERCATOR_EXTENT, Bounds, Grid
 from geoloom.loops import array, compiled, number
-from geoloom_engine.vectors.measures import GROUP, gather, group_boxes
+from geoloom_engine.projection import into_degrees
+from geoloom_engine.vectors.measures import GROUP, gather, group_boxes, vertex_types
 from geoloom_engine.vectors.pack import Level, Pack
 from geoloom_engine.vectors.places import on_sheet
 
@@ -44,6 +45,21 @@ class Sheet:
     groups: Array
     level: Level
     place: Array
+
+    def features(self, rows: int, cols: int) -> tuple[Any, ...]:
+        """What a loop over features is given of them and of a grid; see `feature_types`."""
+        level = self.level
+        return (
+            self.groups,
+            self.box,
+            self.place,
+            rows,
+            cols,
+            level.first,
+            level.start,
+            level.kind,
+            level.xy,
+        )
 
     def of(self, values: Array) -> Array:
         """Values of the pack's features, one for each feature here."""
@@ -126,16 +142,13 @@ def _meeting(groups: Any, boxes: Any, box: Any, out: Any) -> int:
 
 def _on_map(grid: Grid, margin: float) -> list[Bounds]:
     """Boxes in Web Mercator that hold a grid of another coordinate system."""
-    import pyproj
-
     around = grid.expand(math.ceil(margin) + 1).bounds()
     along = np.linspace(0.0, 1.0, _EDGE_POINTS)
     x, y = np.meshgrid(
         around.west + along * (around.east - around.west),
         around.south + along * (around.north - around.south),
     )
-    to_map = pyproj.Transformer.from_crs(grid.lattice.crs, "EPSG:4326", always_xy=True)
-    lon, lat = to_map.transform(x.ravel(), y.ravel())
+    lon, lat = into_degrees(grid.lattice.crs).transform(x.ravel(), y.ravel())
     lon, lat = lon[np.isfinite(lon) & np.isfinite(lat)], lat[np.isfinite(lon) & np.isfinite(lat)]
     if not len(lon):
         return []
@@ -156,14 +169,12 @@ def _on_map(grid: Grid, margin: float) -> list[Bounds]:
 
 def _map_pixel_area(grid: Grid) -> float:
     """Square metres of Web Mercator that the grid's middle pixel has."""
-    import pyproj
-
     from geoloom_engine.vectors.places import from_degrees
 
     bounds = grid.bounds()
     x, y = (bounds.west + bounds.east) / 2, (bounds.south + bounds.north) / 2
-    to_map = pyproj.Transformer.from_crs(grid.lattice.crs, "EPSG:4326", always_xy=True)
-    lon, lat = to_map.transform([x, x + grid.lattice.dx, x], [y, y, y - grid.lattice.dy])
+    dx, dy = grid.lattice.dx, grid.lattice.dy
+    lon, lat = into_degrees(grid.lattice.crs).transform([x, x + dx, x], [y, y, y - dy])
     mx, my = from_degrees(np.asarray(lon), np.asarray(lat))
     found = abs((mx[1] - mx[0]) * (my[2] - my[0]) - (mx[2] - mx[0]) * (my[1] - my[0]))
     return float(found) if np.isfinite(found) and found > 0 else grid.lattice.dx * grid.lattice.dy
@@ -202,3 +213,8 @@ def _box(first: Any, start: Any, xy: Any, boxes: Any) -> None:
 def shown_types() -> tuple[Any, ...]:
     """Types of the parameters (groups, boxes, place, rows, cols) of loops over what a grid shows."""
     return array("float64", 2), array("float64", 2), array("float64", 1), number("int64"), number("int64")
+
+
+def feature_types() -> tuple[Any, ...]:
+    """Types of what `Sheet.features` gives: of what a grid shows, and of the vertices."""
+    return (*shown_types(), *vertex_types())

@@ -11,7 +11,7 @@ import numpy as np
 from geoloom.block import Array
 from geoloom.loops import array, compiled, number
 from geoloom_engine.vectors.measures import GROUP
-from geoloom_engine.vectors.sheet import Sheet, shown_types
+from geoloom_engine.vectors.sheet import Sheet, feature_types
 from geoloom_engine.vectors.wkb import LINE, POINT, RING
 
 _STEP = 0.3
@@ -141,20 +141,10 @@ def topmost(sheet: Sheet, rows: int, cols: int, order: Array, code: Array, margi
     size = (rows + 2 * margin, cols + 2 * margin)
     top = np.full(size, -1, np.int64)
     places = np.empty((*size, 3))
-    level = sheet.level
-    geometry = (array("int64", 1), array("int64", 1), array("uint8", 1), array("float64", 2))
     given = (array("int32", 1), array("int16", 1), number("int64"))
     outs = (array("int64", 2, written=True), array("float64", 3, written=True))
-    compiled(_topmost, "", lambda: (*shown_types(), *geometry, *given, *outs))(
-        sheet.groups,
-        sheet.box,
-        sheet.place,
-        rows,
-        cols,
-        level.first,
-        level.start,
-        level.kind,
-        level.xy,
+    compiled(_topmost, "", lambda: (*feature_types(), *given, *outs))(
+        *sheet.features(rows, cols),
         order,
         code,
         margin,
