@@ -152,7 +152,13 @@ def test_the_notebook_in_the_repository_has_no_outputs() -> None:
             assert cell.get("execution_count") is None
 
 
-@pytest.mark.parametrize("executed", NOTEBOOKS[:1], indirect=True, ids=lambda path: path.stem)
+def promises(stem: str) -> pytest.MarkDecorator:
+    """Of a class: its tests are about one notebook."""
+    (path,) = (one for one in NOTEBOOKS if one.stem == stem)
+    return pytest.mark.parametrize("executed", [path], indirect=True, ids=[stem])
+
+
+@promises("01_first_map")
 class TestFirstMap:
     """What `01_first_map` promises."""
 
@@ -192,7 +198,7 @@ class TestFirstMap:
         assert same.data["text/plain"] == "True"
 
 
-@pytest.mark.parametrize("executed", NOTEBOOKS[1:2], indirect=True, ids=lambda path: path.stem)
+@promises("02_your_own_function")
 class TestYourOwnFunction:
     """What `02_your_own_function` promises."""
 
@@ -225,12 +231,7 @@ class TestYourOwnFunction:
         assert same.data["text/plain"] == "True"
 
 
-@pytest.mark.parametrize(
-    "executed",
-    [path for path in NOTEBOOKS if path.stem == "04_ocean"],
-    indirect=True,
-    ids=lambda path: path.stem,
-)
+@promises("04_ocean")
 class TestOcean:
     """What `04_ocean` promises."""
 
@@ -265,12 +266,7 @@ class TestOcean:
         assert "12, from 2020-01-16 to 2020-12-16" in output["text"]
 
 
-@pytest.mark.parametrize(
-    "executed",
-    [path for path in NOTEBOOKS if path.stem == "05_vectors"],
-    indirect=True,
-    ids=lambda path: path.stem,
-)
+@promises("05_vectors")
 class TestVectors:
     """What `05_vectors` promises."""
 
@@ -302,7 +298,7 @@ class TestVectors:
         assert sum(int(row.split()[-2]) for row in rows) > 20
 
 
-@pytest.mark.parametrize("executed", NOTEBOOKS[2:3], indirect=True, ids=lambda path: path.stem)
+@promises("03_collections")
 class TestCollections:
     """What `03_collections` promises."""
 
