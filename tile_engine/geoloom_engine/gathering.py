@@ -58,8 +58,6 @@ class Gathering:
         What is computed of each of them.
     least
         Files that will be read if footprints keep what they promise.
-    needed
-        Of these items, how many it takes to fill the grid if their footprints keep what they promise.
     strips
         In how many parts the grid is computed.
     cost, memory
@@ -75,7 +73,6 @@ class Gathering:
     each: Counts
     inner: Plan
     least: int
-    needed: int
     strips: int
     cost: int
     memory: int
@@ -142,7 +139,7 @@ def gathered(
     else:
         held += 24 * step.count * inner.grid.pixels
     cost = needed * inner.cost
-    return Gathering(selection, rows, each, inner, least, needed, strips, cost, held, max_reads, on)
+    return Gathering(selection, rows, each, inner, least, strips, cost, held, max_reads, on)
 
 
 def _files(step: Reduce, selection: Selection, rows: tuple[int, ...]) -> Counts:
