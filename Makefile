@@ -56,7 +56,7 @@ format: setup-test ## Format the code and mend what ruff can mend
 
 docs: setup-test ## Write the generated files anew: image.pyi, operations, settings
 	@$(BIN)/python -m geoloom.stub > .venv/new && mv .venv/new client_lib/geoloom/image.pyi
-	@$(BIN)/python tools/operations.py > .venv/new && mv .venv/new docs/operations.md
+	@$(BIN)/python tools/operations.py > .venv/new && mv .venv/new docs/reference.md
 	@$(BIN)/python -m geoloom_engine.settings > .venv/new && mv .venv/new docs/settings.md
 
 hooks: setup-test ## Check every commit with pre-commit

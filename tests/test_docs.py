@@ -57,7 +57,7 @@ def test_architecture_names_only_files_that_exist() -> None:
 def test_operations_are_documented_as_declared() -> None:
     command = [sys.executable, str(ROOT / "tools" / "operations.py")]
     page = subprocess.run(command, capture_output=True, check=True, encoding="utf-8").stdout
-    fresh = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8") == page
+    fresh = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8") == page
     assert fresh, "run: make docs"
 
 

@@ -1,4 +1,4 @@
-"""Prints the reference of all operations, ``docs/operations.md``, from their declarations."""
+"""Prints the reference of all operations, ``docs/reference.md``, from their declarations."""
 
 from __future__ import annotations
 
