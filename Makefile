@@ -4,14 +4,16 @@
 # TEST_ARGS="-k slope"     more arguments for pytest
 # BENCH_DATA=/folder       where the benchmark's scenes are, or are made (5 GB; default: .venv-bench/data)
 # BENCH_VENV=/folder       TiTiler's environment (default: .venv-bench)
+# SOAK_ARGS="--users 20"   more arguments for the soak; --help lists them
 # BENCH_ARGS="--cases a,b" more arguments for the benchmark; --help lists them
 
 BIN := .venv/bin
 LAB_ARGS ?=
 TEST_ARGS ?=
 TEST_WORKERS ?= 2
-SOAK_SECONDS ?= 3600
+MEMORY_SECONDS ?= 3600
 LOAD_SECONDS ?= 120
+SOAK_ARGS ?=
 BENCH_VENV ?= .venv-bench
 BENCH_DATA ?= .venv-bench/data
 BENCH_ARGS ?=
@@ -24,7 +26,7 @@ AS_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
 export PYTHON BENCH_VENV
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test lint types format docs hooks wheel bench bench-quick profile soak load clean clean-venv setup-lab setup-test setup-bench
+.PHONY: help lab test lint types format docs hooks wheel bench bench-quick profile soak memory load clean clean-venv setup-lab setup-test setup-bench
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -75,8 +77,11 @@ bench-quick: setup-bench ## The same in some minutes, with few tiles of small sc
 profile: setup-bench ## Show where the engine's time goes in one case of the benchmark: CASE=b CACHES=warm
 	@PYTHONPATH=tests $(BIN)/python -m bench.profile_case $(CASE) --data $(BENCH_DATA) --caches $(CACHES)
 
-soak: setup-test ## Use an engine with little memory for an hour (SOAK_SECONDS) and see what it takes
-	@SOAK_SECONDS=$(SOAK_SECONDS) $(BIN)/python -m pytest -q tests/engine/test_soak.py
+soak: setup-test ## Have 200 simulated users pan while process after process is killed; writes docs/reliability.md
+	@PYTHONPATH=tests $(BIN)/python -m soak --out docs/reliability.md $(SOAK_ARGS)
+
+memory: setup-test ## Use an engine with little memory for an hour (MEMORY_SECONDS) and see what it takes
+	@MEMORY_SECONDS=$(MEMORY_SECONDS) $(BIN)/python -m pytest -q tests/engine/test_memory_soak.py
 
 load: setup-test ## Flood an engine with requests for two minutes (LOAD_SECONDS) and see that all are served fairly
 	@LOAD_SECONDS=$(LOAD_SECONDS) $(BIN)/python -m pytest -q tests/engine/test_load.py

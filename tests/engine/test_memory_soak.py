@@ -1,6 +1,6 @@
-"""An engine under a small memory budget, used by many for long: `make soak`; shortened here.
+"""An engine under a small memory budget, used by many for long: `make memory`; shortened here.
 
-``SOAK_SECONDS`` says how long. Longer than a minute it reads larger files, so that what is kept is
+``MEMORY_SECONDS`` says how long. Longer than a minute it reads larger files, so that what is kept is
 made anew many times over. What was measured is printed in one line.
 """
 
@@ -39,7 +39,7 @@ from geoloom_engine.embedded.store import EVICTION
 if TYPE_CHECKING:
     from conftest import RunningEngine, StartEngine
 
-SECONDS = float(os.environ.get("SOAK_SECONDS", "12"))
+SECONDS = float(os.environ.get("MEMORY_SECONDS", "12"))
 LONG = SECONDS > 60
 BUDGET = 400 << 20
 ALLOWED = 1.3
@@ -322,7 +322,7 @@ def test_memory_descriptors_and_threads_stay_within_bounds(
         **soak.seen,
     }
     with capsys.disabled():
-        print("\nsoak:", json.dumps(summary))  # noqa: T201
+        print("\nmemory:", json.dumps(summary))  # noqa: T201
     assert soak.wrong == []
     assert soak.engine.workers() == workers
     assert most <= ALLOWED * BUDGET
