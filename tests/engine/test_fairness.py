@@ -259,7 +259,7 @@ def test_a_session_has_one_more_outside_while_it_is_alone(clock: Clock) -> None:
             turns.add(one)
         assert Counter(one.session for one in taken(turns)) == {"a": each, "b": each}
         # The other's wait is over, however that came, and it is served no more.
-        for one in list(turns._active["b"].waiting["slow", "function"]):
+        for one in list(turns._active["b"].waiting["slow", "function", "b"]):
             turns.remove(one)
         assert taken(turns) == []
         clock.now += ALONE + 0.1
@@ -320,3 +320,18 @@ def test_answers_of_other_machines_wait_side_by_side() -> None:
     for one in begun:
         turns.charge(one, 0.1)
     assert turns.next() is not None
+
+
+def test_a_user_counts_once_whatever_the_number_of_sessions() -> None:
+    many = [turn(f"0123456789ab~{name}", "layer") for name in "abcdef" for _ in range(3)]
+    turns = added(*many, *(turn("ba9876543210~only", "layer") for _ in range(3)))
+    served = [one.owner for one in order(turns)][:6]
+    assert served.count("ba9876543210") == 3
+
+
+def test_sessions_of_one_user_take_turns_and_leave_each_others_views_alone() -> None:
+    """Guests of an app are one user, and may look at one layer in different places."""
+    first = view(6, 5, 10.0, session="0123456789ab~a")
+    second = view(9, 5, 10.1, session="0123456789ab~b")
+    turns = added(*first, *second)
+    assert [one.session[-1] for one in order(turns)] == ["a", "b"] * 3

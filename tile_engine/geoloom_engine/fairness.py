@@ -1,17 +1,18 @@
-"""Whose turn it is: the session that computed least, in it the layer that did, in that the newest view.
+"""Whose turn it is: the user's who computed least, then of his layers the one that did, then the newest view.
 
-Costs are learnt by layer, so that a session goes first whose next answer is quick: it hardly delays
-the others. A session that comes new, or comes back, starts level with those that are served: nobody
+A user counts once, whatever the number of his notebooks and maps; where the engine knows no users, each
+session is one. Costs are learnt by layer, so that a user goes first whose next answer is quick: it hardly
+delays the others. A user who comes new, or comes back, starts level with those who are served: nobody
 saves up turns by asking for nothing.
 
-Within a layer, what was asked within half a second is one view: its tiles go in the order asked
+Within a layer of a session, what was asked within half a second is one view: its tiles go in the order asked
 (maps ask for the middle first), newer views before older ones. A proxy may hide that a client has
 left. So once a newer view of a layer has a few requests, waiting tiles of another zoom or far away
 are **superseded**: they go last of all, and are refused first. Nothing is lost by that: a refused
 tile that is still in view is asked again, and asking again makes it current.
 
 Some answers are computed **outside** for the greater part, in another process. Only so many of them are
-under way at once, and few of one session: they take processors from all. The others keep their places
+under way at once, and few of one user: they take processors from all. The others keep their places
 while what is computed here passes.
 """
 
@@ -23,6 +24,7 @@ from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 
 from geoloom.grid import Tile
+from geoloom_engine.sessions import owner_of
 
 GRAIN = 0.002
 """Seconds that an answer counts at least, and that one of unknown cost is expected to take."""
@@ -40,10 +42,10 @@ REMOTE = 16
 """Answers that wait for servers of other machines and may be under way at once."""
 
 REMOTE_EACH = 6
-"""Those of one session: as many as a browser asks for at a time."""
+"""Those of one user: as many as a browser asks for at a time."""
 
 ALONE = 2.0
-"""Seconds after which a session that was served is no longer there."""
+"""Seconds after which a user who was served is no longer there."""
 
 VIEW_SECONDS = 0.5
 """Tiles asked within this time are one view: nobody looks at two in less."""
@@ -55,11 +57,11 @@ VIEW_REQUESTS = 3
 """Requests in a row that make a new view: browsers have six under way at once, for all layers."""
 
 REMEMBERED = 1000
-"""Sessions, and layers, whose cost is known while they ask for nothing."""
+"""Users, and layers, whose cost is known while they ask for nothing."""
 
 
-Line = tuple[str, str]
-"""What waits together: the answers of one layer, and what computes them outside."""
+Line = tuple[str, str, str]
+"""What waits together: the answers of one layer, what computes them outside, and for which session."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -70,7 +72,7 @@ class Turn:
     ----------
     session, layer
         Who asks, and for what: answers of one layer cost about the same. Without a layer the cost
-        is not learnt.
+        is not learnt. Whose turn it is counts by the session's owner.
     tile
         Where it is, if it belongs to a view.
     queued
@@ -84,10 +86,12 @@ class Turn:
     tile: Tile | None = None
     queued: float = field(default_factory=time.monotonic)
     outside: str = ""
+    owner: str = field(init=False)
     line: Line = field(init=False)
 
     def __post_init__(self) -> None:
-        self.line = (self.layer, self.outside)
+        self.owner = owner_of(self.session)
+        self.line = (self.layer, self.outside, self.session)
 
 
 @dataclass(slots=True)
@@ -100,10 +104,10 @@ class _View:
 
 
 @dataclass(slots=True)
-class _Session:
+class _Owner:
     spent: float = 0.0
     cost: float = GRAIN
-    line: Line = ("", "")
+    line: Line = ("", "", "")
     waiting: dict[Line, list[Turn]] = field(default_factory=dict)
     lines: dict[Line, float] = field(default_factory=dict)
     views: dict[Line, _View] = field(default_factory=dict)
@@ -118,13 +122,13 @@ class Turns:
     outside
         Answers of functions that may be under way at once.
     each
-        Those of one session beside others. While it is alone there may be one more: with two, one is
+        Those of one owner beside others. While it is alone there may be one more: with two, one is
         prepared here while another is computed outside.
     """
 
     def __init__(self, outside: int = OUTSIDE, each: int = 1) -> None:
-        self._known: OrderedDict[str, _Session] = OrderedDict()
-        self._active: dict[str, _Session] = {}
+        self._known: OrderedDict[str, _Owner] = OrderedDict()
+        self._active: dict[str, _Owner] = {}
         self._superseded: dict[Turn, None] = {}
         self._costs: OrderedDict[str, float] = OrderedDict()
         self._most_outside = outside
@@ -183,7 +187,7 @@ class Turns:
         elif quick or not self._superseded:
             return None
         else:
-            allowed = (turn for turn in reversed(self._superseded) if self._allowed(turn.session, turn.line))
+            allowed = (turn for turn in reversed(self._superseded) if self._allowed(turn.owner, turn.line))
             found = next(allowed, None)
             if found is None:
                 return None
@@ -191,28 +195,28 @@ class Turns:
             del self._superseded[turn]
         self._size -= 1
         if turn.outside:
-            self._outside[turn.outside, turn.session] += 1
-        if turn.session != self._last[0]:
+            self._outside[turn.outside, turn.owner] += 1
+        if turn.owner != self._last[0]:
             self._before = self._last
-        self._last = (turn.session, time.monotonic())
+        self._last = (turn.owner, time.monotonic())
         return turn
 
     def least_wanted(self) -> Turn:
         """The one to refuse first: superseded, else the oldest of whoever has and awaits most."""
         if self._superseded:
             return next(iter(self._superseded))
-        session = max(self._active.values(), key=self._weight)
-        return min((queue[0] for queue in session.waiting.values()), key=lambda turn: turn.queued)
+        owner = max(self._active.values(), key=self._weight)
+        return min((queue[0] for queue in owner.waiting.values()), key=lambda turn: turn.queued)
 
     def charge(self, turn: Turn, seconds: float) -> None:
         """Note what it took: it is under way no longer.
 
-        A session is charged what an answer of the layer usually takes. Were it what this one took,
-        a single delay (code compiled, the processor given away) would make its session wait until
+        An owner is charged what an answer of the layer usually takes. Were it what this one took,
+        a single delay (code compiled, the processor given away) would make its owner wait until
         all others had caught up.
         """
         if turn.outside:
-            _count_off(self._outside, (turn.outside, turn.session))
+            _count_off(self._outside, (turn.outside, turn.owner))
         took = max(seconds, GRAIN)
         known = self._costs.pop(turn.layer, None)
         counted = min(took, MOST_UNKNOWN) if known is None else known
@@ -221,98 +225,98 @@ class Turns:
             self._costs[turn.layer] = counted + (took - counted) / 4
             if len(self._costs) > REMEMBERED:
                 self._costs.popitem(last=False)
-        session = self._session(turn.session)
-        session.spent += counted
-        session.lines[turn.line] = session.lines.get(turn.line, session.floor) + counted
-        for memory in (session.lines, session.views):
+        owner = self._owner(turn.owner)
+        owner.spent += counted
+        owner.lines[turn.line] = owner.lines.get(turn.line, owner.floor) + counted
+        for memory in (owner.lines, owner.views):
             # Only one that never stops asking gets here: else they are forgotten when it comes back.
             if len(memory) > REMEMBERED:
-                for old in [one for one in memory if one not in session.waiting]:
+                for old in [one for one in memory if one not in owner.waiting]:
                     del memory[old]
-        # What a session that comes anew starts from rises with what is served, as the virtual time of fair
+        # What an owner that comes anew starts from rises with what is served, as the virtual time of fair
         # queueing: else one name after the other would go before all who were served once.
         self._floor += counted / (len(self._active) + 1)
-        self._choose(session)
+        self._choose(owner)
 
-    def _session(self, name: str) -> _Session:
-        session = self._known.get(name)
-        if session is None:
-            session = self._known[name] = _Session(spent=self._floor)
+    def _owner(self, name: str) -> _Owner:
+        owner = self._known.get(name)
+        if owner is None:
+            owner = self._known[name] = _Owner(spent=self._floor)
             if len(self._known) > REMEMBERED:
                 idle = next((one for one in self._known if one not in self._active and one != name), None)
                 if idle is not None:
                     del self._known[idle]
         else:
             self._known.move_to_end(name)
-        return session
+        return owner
 
     def _queue(self, turn: Turn) -> None:
-        session = self._session(turn.session)
-        if turn.session not in self._active:
-            session.spent = max(session.spent, self._floor)
-            session.lines.clear()
-            session.views.clear()
-            session.floor = 0.0
-            self._active[turn.session] = session
-        if turn.line not in session.waiting:
-            session.lines[turn.line] = max(session.lines.get(turn.line, 0.0), session.floor)
-            session.waiting[turn.line] = []
-        session.waiting[turn.line].append(turn)
+        owner = self._owner(turn.owner)
+        if turn.owner not in self._active:
+            owner.spent = max(owner.spent, self._floor)
+            owner.lines.clear()
+            owner.views.clear()
+            owner.floor = 0.0
+            self._active[turn.owner] = owner
+        if turn.line not in owner.waiting:
+            owner.lines[turn.line] = max(owner.lines.get(turn.line, 0.0), owner.floor)
+            owner.waiting[turn.line] = []
+        owner.waiting[turn.line].append(turn)
         if turn.outside:
-            self._asking[turn.session] += 1
-        self._choose(session)
+            self._asking[turn.owner] += 1
+        self._choose(owner)
 
     def _unqueue(self, turn: Turn) -> bool:
-        session = self._active.get(turn.session)
-        queue = session.waiting.get(turn.line) if session is not None else None
-        if session is None or queue is None or turn not in queue:
+        owner = self._active.get(turn.owner)
+        queue = owner.waiting.get(turn.line) if owner is not None else None
+        if owner is None or queue is None or turn not in queue:
             return False
         queue.remove(turn)
         if not queue:
-            del session.waiting[turn.line]
-            if not session.waiting:
-                del self._active[turn.session]
+            del owner.waiting[turn.line]
+            if not owner.waiting:
+                del self._active[turn.owner]
         if turn.outside:
-            _count_off(self._asking, turn.session)
-        self._choose(session)
+            _count_off(self._asking, turn.owner)
+        self._choose(owner)
         return True
 
-    def _choose(self, session: _Session) -> None:
-        """Settle which line of a session goes next, and what that is expected to cost."""
-        if session.waiting:
-            session.line = (
-                next(iter(session.waiting))
-                if len(session.waiting) == 1
-                else min(session.waiting, key=session.lines.__getitem__)
+    def _choose(self, owner: _Owner) -> None:
+        """Settle which line of an owner goes next, and what that is expected to cost."""
+        if owner.waiting:
+            owner.line = (
+                next(iter(owner.waiting))
+                if len(owner.waiting) == 1
+                else min(owner.waiting, key=owner.lines.__getitem__)
             )
-            session.cost = self._costs.get(session.line[0], GRAIN)
+            owner.cost = self._costs.get(owner.line[0], GRAIN)
 
     def _choice(self, quick: bool) -> tuple[str, Line] | None:
         """Session and line whose turn it is."""
         if not quick and not self._asking:
             if not self._active:
                 return None
-            name, session = min(self._active.items(), key=_finish)
-            return name, session.line
+            name, owner = min(self._active.items(), key=_finish)
+            return name, owner.line
         chosen, least = None, math.inf
-        for name, session in self._active.items():
+        for name, owner in self._active.items():
             lines = [
                 line
-                for line in session.waiting
+                for line in owner.waiting
                 if (not quick or self._is_quick(line[0])) and self._allowed(name, line)
             ]
             if lines:
-                line = min(lines, key=session.lines.__getitem__)
-                finish = session.spent + (0.0 if quick else self._costs.get(line[0], GRAIN))
+                line = min(lines, key=owner.lines.__getitem__)
+                finish = owner.spent + (0.0 if quick else self._costs.get(line[0], GRAIN))
                 if finish < least:
                     chosen, least = (name, line), finish
         return chosen
 
     def _take(self, name: str, line: Line) -> Turn:
-        session = self._active[name]
-        self._floor = max(self._floor, session.spent)
-        session.floor = max(session.floor, session.lines[line])
-        queue = session.waiting[line]
+        owner = self._active[name]
+        self._floor = max(self._floor, owner.spent)
+        owner.floor = max(owner.floor, owner.lines[line])
+        queue = owner.waiting[line]
         turn = queue[_first_of_newest(queue)]
         self._unqueue(turn)
         if name in self._active:
@@ -320,49 +324,49 @@ class Turns:
             self._active[name] = self._active.pop(name)
         return turn
 
-    def _allowed(self, session: str, line: Line) -> bool:
-        """Whether one more of a session's line may be under way."""
+    def _allowed(self, owner: str, line: Line) -> bool:
+        """Whether one more of an owner's line may be under way."""
         if not line[1]:
             return True
-        own = self._outside.get((line[1], session), 0)
+        own = self._outside.get((line[1], owner), 0)
         all_ = sum(count for (kind, _), count in self._outside.items() if kind == line[1])
         if line[1] == "remote":
             return all_ < REMOTE and own < REMOTE_EACH
         most = self._most_outside
-        return all_ < most and (own < self._each or (own == self._each and self._alone(session)))
+        return all_ < most and (own < self._each or (own == self._each and self._alone(owner)))
 
-    def _alone(self, session: str) -> bool:
+    def _alone(self, owner: str) -> bool:
         """Whether no other waits for an answer from outside, or was served just now."""
-        if len(self._asking) > (session in self._asking):
+        if len(self._asking) > (owner in self._asking):
             return False
-        _, when = self._before if self._last[0] == session else self._last
+        _, when = self._before if self._last[0] == owner else self._last
         return time.monotonic() - when > ALONE
 
     def _is_quick(self, layer: str) -> bool:
         return self._costs.get(layer, QUICK + 1) <= QUICK
 
-    def _weight(self, session: _Session) -> float:
-        waiting = session.waiting.items()
-        expected = sum(len(queue) * self._costs.get(layer, GRAIN) for (layer, _), queue in waiting)
-        return session.spent + expected
+    def _weight(self, owner: _Owner) -> float:
+        waiting = owner.waiting.items()
+        expected = sum(len(queue) * self._costs.get(layer, GRAIN) for (layer, *_), queue in waiting)
+        return owner.spent + expected
 
     def _see(self, turn: Turn) -> None:
         """Follow which view a layer's requests belong to."""
-        session = self._active.get(turn.session)
-        if session is None or turn.tile is None:
+        owner = self._active.get(turn.owner)
+        if owner is None or turn.tile is None:
             return
-        view = session.views.get(turn.line)
+        view = owner.views.get(turn.line)
         if view is None or not _near(view.tile, turn.tile):
-            view = session.views[turn.line] = _View(turn.tile, turn.queued)
+            view = owner.views[turn.line] = _View(turn.tile, turn.queued)
         view.requests += 1
         if view.requests == VIEW_REQUESTS:
-            for old in list(session.waiting.get(turn.line, ())):
+            for old in list(owner.waiting.get(turn.line, ())):
                 if old.queued < view.since and old.tile is not None and not _near(old.tile, view.tile):
                     self._unqueue(old)
                     self._superseded[old] = None
 
 
-def _finish(item: tuple[str, _Session]) -> float:
+def _finish(item: tuple[str, _Owner]) -> float:
     return item[1].spent + item[1].cost
 
 
