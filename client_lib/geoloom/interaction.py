@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from html import escape
 from typing import Any
@@ -11,13 +10,8 @@ import ipywidgets
 
 from geoloom.errors import GeoloomError, ParameterError
 from geoloom.map import Map
+from geoloom.newest import Newest
 from geoloom.wording import in_words, one_line
-
-QUIET_SECONDS = 0.15
-"""How long the sliders must rest before the layer is rebuilt."""
-
-IDLE_SECONDS = 30.0
-"""After this long without a change the thread ends; the next change starts another."""
 
 
 class Interaction(ipywidgets.VBox):
@@ -43,12 +37,10 @@ class Interaction(ipywidgets.VBox):
         self.controls = controls
         self.layer: Any = None
         self._function = function
-        self._changed = threading.Condition()
-        self._wanted = 0
-        self._thread: threading.Thread | None = None
+        self._drawing = Newest(self._draw, "geoloom-interact")
         self._told = ipywidgets.HTML()
         for control in controls.values():
-            control.observe(lambda _: self._wake(), "value")
+            control.observe(lambda _: self._drawing.ask(), "value")
         super().__init__([*controls.values(), self._told, *([map] if show else [])])
         self._draw()
 
@@ -59,30 +51,6 @@ class Interaction(ipywidgets.VBox):
 
     def __repr__(self) -> str:
         return f"Interaction({self.name!r}, {self.values})"
-
-    def _wake(self) -> None:
-        with self._changed:
-            self._wanted += 1
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._follow, name="geoloom-interact", daemon=True)
-                self._thread.start()
-            self._changed.notify()
-
-    def _follow(self) -> None:
-        drawn = -1
-        while True:
-            with self._changed:
-                while drawn == self._wanted:
-                    if not self._changed.wait(IDLE_SECONDS) and drawn == self._wanted:
-                        self._thread = None
-                        return
-                while True:
-                    seen = self._wanted
-                    self._changed.wait(QUIET_SECONDS)
-                    if seen == self._wanted:
-                        break
-                drawn = seen
-            self._draw()
 
     def _draw(self) -> None:
         try:
