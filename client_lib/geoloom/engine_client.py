@@ -336,13 +336,19 @@ def connect() -> EngineClient:
     The embedded engine is found or started at the first request.
     """
     global _default, _default_for
-    wanted = os.environ.get("GEOLOOM_ENGINE_URL", "").strip(), os.environ.get("GEOLOOM_TOKEN", "").strip()
+    wanted = os.environ.get("GEOLOOM_ENGINE_URL", "").strip(), _token()
     with _making:
         if _default is None or _default_for != wanted:
             url, token = wanted
             _default = EngineClient(url, token) if url else EngineClient(locate=_embedded)
             _default_for = wanted
         return _default
+
+
+def _token() -> str:
+    """The token for a given engine: ``GEOLOOM_TOKEN``, or what the variable named by ``…_FROM`` holds."""
+    name = os.environ.get("GEOLOOM_TOKEN_FROM", "").strip()
+    return os.environ.get("GEOLOOM_TOKEN", "").strip() or os.environ.get(name, "").strip()
 
 
 def engine() -> Engine:

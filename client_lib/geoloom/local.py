@@ -52,7 +52,14 @@ LOG_BYTES = 1_000_000
 PRIVATE_PREFIXES = ("JPY_", "JUPYTER_", "JUPYTERHUB_")
 """Variables of one kernel, its secrets among them, that the engine of all kernels must not inherit."""
 
-OWN_VARIABLES = ("GEOLOOM_ENGINE_URL", "GEOLOOM_TILES_URL", "GEOLOOM_HOME", "GEOLOOM_TOKEN", "GEOLOOM_LINGER")
+OWN_VARIABLES = (
+    "GEOLOOM_ENGINE_URL",
+    "GEOLOOM_TILES_URL",
+    "GEOLOOM_HOME",
+    "GEOLOOM_TOKEN",
+    "GEOLOOM_TOKEN_FROM",
+    "GEOLOOM_LINGER",
+)
 """Variables of the client, of which the engine knows nothing."""
 
 

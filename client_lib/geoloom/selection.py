@@ -6,7 +6,7 @@ names what it holds. Items are made when they are asked for, footprints stand in
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -203,6 +203,10 @@ class Selection:
             tuple(Asset(*fields) for fields in table.assets(row)),
             float(table.resolutions[row]),
         )
+
+    def hrefs(self) -> Iterator[str]:
+        """Of all files of all items."""
+        return self._table.hrefs()
 
     def files(self, rows: Sequence[int], bands: Collection[int]) -> Rows:
         """In how many files of each of some items these bands lie, (n,): without making the items."""

@@ -85,6 +85,14 @@ class Table:
         """The CRS that all files have; empty: several, or not known."""
         return self.crs[0] if len(self.crs) == 1 else ""
 
+    def hrefs(self) -> Iterator[str]:
+        """The hrefs of all files of all items."""
+        for row, id_ in enumerate(self.ids):
+            parts = parts_of(id_)
+            stem = fill(self.stems[row], parts)
+            for file in self.layouts[self.layout[row]]:
+                yield stem + fill(file[0], parts)
+
     def assets(self, row: int) -> Iterator[tuple[Any, ...]]:
         """The fields of each `Asset` of an item."""
         parts = parts_of(self.ids[row])

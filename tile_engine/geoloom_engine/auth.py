@@ -1,4 +1,4 @@
-"""Who may: the session secret in headers, and capabilities in layer URLs.
+"""Capabilities: what a layer's URL allows whoever has it.
 
 A capability is a short token, base64url of ::
 
@@ -14,26 +14,23 @@ import base64
 import binascii
 import hashlib
 import hmac
-import re
 import struct
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from geoloom.errors import CapabilityError
+from geoloom_engine.sessions import INTERNAL, LONGEST
 
 READ_TILES = 1
 """Right to read tiles, legend and TileJSON of the chain."""
-
-SESSION_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-"""What a session may be called."""
 
 MOST_VERIFIED = 4096
 """Tokens remembered as genuine in one process."""
 
 _HEAD = struct.Struct(">2sIB4s")
 _MAC_BYTES = 16
-_LONGEST = 4 * (_HEAD.size + 64 + _MAC_BYTES + 2) // 3
+_LONGEST = 4 * (_HEAD.size + LONGEST + _MAC_BYTES + 2) // 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +149,7 @@ def _split(token: str) -> tuple[bytes, bytes]:
         # Two texts of one token would be two keys to anything that remembers tokens.
         if base64.urlsafe_b64encode(raw).rstrip(b"=") != token.encode():
             raise ValueError
-        if len(raw) <= _HEAD.size + _MAC_BYTES or not SESSION_NAME.fullmatch(
+        if len(raw) <= _HEAD.size + _MAC_BYTES or not INTERNAL.fullmatch(
             raw[_HEAD.size : -_MAC_BYTES].decode("ascii")
         ):
             raise ValueError

@@ -18,6 +18,7 @@ from geoloom.blobs import needed
 from geoloom.chain import Chain, is_key
 from geoloom.errors import EngineUnreachable, GeoloomError, RequestError
 from geoloom.store import Store
+from geoloom_engine.rights import NONE, Limits
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +51,7 @@ class Entry:
     chain: Chain
     blobs: dict[str, bytes] = field(default_factory=dict)
     renewed: float = field(default_factory=time.monotonic)
+    limits: Limits | None = None
     version: str = ""
     checked: float = float("-inf")
 
@@ -78,6 +80,8 @@ class ChainDirectory:
         Told each blob of a chain, by key, before the chain is handed out.
     unfold
         Takes apart what was kept for a chain, which may take a while; refuses what cannot be used.
+    limits_of
+        What is restricted of all that a chain reads; may take a while.
     """
 
     def __init__(
@@ -89,6 +93,7 @@ class ChainDirectory:
         version_of: Callable[[Chain, bool], str],
         keep: Callable[[str, bytes], None] = lambda key, content: None,
         unfold: Callable[[Chain], None] = lambda chain: None,
+        limits_of: Callable[[Chain], Limits] = lambda chain: NONE,
     ) -> None:
         self._store = store
         self._store_threads = store_threads
@@ -97,6 +102,7 @@ class ChainDirectory:
         self._version_of = version_of
         self._keep_blob = keep
         self._unfold = unfold
+        self._limits_of = limits_of
         self._entries: OrderedDict[str, Entry] = OrderedDict()
         self._bytes = 0
         self._loading: dict[str, asyncio.Task[Entry]] = {}
@@ -171,6 +177,13 @@ class ChainDirectory:
         entry.version = await asyncio.shield(task)
         entry.checked = time.monotonic()
         return entry.version
+
+    async def limits(self, chain: Chain) -> Limits:
+        """What is restricted of all that a chain reads; raises NotFound where that cannot be told."""
+        entry = self._entries.get(chain.root) or Entry(chain)
+        if entry.limits is None:
+            entry.limits = await self._thread(None, self._limits_of, chain)
+        return entry.limits
 
     async def save(self, key: str, blobs: tuple[str, ...]) -> None:
         """Keep a stored chain for good."""

@@ -31,6 +31,9 @@ QUIET = {"error": 600, "refused": 2, "print": 600, "seen": 3600, "changed": 2}
 MOST_SEEN = 10_000
 """Layers remembered as seen in one process."""
 
+USERS = "geoloom:users"
+"""Hash of who owners are."""
+
 START = "0-0"
 _ID = re.compile(r"\d{1,19}(-\d{1,19})?")
 
@@ -91,6 +94,7 @@ class EventLog:
         self._followers = connect(url, timeout, patient=True)
         self._ttl = max(1, int(ttl))
         self._held: deque[tuple[str, Event]] = deque(maxlen=KEPT)
+        self._met: dict[str, str] = {}
         self._seen: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._writing: asyncio.Task[None] | None = None
         # One at a time: events are told in the order in which they happened.
@@ -99,8 +103,16 @@ class EventLog:
     def tell(self, session: str, event: Event) -> None:
         """Write an event without waiting; while Redis is away it is held back, in this process."""
         self._held.append((session, event))
+        self._begin_flush()
+
+    def _begin_flush(self) -> None:
         if self._writing is None or self._writing.done():
             self._writing = asyncio.get_running_loop().create_task(self._flush())
+
+    def meet(self, owner: str, label: str) -> None:
+        """Note who an owner is, without waiting: in the hash ``geoloom:users``."""
+        self._met[owner] = label
+        self._begin_flush()
 
     def seen(self, session: str, key: str) -> None:
         """Tell a session, once, that a browser asks for tiles of a chain."""
@@ -173,6 +185,14 @@ class EventLog:
 
     async def _flush(self) -> None:
         async with self._turn:
+            if self._met:
+                met, self._met = self._met, {}
+                try:
+                    await self._redis.hset(USERS, mapping=dict[Any, Any](met))
+                except AWAY as error:
+                    log.warning("who an owner is is held back: %s", error)
+                    self._met = met | self._met
+                    return
             while self._held:
                 session, event = self._held.popleft()
                 try:

@@ -17,14 +17,15 @@ class Hosts:
 
     A page of any site can send requests to loopback addresses, also under a name of its own that
     it lets point there (DNS rebinding); so unless an engine was told its names, only loopback names
-    are answered. Listening for other machines it needs a token, which such a page lacks, and any
-    name will do.
+    are answered. Listening for other machines, or behind a hub, it needs a token, which such a page
+    lacks, and any name will do.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._names = tuple(name.lower() for name in settings.allowed_hosts)
         self._origins = frozenset(origin.rstrip("/").lower() for origin in settings.allowed_origins)
-        self._any_host = "*" in self._names or (not settings.loopback and not self._names)
+        others = not settings.loopback or bool(settings.hub_api_url)
+        self._any_host = "*" in self._names or (others and not self._names)
 
     def trusts_host(self, host: str) -> bool:
         """Whether to answer to this Host header."""

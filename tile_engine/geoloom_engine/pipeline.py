@@ -38,6 +38,8 @@ from geoloom_engine.nodes import NodeCache
 from geoloom_engine.plan import Plan, Planner
 from geoloom_engine.readers import SourcePool
 from geoloom_engine.render import own_colours, png
+from geoloom_engine.restrictions import Restrictions
+from geoloom_engine.rights import Rights
 from geoloom_engine.selections import Blobs
 from geoloom_engine.series import series
 from geoloom_engine.settings import Settings
@@ -87,6 +89,7 @@ class Pipeline:
         self.blobs = Blobs(load or _no_text)
         self._readers = ThreadPoolExecutor(settings.io_threads, "items")
         self.memory = Memory.of(settings)
+        restrictions = Restrictions(settings.restricted)
         self.budget = self.memory.budget
         self.pool = SourcePool(
             settings.sources,
@@ -96,7 +99,9 @@ class Pipeline:
             gdal_cache=settings.gdal_cache,
             read_timeout=settings.read_timeout,
             read_retries=settings.read_retries,
+            restrictions=restrictions,
         )
+        self.rights = Rights(restrictions, self.blobs.selection)
         limits = Limits(source_pixels=settings.max_source_pixels)
         nodes = None if settings.node_cache == 0 else NodeCache(self.budget, settings.node_cache)
         self.planner = Planner(

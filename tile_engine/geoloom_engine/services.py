@@ -13,9 +13,11 @@ from geoloom._version import __version__
 from geoloom.errors import EngineOverloaded
 from geoloom.store import RedisStore
 from geoloom_engine.auth import Signer
+from geoloom_engine.callers import Caller, Callers
 from geoloom_engine.chain_directory import ChainDirectory
 from geoloom_engine.events import EventLog
 from geoloom_engine.hosts import Hosts
+from geoloom_engine.hub import Hub
 from geoloom_engine.lanes import Wanted
 from geoloom_engine.machine import Machine
 from geoloom_engine.metrics import Metrics
@@ -78,6 +80,11 @@ class Services:
             settings.function_workers,
             math.ceil(Machine.here().cores / max(1, settings.workers)),
         )
+        self.rights = pipeline.rights
+        self.hub = Hub(settings.hub_api_url) if settings.hub_api_url else None
+        self.callers = Callers(
+            settings.token, self.hub, settings.hub_service, settings.hub_recheck, self._meet
+        )
         self.chains = ChainDirectory(
             RedisStore(settings.redis_url, ttl=settings.chain_ttl, timeout=STORE_TIMEOUT),
             self.store_threads,
@@ -86,6 +93,7 @@ class Services:
             pipeline.version,
             pipeline.keep,
             pipeline.unfold,
+            self.rights.of_chain,
         )
         self.events = EventLog(settings.redis_url, settings.event_ttl, STORE_TIMEOUT)
         self.revocations = Revocations(settings.redis_url, settings.capability_ttl)
@@ -131,6 +139,10 @@ class Services:
         """Run a task that opens the sources of a chain, where it does not hold up those of others."""
         return await self.wait_for(task, remote=self.pipeline.remote(chain))
 
+    def _meet(self, caller: Caller) -> None:
+        """Note whose an owner's digits are, for those who look at usage."""
+        self.events.meet(caller.owner, caller.label)
+
     def _threads(self, remote: bool) -> ThreadPoolExecutor:
         return self.threads if remote else self.local_threads
 
@@ -170,6 +182,8 @@ class Services:
         """Let everything go."""
         self._warming.close()
         self.queue.close()
+        if self.hub is not None:
+            self.hub.close()
         await asyncio.gather(
             self.events.close(), self.tiles.close(), self.revocations.close(), return_exceptions=True
         )

@@ -7,97 +7,35 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
 from geoloom._version import __version__
 from geoloom.calling import DEFAULT_MODULES
+from geoloom_engine.setting_parsers import (
+    Parser,
+    named_places,
+    names,
+    one_of,
+    prefix,
+    restrictions,
+    seconds,
+    size,
+    size_or_auto,
+    text,
+    whole,
+)
 
 PREFIX = "GEOLOOM_"
 
-CLIENT_VARIABLES = frozenset({"GEOLOOM_ENGINE_URL", "GEOLOOM_TILES_URL", "GEOLOOM_HOME", "GEOLOOM_LINGER"})
+CLIENT_VARIABLES = frozenset(
+    {"GEOLOOM_ENGINE_URL", "GEOLOOM_TILES_URL", "GEOLOOM_TOKEN_FROM", "GEOLOOM_HOME", "GEOLOOM_LINGER"}
+)
 """Variables of the client library, which often stand in the same environment."""
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-
-Parser = Callable[[str], Any]
-
-
-def text(value: str) -> str:
-    """Any text; blanks at its ends do not count."""
-    return value.strip()
-
-
-def names(value: str) -> tuple[str, ...]:
-    """Names separated by commas."""
-    return tuple(part.strip() for part in value.split(",") if part.strip())
-
-
-def named_places(value: str) -> tuple[str, ...]:
-    """Places with names before them, separated by commas: ``NAME=FOLDER`` or ``NAME=URL``."""
-    places = names(value)
-    known = set()
-    for one in places:
-        name, equals, place = (part.strip() for part in one.partition("="))
-        if not equals or not name or not place or "/" in name:
-            raise ValueError(f"{one!r} is not NAME=FOLDER or NAME=URL")
-        if "://" not in place and not place.startswith("/"):
-            raise ValueError(f"{place!r} is neither an absolute folder nor a URL")
-        if name in known:
-            raise ValueError(f"the name {name!r} stands twice")
-        known.add(name)
-    return places
-
-
-def whole(low: int, high: int) -> Parser:
-    """A parser of whole numbers from `low` to `high`."""
-
-    def parse(value: str) -> int:
-        try:
-            number = int(value)
-        except ValueError:
-            raise ValueError(f"{value!r} is not a whole number") from None
-        if not low <= number <= high:
-            raise ValueError(f"{number} is not between {low} and {high}")
-        return number
-
-    return parse
-
-
-def one_of(*choices: str) -> Parser:
-    """A parser of a fixed choice of words."""
-
-    def parse(value: str) -> str:
-        word = value.strip().lower()
-        if word not in choices:
-            raise ValueError(f"{value!r} is none of {', '.join(choices)}")
-        return word
-
-    return parse
-
-
-def seconds(value: str) -> float:
-    """A span of time: a number of seconds, or with s, m, h or d after it."""
-    match = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*([smhd]?)\s*", value.lower())
-    if not match:
-        raise ValueError(f"{value!r} is not a time such as 30, 5m, 12h or 30d")
-    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
-
-
-def size(value: str) -> int:
-    """A number of bytes, or with kB, MB or GB after it (powers of 1024)."""
-    match = re.fullmatch(r"\s*(\d{1,12}(?:\.\d{1,9})?)\s*([kmg]?)i?b?\s*", value.lower())
-    if not match:
-        raise ValueError(f"{value!r} is not a size such as 512MB")
-    return int(float(match[1]) * {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}[match[2]])
-
-
-def size_or_auto(value: str) -> int | None:
-    """A size, or None for "auto"."""
-    return None if value.strip().lower() == "auto" else size(value)
 
 
 def setting(default: str | None, parse: Parser, doc: str) -> Any:
@@ -134,12 +72,37 @@ class Settings:
         "Secrets that sign layer URLs, separated by commas: the first signs, all verify (rotation). "
         "By default a new random one at each start.",
     )
+    prefix: str = setting(
+        "",
+        prefix,
+        "Path before all others, under which a proxy leads here, such as /services/tiles; requests are "
+        "answered with it and without.",
+    )
+    hub_api_url: str = setting(
+        "",
+        text,
+        "JupyterHub's REST API, such as http://127.0.0.1:8081/hub/api: then the hub's tokens are taken "
+        "beside the session secret. Empty: no hub.",
+    )
+    hub_service: str = setting(
+        "tiles",
+        text,
+        "What the hub calls this engine: tokens need the scope access:services!service=NAME.",
+    )
+    hub_recheck: float = setting("60s", seconds, "How long the hub's word about a token is taken.")
     nonce: str = setting("", text, "Name by which this engine is recognised in /healthz; by default random.")
     sources: tuple[str, ...] = setting(
         "",
         names,
         "Folders, and prefixes of http://, https:// and s3:// addresses, that it may read, separated by "
         "commas; empty allows none.",
+    )
+    restricted: tuple[str, ...] = setting(
+        "",
+        restrictions,
+        "Sources and collections for some people only, separated by commas: PLACE=GROUP+GROUP, where PLACE "
+        "is a folder, an address, collection:ID or collection:CATALOGUE/ID, and a group is one of the hub, "
+        "user:NAME or service:NAME.",
     )
     catalogs: tuple[str, ...] = setting(
         "",
@@ -274,10 +237,18 @@ def load(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
                     raise ValueError(f"{place}: {error}.") from None
                 break
     settings = Settings(**values)
-    if not settings.loopback and not settings.token:
+    if not settings.loopback and not settings.token and not settings.hub_api_url:
         raise ValueError(
             f"Listening on {settings.host} reaches beyond this machine and needs a secret: "
-            "set GEOLOOM_TOKEN, or listen on 127.0.0.1."
+            "set GEOLOOM_TOKEN or GEOLOOM_HUB_API_URL, or listen on 127.0.0.1."
+        )
+    if settings.hub_api_url and not settings.hub_api_url.startswith(("http://", "https://")):
+        raise ValueError(
+            f"GEOLOOM_HUB_API_URL: {settings.hub_api_url!r} is not an http:// or https:// address."
+        )
+    if settings.restricted and not settings.hub_api_url:
+        raise ValueError(
+            "GEOLOOM_RESTRICTED: only JupyterHub knows who is in which group: set GEOLOOM_HUB_API_URL too."
         )
     return settings
 

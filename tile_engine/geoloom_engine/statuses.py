@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from geoloom import errors
+from geoloom_engine.callers import Forbidden
 
 STATUSES: dict[type[errors.GeoloomError], int] = {
     errors.ChainTooLarge: 413,
@@ -20,6 +21,7 @@ STATUSES: dict[type[errors.GeoloomError], int] = {
     errors.FunctionError: 422,
     errors.CapabilityError: 403,
     errors.QuotaExceeded: 429,
+    Forbidden: 403,
     errors.AccessError: 401,
     errors.EngineOverloaded: 503,
     errors.EngineUnreachable: 503,

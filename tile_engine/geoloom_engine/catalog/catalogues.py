@@ -194,6 +194,11 @@ class Catalogues:
                     told.append(entry.of(id_, name, content, self._rasters(name, id_, content), about))
         return {"collections": told, "problems": problems}
 
+    def name_of(self, collection: str) -> str:
+        """``CATALOGUE/ID`` of ``ID`` or ``CATALOGUE/ID``; raises NotFound."""
+        name, id_, _ = self._find(collection)
+        return f"{name}/{id_}"
+
     def count(self, query: Query) -> int:
         """How many items a query finds."""
         name, id_, _ = self._find(query.collection)

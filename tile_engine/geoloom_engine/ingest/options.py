@@ -13,7 +13,7 @@ from geoloom._version import __version__
 from geoloom.runtime_folder import catalog_path
 from geoloom_engine.ingest.finding import is_url
 from geoloom_engine.ingest.pattern import Pattern
-from geoloom_engine.settings import seconds
+from geoloom_engine.setting_parsers import seconds
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 

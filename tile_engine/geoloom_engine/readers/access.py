@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from geoloom.errors import SourceNotFound, SourceRefused
+from geoloom_engine.addresses import PORTS, Prefix, parse_url
+from geoloom_engine.restrictions import Restrictions
 
-_PORTS = {"http": 80, "https": 443}
 _OPEN_ENTRIES = ("http://", "https://", "s3://")
-_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _ALLOW_HINT = "Ask whoever runs the engine to add its folder or URL to GEOLOOM_SOURCES."
 _FORM_HINT = "Give an absolute path, or an http(s):// or s3:// address, of a GeoTIFF."
@@ -49,14 +49,6 @@ class Place:
         return short_name(self.href)
 
 
-@dataclass(frozen=True, slots=True)
-class _Prefix:
-    scheme: str
-    host: str
-    port: int
-    parts: tuple[str, ...]
-
-
 class Access:
     """The allow-list.
 
@@ -66,6 +58,9 @@ class Access:
         Absolute folders (or single files), ``http(s)://`` and ``s3://bucket`` prefixes. A prefix covers
         whole path segments: ``http://a/b`` covers ``http://a/b/c.tif``, not ``http://a/bad.tif``.
         ``http://``, ``https://`` or ``s3://`` alone covers every address of that scheme.
+    restrictions
+        Places within for some people only. Who may read a chain is decided by the hrefs in it, so no link
+        and no redirect leads into such a place from a href that does not lie there.
 
     Raises
     ------
@@ -73,15 +68,16 @@ class Access:
         If an entry is neither.
     """
 
-    def __init__(self, allowed: tuple[str, ...]) -> None:
+    def __init__(self, allowed: tuple[str, ...], restrictions: Restrictions | None = None) -> None:
+        self._restrictions = restrictions or Restrictions()
         roots: list[str] = []
-        prefixes: list[_Prefix] = []
+        prefixes: list[Prefix] = []
         self._open_schemes = {entry[:-3] for entry in allowed if entry in _OPEN_ENTRIES}
         for entry in allowed:
             if entry in _OPEN_ENTRIES:
                 continue
             if entry.startswith(_OPEN_ENTRIES):
-                prefixes.append(_parse_url(entry))
+                prefixes.append(parse_url(entry))
             elif Path(entry).is_absolute() and not entry.startswith("/vsi"):
                 roots.append(os.path.realpath(entry))
             else:
@@ -104,10 +100,10 @@ class Access:
             return self._resolve_url(href)
         return self._resolve_path(href)
 
-    def allows_url(self, url: str) -> bool:
-        """Whether a URL lies below an allowed prefix."""
+    def allows_url(self, url: str, origin: str) -> bool:
+        """Whether a URL, to which an address led, lies below an allowed prefix."""
         try:
-            return self._covers(_parse_url(url))
+            return self._covers(parse_url(url)) and not self._restrictions.trespass(origin, url)
         except ValueError:
             return False
 
@@ -123,14 +119,13 @@ class Access:
         if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
             ip = ip.ipv4_mapped
         host = host.lower().rstrip(".")
-        if any(host == prefix.host for prefix in self._prefixes if prefix.scheme in _PORTS):
+        if any(host == prefix.host for prefix in self._prefixes if prefix.scheme in PORTS):
             return not ip.is_link_local or host == str(ip)
         return (ip.is_global and not ip.is_multicast) or "/" in self._roots
 
     def allows_path(self, path: str) -> bool:
         """Whether a path, with its symbolic links resolved, lies below an allowed folder."""
-        real = Path(os.path.realpath(path))
-        return any(real.is_relative_to(root) for root in self._roots)
+        return self._allows_real(path, os.path.realpath(path))
 
     def allows_open_file(self, path: str, number: int) -> bool:
         """Whether the file that is open under a number lies below an allowed folder.
@@ -138,14 +133,18 @@ class Access:
         Where the system does not tell, its path is resolved once more.
         """
         try:
-            real = Path(os.readlink(f"/proc/self/fd/{number}"))
+            real = os.readlink(f"/proc/self/fd/{number}")
         except OSError:
             return self.allows_path(path)
-        return any(real.is_relative_to(root) for root in self._roots)
+        return self._allows_real(path, real)
+
+    def _allows_real(self, path: str, real: str) -> bool:
+        below = any(Path(real).is_relative_to(root) for root in self._roots)
+        return below and not self._restrictions.trespass(path, real)
 
     def _resolve_url(self, href: str) -> Place:
         try:
-            url = _parse_url(href)
+            url = parse_url(href)
         except ValueError as error:
             raise SourceRefused(f"{short_name(href)}: the address {error}.", hint=_FORM_HINT) from None
         if not self._covers(url):
@@ -180,12 +179,8 @@ class Access:
             raise SourceNotFound(f"{short_name(href)} {what}.", hint="Check the path and its spelling.")
         return Place(href, real, remote=False)
 
-    def _covers(self, url: _Prefix) -> bool:
-        return url.scheme in self._open_schemes or any(
-            (url.scheme, url.host, url.port) == (prefix.scheme, prefix.host, prefix.port)
-            and url.parts[: len(prefix.parts)] == prefix.parts
-            for prefix in self._prefixes
-        )
+    def _covers(self, url: Prefix) -> bool:
+        return url.scheme in self._open_schemes or any(prefix.covers(url) for prefix in self._prefixes)
 
 
 def short_name(href: str) -> str:
@@ -220,41 +215,3 @@ def _check_form(href: str) -> None:
             reason = f"begins with {scheme.group()!r}, which this engine does not read"
     if reason:
         raise SourceRefused(f"{short_name(href)} {reason}.", hint=_FORM_HINT)
-
-
-def _parse_url(url: str) -> _Prefix:
-    """A URL taken apart; ValueError says what is odd about it."""
-    if url[:5].lower() == "s3://":
-        return _parse_s3(url)
-    parsed = urllib.parse.urlsplit(url)
-    scheme = parsed.scheme.lower()
-    if scheme not in _PORTS or not parsed.hostname:
-        raise ValueError("is no http(s):// address")
-    if "@" in parsed.netloc or "\\" in url:
-        raise ValueError("holds a user name, password or backslash")
-    if parsed.fragment or any(c.isspace() for c in url):
-        raise ValueError("holds '#' or blanks")
-    try:
-        port = parsed.port or _PORTS[scheme]
-    except ValueError:
-        raise ValueError("has no proper port") from None
-    parts = tuple(urllib.parse.unquote(part) for part in parsed.path.split("/") if part)
-    _check_parts(parts)
-    return _Prefix(scheme, parsed.hostname.lower().rstrip("."), port, parts)
-
-
-def _parse_s3(url: str) -> _Prefix:
-    """The same of ``s3://bucket/key``; a key is what it is, nothing in it is encoded."""
-    bucket, _, key = url[5:].partition("/")
-    if _BUCKET.fullmatch(bucket) is None:
-        raise ValueError("names no proper bucket")
-    if "#" in key or "?" in key:
-        raise ValueError("holds '#' or '?'")
-    parts = tuple(part for part in key.split("/") if part)
-    _check_parts(parts)
-    return _Prefix("s3", bucket, 0, parts)
-
-
-def _check_parts(parts: tuple[str, ...]) -> None:
-    if any(part in (".", "..") or "/" in part or "\\" in part or "\0" in part for part in parts):
-        raise ValueError("climbs out of its folder")

@@ -25,6 +25,7 @@ from geoloom_engine.readers.source import Source
 if TYPE_CHECKING:
     from geoloom_engine.readers.contents import Contents
     from geoloom_engine.readers.cube import Cube
+    from geoloom_engine.restrictions import Restrictions
 
 type _Name = tuple[str, float | None]
 """Of an open source: its fingerprint, and the nodata value given for it."""
@@ -63,6 +64,8 @@ class SourcePool:
         Seconds that one read of a remote source may take, with all it is tried again.
     read_retries
         How often such a read is tried again where that may help.
+    restrictions
+        Places within `allowed` that no link leads into.
     """
 
     def __init__(
@@ -75,9 +78,10 @@ class SourcePool:
         gdal_cache: int = 32 << 20,
         read_timeout: float = 10.0,
         read_retries: int = 2,
+        restrictions: Restrictions | None = None,
     ) -> None:
         self.cache = BlockCache(Budget(256 << 20)) if cache is None else cache
-        self._access = Access(allowed)
+        self._access = Access(allowed, restrictions)
         self._remote = RemoteFiles(self._access, timeout=read_timeout, retries=read_retries)
         self._cubes = CubeFiles(self._access, self.cache, self._remote)
         self._max_open = max_open

@@ -211,7 +211,7 @@ class Remote:
             if url.startswith("s3:"):
                 answer = self._asked_store(place, headers, deadline)
             else:
-                if not self._access.allows_url(url):
+                if not self._access.allows_url(url, place.path):
                     raise _leaves(place)
                 answer = self._connections.get(url, headers, deadline, self._access.allows_address)
             if answer.status in _REDIRECTS and answer.headers.get("Location"):

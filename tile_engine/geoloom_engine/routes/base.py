@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import secrets
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -20,10 +20,13 @@ from geoloom.errors import (
     NotFound,
     RequestError,
 )
-from geoloom_engine.auth import SESSION_NAME, Capability, same_secret
+from geoloom_engine import sessions
+from geoloom_engine.auth import Capability
+from geoloom_engine.callers import NOBODY, Caller, Forbidden
 from geoloom_engine.statuses import status_of
 
 if TYPE_CHECKING:
+    from geoloom.chain import Chain
     from geoloom_engine.services import Services
 
 log = logging.getLogger("geoloom_engine")
@@ -44,6 +47,7 @@ class Handler(tornado.web.RequestHandler):
     def initialize(self, services: Services) -> None:
         """Tornado's hook: what `routes` handed over."""
         self.services = services
+        self.caller: Caller = NOBODY
         self._failure: GeoloomError | None = None
         self._work: asyncio.Task[Any] | None = None
         self._left = False
@@ -68,7 +72,7 @@ class Handler(tornado.web.RequestHandler):
     def compute_etag(self) -> None:
         """No hash over the body: tiles have better ones, the rest needs none."""
 
-    def prepare(self) -> None:
+    def prepare(self) -> Awaitable[None] | None:
         """Tornado's hook: say which pages may read the answer, and check names where that is needed."""
         origin = self.request.headers.get("Origin")
         if origin is not None and self.services.hosts.trusts_origin(origin):
@@ -76,56 +80,77 @@ class Handler(tornado.web.RequestHandler):
             self.set_header("Vary", "Origin")
         if self.guarded:
             self.check_names()
+        return None
 
     def check_names(self) -> None:
         """Refuse requests from foreign pages and for foreign names."""
         origin = self.request.headers.get("Origin")
         if origin is not None and not self.services.hosts.trusts_origin(origin):
-            raise ForeignRequest(
+            raise Forbidden(
                 f"Pages of {origin[:100]} may not call this engine.", hint="See GEOLOOM_ALLOWED_ORIGINS."
             )
         if not self.services.hosts.trusts_host(self.request.host):
-            raise ForeignRequest(
+            raise Forbidden(
                 f"This engine does not answer to the name {self.request.host[:100]!r}.",
                 hint="See GEOLOOM_ALLOWED_HOSTS.",
             )
 
     @property
     def session(self) -> str:
-        """The session named in the request."""
-        name = self.request.headers.get("X-Geoloom-Session", "anonymous")
-        if not SESSION_NAME.fullmatch(name):
-            raise RequestError(
-                "The session's name is malformed.", hint="Use up to 64 letters, digits, '-' and '_'."
-            )
-        return name
+        """The session named in the request, as it is called inside: below the caller's own names."""
+        name = sessions.given(self.request.headers.get("X-Geoloom-Session", "anonymous"))
+        return sessions.internal(self.caller.owner, name)
 
-    def has_token(self) -> bool:
-        """Whether the request brings the session secret (any does where none is set)."""
-        wanted = self.services.settings.token
-        if not wanted:
-            return True
-        scheme, _, given = self.request.headers.get("Authorization", "").partition(" ")
-        return scheme.lower() == "bearer" and same_secret(given.strip(), wanted)
+    @property
+    def authorization(self) -> str:
+        """The header that says who asks."""
+        return self.request.headers.get("Authorization", "")
 
-    def need_token(self) -> None:
-        """Refuse a request without the session secret."""
-        if not self.has_token():
-            raise AccessError(
-                "This request needs the engine's token.",
-                hint="Send 'Authorization: Bearer …' with the value of GEOLOOM_TOKEN.",
-            )
+    @property
+    def origin(self) -> str:
+        """Scheme and host under which whoever asks finds the engine, as the proxy in front says."""
+        forwarded = self.request.headers.get("X-Forwarded-Proto", "").split(",")[0].strip().lower()
+        scheme = forwarded if forwarded in ("http", "https") else self.request.protocol
+        return f"{scheme}://{self.request.host}"
+
+    async def need_caller(self) -> Caller:
+        """Who asks; refuses who may not.
+
+        Raises
+        ------
+        AccessError
+            Nobody known, or not one who may use this engine.
+        """
+        self.caller = await self.services.callers.identify(self.authorization)
+        return self.caller
+
+    async def chain(self, key: str) -> Chain:
+        """The chain of a key, if the caller may read all that it reads."""
+        chain = await self.services.chains.get(key)
+        await self.check_rights(chain)
+        return chain
+
+    async def check_rights(self, chain: Chain) -> None:
+        """Refuse a chain that reads what the caller may not; raises Forbidden."""
+        self.services.rights.require(self.caller, await self.services.chains.limits(chain))
+
+    async def capable_chain(self, key: str) -> Chain:
+        """The chain of a key, by the capability in the URL; without one, as the caller may."""
+        if await self.need_capability(key) is None:
+            return await self.chain(key)
+        return await self.services.chains.get(key)
 
     async def need_capability(self, key: str) -> Capability | None:
-        """The capability in the URL; None if there is none and the session secret stands in for it."""
+        """The capability in the URL; None if there is none and who asks is known instead."""
         token = self.get_query_argument("c", None)
         if token is None:
             self.check_names()
-            if self.has_token():
-                return None
-            raise AccessError(
-                "This address needs a permission.", hint="Use the layer's URL as the engine gave it."
-            )
+            if not self.authorization and not self.services.callers.open:
+                raise AccessError(
+                    "This address needs a permission.", hint="Use the layer's URL as the engine gave it."
+                )
+            await self.need_caller()
+            return None
         capability = self.services.signer.verify(token, key)
         await self.services.revocations.check(capability.session)
         return capability
@@ -206,7 +231,7 @@ class Handler(tornado.web.RequestHandler):
         """Tornado's hook: the answer to a failed request."""
         error = self._failure or _of_http(tornado.web.HTTPError(status_code))
         if not isinstance(kwargs.get("exc_info", (None, None))[1], tornado.web.HTTPError):
-            status_code = error.status if isinstance(error, ForeignRequest) else status_of(error)
+            status_code = status_of(error)
         self.set_status(status_code)
         if status_code == 401:
             self.set_header("WWW-Authenticate", "Bearer")
@@ -218,16 +243,6 @@ class Handler(tornado.web.RequestHandler):
     def answer_error(self, error: GeoloomError) -> None:
         """Finish with the error, as JSON; the status is set."""
         self.answer(error.to_json())
-
-
-class ForeignRequest(AccessError):
-    """A request from a foreign page or for a foreign name; travels as an `AccessError`."""
-
-    status = 403
-
-    def to_json(self) -> dict[str, Any]:
-        """As `AccessError`, which clients know."""
-        return {**super().to_json(), "error": "AccessError"}
 
 
 class Unknown(Handler):

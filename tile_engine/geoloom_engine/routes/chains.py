@@ -10,6 +10,9 @@ from geoloom.errors import RequestError
 from geoloom_engine.routes.base import Handler
 from geoloom_engine.sandboxing import UNLOCKED
 
+_SELECTION = b'{"bands":'
+"""How the canonical text of a selection begins."""
+
 
 class Chains(Handler):
     """``POST /chains``: verifies and stores a chain, and answers with its layer's URL."""
@@ -18,9 +21,10 @@ class Chains(Handler):
 
     async def post(self) -> None:
         """Register the chain in the body."""
-        self.need_token()
+        await self.need_caller()
         session = self.session
         chain = await self.services.chains.register(self.request.body)
+        await self.check_rights(chain)
         data = await self.services.chains.version(chain)
         token, expires = self.services.signer.sign(chain.root, session, self.services.settings.capability_ttl)
         template = f"/tiles/{chain.root}/{{z}}/{{x}}/{{y}}.png?c={token}&d={data}"
@@ -34,8 +38,8 @@ class StoredChain(Handler):
 
     async def get(self, key: str) -> None:
         """The chain."""
-        self.need_token()
-        chain = await self.services.chains.get(key)
+        await self.need_caller()
+        chain = await self.chain(key)
         text = await self.services.wait_for(chain.to_json, remote=False)
         self.set_header("Content-Type", "application/json; charset=UTF-8")
         self.set_header("Cache-Control", "private, max-age=86400, immutable")
@@ -49,8 +53,8 @@ class SavedChain(Handler):
 
     async def put(self, key: str) -> None:
         """Save the chain and its blobs."""
-        self.need_token()
-        chain = await self.services.chains.get(key)
+        await self.need_caller()
+        chain = await self.chain(key)
         await self.services.chains.save(chain.root, blobs.needed(chain))
         self.answer({"key": chain.root, "saved": True})
 
@@ -64,10 +68,10 @@ class Blobs(Handler):
 
     route = "blobs"
 
-    def prepare(self) -> None:
+    async def prepare(self) -> None:
         """Refuse what is too long or may not be stored, before it is read."""
         super().prepare()
-        self.need_token()
+        await self.need_caller()
         self._parts: list[bytes] = []
         limit = self.services.settings.max_blob
         length = self.request.headers.get("Content-Length", "0")
@@ -106,8 +110,12 @@ class Blob(Handler):
 
     async def get(self, key: str) -> None:
         """The bytes of a key."""
-        self.need_token()
+        await self.need_caller()
         content = await self.services.chains.get_blob(key)
+        rights = self.services.rights
+        if rights.any and content.startswith(_SELECTION):
+            limits = await self.services.wait_for(lambda: rights.of_selection(key), remote=False)
+            rights.require(self.caller, limits)
         self.set_header("Content-Type", "application/octet-stream")
         self.set_header("Cache-Control", "private, max-age=86400, immutable")
         self.finish(content)

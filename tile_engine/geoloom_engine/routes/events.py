@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from geoloom.errors import RequestError
-from geoloom_engine.auth import SESSION_NAME
+from geoloom_engine import sessions
 from geoloom_engine.events import START
 from geoloom_engine.routes.base import Handler
 
@@ -19,7 +19,7 @@ class Events(Handler):
 
     async def get(self) -> None:
         """Answer with events after an id, waiting for one up to the timeout."""
-        self.need_token()
+        await self.need_caller()
         after = self.get_query_argument("after", "") or START
         try:
             asked = float(self.get_query_argument("timeout", "25"))
@@ -38,9 +38,8 @@ class Session(Handler):
     route = "events"
 
     async def delete(self, session: str) -> None:
-        """Revoke the session's capabilities."""
-        self.need_token()
-        if not SESSION_NAME.fullmatch(session):
-            raise RequestError("The session's name is malformed.")
-        await self.services.revocations.revoke(session)
+        """Revoke the capabilities of one of the caller's own sessions."""
+        await self.need_caller()
+        name = sessions.internal(self.caller.owner, sessions.given(session))
+        await self.services.revocations.revoke(name)
         self.answer({"session": session, "revoked": True})

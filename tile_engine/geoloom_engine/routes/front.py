@@ -63,6 +63,7 @@ class Front(HTTPServerConnectionDelegate):
     def __init__(self, services: Services, application: tornado.web.Application) -> None:
         self.services = services
         self.application = application
+        self.prefix = f"{services.settings.prefix}/" if services.settings.prefix else ""
         self._second = 0
         self._date = ""
 
@@ -96,6 +97,9 @@ class _Exchange(HTTPMessageDelegate):
         """Tornado's hook: decides who answers."""
         assert isinstance(start_line, RequestStartLine)
         self._begun = time.perf_counter()
+        prefix = self._front.prefix
+        if prefix and start_line.path.startswith(prefix):
+            start_line = start_line._replace(path="/" + start_line.path[len(prefix) :])
         self._start_line, self._headers = start_line, headers
         found = _tile_of(start_line, headers)
         if found is None:

@@ -14,8 +14,7 @@ class Legend(Handler):
 
     async def get(self, key: str) -> None:
         """The legend as JSON."""
-        await self.need_capability(key)
-        chain = await self.services.chains.get(key)
+        chain = await self.capable_chain(key)
         pipeline = self.services.pipeline
         self.answer(await self.services.look_at(chain, lambda: pipeline.legend(chain)))
 
@@ -28,8 +27,7 @@ class LegendPicture(Handler):
 
     async def get(self, key: str, suffix: str | None) -> None:
         """The legend as PNG."""
-        await self.need_capability(key)
-        chain = await self.services.chains.get(key)
+        chain = await self.capable_chain(key)
         pipeline, ratio = self.services.pipeline, ratio_of(suffix)
         png = await self.services.look_at(chain, lambda: pipeline.legend_picture(chain, ratio))
         self.set_header("Content-Type", "image/png")
@@ -45,9 +43,8 @@ class TileJson(Handler):
 
     async def get(self, key: str) -> None:
         """The TileJSON."""
-        await self.need_capability(key)
+        chain = await self.capable_chain(key)
         services = self.services
-        chain = await services.chains.get(key)
         data = await services.chains.version(chain)
         described = await services.look_at(chain, lambda: services.pipeline.describe(chain))
         token = self.get_query_argument("c", None)
@@ -59,7 +56,7 @@ class TileJson(Handler):
                 "tilejson": "3.0.0",
                 "name": ", ".join(described["bands"]),
                 "tiles": [
-                    f"{self.request.protocol}://{self.request.host}/tiles/{chain.root}"
+                    f"{self.origin}{services.settings.prefix}/tiles/{chain.root}"
                     f"/{{z}}/{{x}}/{{y}}.png?{permission}d={data}"
                 ],
                 "bounds": [west, south, east, north] if west < east else [-180.0, south, 180.0, north],

@@ -8,6 +8,7 @@ from typing import Any
 
 from geoloom.errors import RequestError
 from geoloom.query import Query
+from geoloom_engine.callers import Caller
 from geoloom_engine.routes import fields
 from geoloom_engine.routes.base import Handler
 
@@ -32,7 +33,7 @@ class Search(Question):
 
     async def post(self) -> None:
         """Answer ``count``, ``items`` or ``selection``."""
-        self.need_token()
+        await self.need_caller()
         body = await self.json_body(limit=MOST_BYTES)
         kind = fields.text(body, "answer")
         if kind not in ("count", "items", "selection"):
@@ -41,10 +42,14 @@ class Search(Question):
             )
         if "query" not in body:
             raise RequestError("The request lacks 'query'.")
-        self.answer_text(await self.services.wait_for(lambda: self._found(kind, body["query"]), remote=True))
+        asked, caller = body["query"], self.caller
+        self.answer_text(await self.services.wait_for(lambda: self._found(kind, asked, caller), remote=True))
 
-    def _found(self, kind: str, asked: Any) -> str:
+    def _found(self, kind: str, asked: Any, caller: Caller) -> str:
         query, catalogues = Query.from_json(asked), self.services.pipeline.catalogues
+        rights = self.services.rights
+        if rights.any:
+            rights.require(caller, rights.of_collection(catalogues.name_of(query.collection)))
         if kind == "count":
             return written({"count": catalogues.count(query)})
         if kind == "items":
@@ -60,12 +65,20 @@ class Collections(Question):
 
     async def post(self) -> None:
         """Describe them."""
-        self.need_token()
+        await self.need_caller()
         body = await self.json_body()
         words = fields.text(body, "words") if body.get("words") is not None else None
 
+        rights, caller = self.services.rights, self.caller
+
         def told() -> str:
-            return written(self.services.pipeline.catalogues.collections(words))
+            answer = self.services.pipeline.catalogues.collections(words)
+            answer["collections"] = [
+                one
+                for one in answer["collections"]
+                if rights.may(caller, rights.of_collection(f"{one['catalog']}/{one['id']}"))
+            ]
+            return written(answer)
 
         self.answer_text(await self.services.wait_for(told, remote=True))
 

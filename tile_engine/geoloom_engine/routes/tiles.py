@@ -10,6 +10,7 @@ from geoloom.chain import is_key
 from geoloom.errors import DemandError, EngineFault, EngineUnreachable, GeoloomError, RequestError
 from geoloom.grid import TILE_SIZE, Tile
 from geoloom_engine.auth import Capability
+from geoloom_engine.callers import NOBODY
 from geoloom_engine.events import Event
 from geoloom_engine.picture import error_tile, footprints_tile, reason_tile
 from geoloom_engine.routes.base import Handler
@@ -64,8 +65,9 @@ class ChainTile(Handler):
 
     @property
     def _in_words(self) -> bool:
-        """Whether errors are told as JSON: to who came with the session secret."""
-        return "c" not in self.request.query_arguments and self.has_token()
+        """Whether errors are told as JSON: to who came with a token."""
+        known = self.caller is not NOBODY or self.services.callers.open
+        return "c" not in self.request.query_arguments and known
 
     async def _scenes(self, key: str, error: GeoloomError) -> Array | None:
         """Where the scenes lie that are too many for this tile, if that is what is wrong."""
@@ -91,6 +93,8 @@ class ChainTile(Handler):
         services = self.services
         if capability is not None:
             services.events.seen(capability.session, key)
+        else:
+            await self.chain(key)
         session = capability.session if capability is not None else self.session
         known = self.request.headers.get("If-None-Match")
         asked = TileRequest(key, tile, self._ratio, self.get_query_argument("d", None), known, session)
@@ -101,7 +105,7 @@ class ChainTile(Handler):
         self.finish(reply.body or None)
 
     def answer_error(self, error: GeoloomError) -> None:
-        """A picture of the message, and an event; JSON for who came with the session secret."""
+        """A picture of the message, and an event; JSON for who came with a token."""
         if self._in_words:
             super().answer_error(error)
             return

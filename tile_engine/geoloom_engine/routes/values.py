@@ -22,7 +22,7 @@ class Info(Handler):
 
     async def post(self) -> None:
         """Describe one of the three."""
-        self.need_token()
+        await self.need_caller()
         body = await self.json_body(limit=2 << 20)
         asked = [name for name in ("href", "chain", "key") if name in body]
         if len(asked) != 1:
@@ -30,12 +30,15 @@ class Info(Handler):
         pipeline = self.services.pipeline
         if asked == ["href"]:
             href = fields.text(body, "href")
+            rights = self.services.rights
+            rights.require(self.caller, rights.of_href(href))
             self.answer(await self.services.wait_for(lambda: pipeline.source(href), remote="://" in href))
             return
         if asked == ["key"]:
-            chain = await self.services.chains.get(fields.key(body))
+            chain = await self.chain(fields.key(body))
         else:
             chain = await self.services.wait_for(lambda: pipeline.read(_raw(body["chain"])), remote=False)
+            await self.check_rights(chain)
         self.answer(await self.services.look_at(chain, lambda: pipeline.describe(chain)))
 
 
@@ -63,11 +66,11 @@ class Point(Question):
 
     async def post(self) -> None:
         """Values of all bands."""
-        self.need_token()
+        await self.need_caller()
         body = await self.json_body()
         zoom = fields.zoom(body)
         lon, lat = fields.number(body, "lon", -180, 180), fields.number(body, "lat", -90, 90)
-        chain = await self.services.chains.get(fields.key(body))
+        chain = await self.chain(fields.key(body))
         found = getattr(self.services.pipeline, self.asked)
         self.answer(
             await self.computed(
@@ -89,10 +92,10 @@ class Statistics(Question):
 
     async def post(self) -> None:
         """Statistics of all bands."""
-        self.need_token()
+        await self.need_caller()
         body = await self.json_body()
         bbox = fields.bbox(body)
-        chain = await self.services.chains.get(fields.key(body))
+        chain = await self.chain(fields.key(body))
         pipeline = self.services.pipeline
         self.answer(
             await self.computed(
@@ -111,9 +114,9 @@ class Window(Question):
 
     async def post(self) -> None:
         """The window of a node (``node``, by default the root) on a tile (``z``, ``x``, ``y``, ``ratio``)."""
-        self.need_token()
+        await self.need_caller()
         body = await self.json_body()
-        chain = await self.services.chains.get(fields.key(body))
+        chain = await self.chain(fields.key(body))
         node = fields.text(body, "node") if "node" in body else chain.root
         tile = fields.tile(body)
         ratio = fields.whole(body, "ratio") if "ratio" in body else 1
@@ -136,12 +139,12 @@ class Explain(Handler):
 
     async def post(self) -> None:
         """The plan, or why the view is refused."""
-        self.need_token()
+        await self.need_caller()
         body = await self.json_body()
         zoom, tile = fields.zoom(body), None
         if "z" in body:
             tile = fields.tile(body)
-        chain = await self.services.chains.get(fields.key(body))
+        chain = await self.chain(fields.key(body))
         pipeline = self.services.pipeline
         self.answer(await self.services.look_at(chain, lambda: pipeline.explain(chain, tile, zoom)))
 

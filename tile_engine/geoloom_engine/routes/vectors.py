@@ -38,7 +38,7 @@ class Features(FeatureQuestion):
 
     async def post(self) -> None:
         """Layers, columns, count, geometry, coordinate system and bounds."""
-        self.need_token()
+        await self.need_caller()
         await self.told(holding, await self.json_body())
 
 
@@ -47,7 +47,7 @@ class FeatureValues(FeatureQuestion):
 
     async def post(self) -> None:
         """How common its values are, and percentiles of its numbers."""
-        self.need_token()
+        await self.need_caller()
         body = await self.json_body()
         name = fields.text(body, "column")
         limit = SOME_VALUES if body.get("limit") is None else fields.whole(body, "limit")
@@ -61,7 +61,7 @@ class Identify(FeatureQuestion):
 
     async def post(self) -> None:
         """Their attributes, the uppermost first."""
-        self.need_token()
+        await self.need_caller()
         body = await self.json_body()
         lon, lat = fields.number(body, "lon", -180, 180), fields.number(body, "lat", -90, 90)
         zoom = fields.zoom(body)
@@ -73,9 +73,9 @@ class Zonal(Question):
 
     async def post(self) -> None:
         """Count, mean, min, max, std and sum of each band."""
-        self.need_token()
+        await self.need_caller()
         body = await self.json_body()
-        chain = await self.services.chains.get(fields.key(body))
+        chain = await self.chain(fields.key(body))
         resolution = None
         if body.get("resolution") is not None:
             resolution = fields.number(body, "resolution", 1e-3, 1e7)
@@ -113,7 +113,10 @@ async def asked_for(handler: Handler, body: dict[str, Any]) -> Callable[..., Ask
         raise RequestError(f"where is empty or longer than {LONGEST_WHERE:,} characters.")
     pipeline = handler.services.pipeline
     href = text if given == ["href"] else None
-    if href is None:
+    rights = handler.services.rights
+    if href is not None:
+        rights.require(handler.caller, rights.of_href(href))
+    else:
         if not is_key(text):
             raise RequestError("blob must be a key of 32 hexadecimal digits.")
         content = await handler.services.chains.get_blob(text)
