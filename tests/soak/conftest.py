@@ -1,0 +1,8 @@
+"""Makes the soak's modules importable, as `PYTHONPATH=tests` does for `make soak`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))

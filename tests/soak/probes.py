@@ -1,0 +1,159 @@
+"""Whether everything is served: asked again and again, each question apart, all through the soak."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from geoloom.grid import Tile
+from soak.browser import Answer, Browser, Lost
+from soak.deployment import Deployment
+from soak.ledger import Ledger
+from soak.pictures import FUNCTION, Known, Land, digest
+
+PAUSE = 0.1
+"""Seconds between two questions of a probe."""
+
+PATIENCE = 10.0
+"""Seconds after which an answer counts as none."""
+
+
+class NotServed(Exception):
+    """What was asked for is not there; the message says why."""
+
+
+@dataclass
+class Probe:
+    """One question, and when it was answered and when not.
+
+    Parameters
+    ----------
+    ask
+        Raises `NotServed` or `Lost` where the answer is not the right one.
+    """
+
+    name: str
+    ask: Callable[[], Awaitable[None]]
+    failed: float = 0.0
+    """When the last question that failed was answered or given up."""
+    good: float = 0.0
+    """When the first question after that was asked that succeeded, was answered."""
+    begun: float = field(default_factory=time.monotonic)
+    """When the present question was asked."""
+    reason: str = ""
+
+    async def run(self, ledger: Ledger) -> None:
+        """Ask for ever."""
+        while True:
+            begun = self.begun = time.monotonic()
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    await self.ask()
+            except (NotServed, Lost, TimeoutError, OSError) as error:
+                self.failed, self.reason = time.monotonic(), str(error) or "no answer in time"
+                ledger.count(f"probe {self.name} failed")
+            else:
+                if self.good <= self.failed and begun >= self.failed:
+                    self.good = time.monotonic()
+            await asyncio.sleep(PAUSE)
+
+    def back(self, since: float, settled: float) -> float | None:
+        """Seconds from a kill until all was well; None while it is not, or not for long enough.
+
+        Parameters
+        ----------
+        since
+            When something was killed.
+        settled
+            Seconds for which nothing must have failed.
+        """
+        now = time.monotonic()
+        if self.good <= self.failed or now - max(self.failed, since) < settled:
+            return None
+        if self.begun - since < 0 or now - self.begun > settled / 2:
+            return None  # a question is still open
+        return max(0.0, self.good - since) if self.failed > since else 0.0
+
+
+class Tiles:
+    """The questions about layers: known ones, new ones, ones that run a function."""
+
+    def __init__(self, deployment: Deployment, land: Land, known: Known, ledger: Ledger) -> None:
+        self._land, self._known, self._ledger = land, known, ledger
+        self._deployment = deployment
+        self._headers = {
+            "Authorization": f"Bearer {deployment.token(0)}",
+            "X-Geoloom-Session": "soak-probe",
+        }
+        self._numbers = itertools.count(9_000_000)
+        self._places = itertools.cycle(land.tiles()[::7])
+        self._layers: dict[str, tuple[str, float]] = {}
+
+    def probes(self) -> Sequence[Probe]:
+        """One for each question."""
+        return [
+            Probe("a layer's tile", self._asking(self._known_tile)),
+            Probe("a new layer", self._asking(self._new_layer)),
+            Probe("a function", self._asking(self._function)),
+        ]
+
+    def _asking(
+        self, question: Callable[[Browser, Browser], Awaitable[None]]
+    ) -> Callable[[], Awaitable[None]]:
+        browser, kernel = Browser(self._deployment.tiles), Browser(self._deployment.engine)
+
+        async def ask() -> None:
+            await question(browser, kernel)
+
+        return ask
+
+    async def _known_tile(self, browser: Browser, kernel: Browser) -> None:
+        template, renew_at = self._layers.get("slope", ("", 0.0))
+        if renew_at < time.time():
+            template = await self._register(kernel, "slope", None)
+        await self._tile(browser, "slope", template)
+
+    async def _new_layer(self, browser: Browser, kernel: Browser) -> None:
+        await self._tile(browser, "grey", await self._register(kernel, "grey", next(self._numbers)))
+
+    async def _function(self, browser: Browser, kernel: Browser) -> None:
+        template = await self._register(kernel, "function", next(self._numbers))
+        await self._tile(browser, "function", template)
+
+    async def _register(self, kernel: Browser, picture: str, variant: int | None) -> str:
+        if picture == "function":
+            _need(await kernel.post("/blobs", FUNCTION.encode(), self._headers))
+        answer = _need(
+            await kernel.post("/chains", self._land.chain(picture, variant).to_json(), self._headers)
+        )
+        told = answer.json
+        self._ledger.acknowledged(told["key"])
+        self._layers[picture] = told["tiles"], time.time() + 0.6 * (told["expires"] - time.time())
+        return str(told["tiles"])
+
+    async def _tile(self, browser: Browser, picture: str, template: str) -> None:
+        tile: Tile = next(self._places)
+        answer = _need(await browser.get(template.format(z=tile.z, x=tile.x, y=tile.y)))
+        if digest(answer.body) != self._known[picture, tile.z, tile.x, tile.y]:
+            self._ledger.wrong.append(f"probe {picture} {tile}")
+
+
+def page(name: str, base: str, path: str, wanted: bytes = b"") -> Probe:
+    """A probe of a web page: status 200 (or a way on from it), and something that stands in it."""
+    browser = Browser(base)
+
+    async def ask() -> None:
+        answer = await browser.get(path)
+        if answer.status not in (200, 302) or wanted not in answer.body:
+            raise NotServed(f"{path}: {answer.status}")
+
+    return Probe(name, ask)
+
+
+def _need(answer: Answer) -> Answer:
+    if answer.status >= 400:
+        raise NotServed(f"{answer.status} {answer.headers.get('x-geoloom-error', answer.body[:200])}")
+    return answer
