@@ -108,6 +108,7 @@ MEANINGLESS_NAMES = ("utils", "util", "helpers", "helper", "common", "misc", "sh
 
 # Parts that are tested through the module, or with the sibling, that they were made for.
 TESTED_WITH = {
+    "backup_file": "backup",
     "declaration": "op",
     "derivation": "op",
     "gathering": "compositing",
