@@ -9,10 +9,12 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,6 +25,7 @@ from geoloom.engine_client import EngineClient
 
 START_SECONDS = 180.0
 TOKEN = "engine-tests"
+SCOPE = "access:services!service=tiles"
 RUN = "import sys; from geoloom_engine.__main__ import main; sys.exit(main([]))"
 
 
@@ -286,6 +289,65 @@ def engine(start_engine: StartEngine, valkey: str, tmp_path_factory: pytest.Temp
 def raster(engine: RunningEngine) -> Path:
     """A GeoTIFF (512 × 512 uint8, UTM 33 at 15°E 45.1°N, 30 m, overviews) that `engine` may read."""
     return write_raster(engine.folder / "scene.tif")
+
+
+class MadeUpHub:
+    """A server that answers ``/hub/api/user`` as JupyterHub does; `models` are its tokens' owners."""
+
+    def __init__(self) -> None:
+        self.models: dict[str, dict[str, Any]] = {}
+        self.asked: list[str] = []
+        self.status = 200
+        hub = self
+
+        class Answer(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                token = self.headers.get("Authorization", "").partition(" ")[2]
+                hub.asked.append(token)
+                model = hub.models.get(token)
+                status = hub.status if hub.status != 200 or model is not None else 403
+                body = json.dumps(model if status == 200 else {"status": status}).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *args: Any) -> None: ...
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}/hub/api"
+
+    def user(self, name: str, *groups: str, scopes: tuple[str, ...] = (SCOPE,), kind: str = "user") -> str:
+        """A token of a user or service."""
+        token = f"token-{name}-{len(self.models)}"
+        self.models[token] = {"kind": kind, "name": name, "groups": list(groups), "scopes": list(scopes)}
+        return token
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+@pytest.fixture
+def made_up_hub() -> Iterator[MadeUpHub]:
+    """A hub of one test."""
+    hub = MadeUpHub()
+    yield hub
+    hub.stop()
+
+
+@pytest.fixture(scope="module")
+def modules_hub() -> Iterator[MadeUpHub]:
+    """A hub of the tests of a module."""
+    hub = MadeUpHub()
+    yield hub
+    hub.stop()
 
 
 def write_raster(path: Path, phase: float = 0.0) -> Path:
