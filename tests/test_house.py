@@ -82,6 +82,7 @@ STOREYS: tuple[frozenset[str], ...] = (
     frozenset(
         {
             "basemaps",
+            "form",
             "gui",
             "inspector",
             "interaction",
@@ -89,6 +90,7 @@ STOREYS: tuple[frozenset[str], ...] = (
             "map",
             "messages",
             "panel",
+            "pointer",
             "slideshow",
             "layer_order",
             "leaflet",

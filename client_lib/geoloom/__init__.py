@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from geoloom._version import __version__
 
 if TYPE_CHECKING:
+    from geoloom import gui
     from geoloom.catalog import collection, collections
     from geoloom.contents import variables
     from geoloom.engine_client import engine
@@ -55,9 +56,14 @@ _HOMES = {
 }
 """Public names and the modules they live in. Functions of ops (gl.sqrt, gl.where…) come from the registry."""
 
+_ROOMS = frozenset({"gui"})
+"""Public names that are packages of their own."""
+
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
+    if name in _ROOMS:
+        value: Any = importlib.import_module(f"geoloom.{name}")
+    elif name in _HOMES:
         value = getattr(importlib.import_module(f"geoloom.{_HOMES[name]}"), name)
     else:
         value = _function(name)
@@ -68,7 +74,7 @@ def __getattr__(name: str) -> Any:
 def __dir__() -> list[str]:
     from geoloom.op import registry
 
-    return sorted({*globals(), *_HOMES, *(name for name, cls in registry().items() if cls.function)})
+    return sorted({*globals(), *_HOMES, *_ROOMS, *(name for name, cls in registry().items() if cls.function)})
 
 
 def _function(name: str) -> Any:
@@ -103,6 +109,7 @@ __all__ = [
     "engine",
     "from_json",
     "functions",
+    "gui",
     "interact",
     "load",
     "open",
