@@ -6,7 +6,8 @@ import pytest
 
 from geoloom.errors import EngineOverloaded
 from geoloom_engine import allowances
-from geoloom_engine.allowances import AtOnce, Exhausted, FunctionTime
+from geoloom_engine.allowances import BEHIND_A_HUB, AtOnce, Exhausted, FunctionTime, limit
+from geoloom_engine.settings import load
 from geoloom_engine.statuses import status_of
 
 ANNA, ANNAS_OTHER, BERT = "0123456789ab~a", "0123456789ab~b", "ba9876543210~a"
@@ -139,3 +140,12 @@ def test_no_time_is_lost_between_threads(clock: Clock) -> None:
         taken.extend(time_.take()[1].values())
     taken.extend(time_.take()[1].values())
     assert sum(taken) == 8000.0
+
+
+def test_limits_are_there_where_a_hub_tells_users_apart() -> None:
+    alone, hub = load([], {}), load(["--hub-api-url", "http://127.0.0.1:8081/hub/api"], {})
+    assert [limit(alone, name) for name in BEHIND_A_HUB] == [0] * 5
+    assert {name: limit(hub, name) for name in BEHIND_A_HUB} == BEHIND_A_HUB
+    options = ["--user-chains", "7", "--user-function-time", "1m", "--user-bytes", "0"]
+    told = load([*options, "--hub-api-url", "http://127.0.0.1:8081/hub/api"], {})
+    assert [limit(told, name) for name in ("chains", "function_time", "bytes")] == [7, 60, 0]

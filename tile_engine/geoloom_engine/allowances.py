@@ -10,14 +10,35 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from geoloom.errors import EngineOverloaded
 from geoloom_engine.sessions import owner_of
 
+if TYPE_CHECKING:
+    from geoloom_engine.settings import Settings
+
 MINUTE = 60
+
+BEHIND_A_HUB = {
+    "chains": 5000,
+    "blobs": 2000,
+    "bytes": 512 << 20,
+    "requests": 200,
+    "function_time": 120.0,
+}
+"""What "auto" means of the settings `user_…` where a hub tells users apart."""
 
 Exempt = Callable[[str], bool]
 """Whether an owner has no limits: services of the hub, whose visitors are many."""
+
+
+def limit(settings: Settings, name: str) -> float:
+    """A limit of each user, by its name in `BEHIND_A_HUB`; 0: none."""
+    value: float | None = getattr(settings, f"user_{name}")
+    if value is None:
+        return BEHIND_A_HUB[name] if settings.hub_api_url else 0
+    return value
 
 
 class Exhausted(EngineOverloaded):

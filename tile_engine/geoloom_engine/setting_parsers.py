@@ -100,3 +100,8 @@ def size(value: str) -> int:
 def size_or_auto(value: str) -> int | None:
     """A size, or None for "auto"."""
     return None if value.strip().lower() == "auto" else size(value)
+
+
+def or_auto(parse: Parser) -> Parser:
+    """A parser of what another one takes, and None for "auto"."""
+    return lambda value: None if value.strip().lower() == "auto" else parse(value)

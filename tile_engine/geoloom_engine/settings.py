@@ -19,6 +19,7 @@ from geoloom_engine.setting_parsers import (
     named_places,
     names,
     one_of,
+    or_auto,
     prefix,
     restrictions,
     seconds,
@@ -29,6 +30,9 @@ from geoloom_engine.setting_parsers import (
 )
 
 PREFIX = "GEOLOOM_"
+
+SELF_TEST = "--self-test"
+"""The option that is no setting."""
 
 CLIENT_VARIABLES = frozenset(
     {"GEOLOOM_ENGINE_URL", "GEOLOOM_TILES_URL", "GEOLOOM_TOKEN_FROM", "GEOLOOM_HOME", "GEOLOOM_LINGER"}
@@ -201,6 +205,38 @@ class Settings:
         whole(1, 256),
         "Processes of users' functions, per process of the engine, and one kept ready; idle ones end.",
     )
+    user_chains: int | None = setting(
+        "auto",
+        or_auto(whole(0, 10**9)),
+        "Chains that one user may have in the store; 0: as many as he likes. auto: 5000 behind a hub, else 0; "
+        "what is not saved makes room once it is not used for an hour.",
+    )
+    user_blobs: int | None = setting(
+        "auto",
+        or_auto(whole(0, 10**9)),
+        "The same of blobs, which are functions' texts, selections and features; auto: 2000 behind a hub.",
+    )
+    user_bytes: int | None = setting(
+        "auto", or_auto(size), "The same of bytes of both together; auto: 512MB behind a hub."
+    )
+    user_requests: int | None = setting(
+        "auto",
+        or_auto(whole(0, 10**6)),
+        "Requests of one user that a process answers at once, but tiles that it has in memory; 0: no limit, "
+        "auto: 200 behind a hub. Services of the hub have no limit.",
+    )
+    user_function_time: float | None = setting(
+        "auto",
+        or_auto(seconds),
+        "How long functions of one user may compute in a minute, in all engines of a store together; 0: no "
+        "limit, auto: 2m behind a hub. Services of the hub have no limit.",
+    )
+    metrics_token: str = setting(
+        "",
+        text,
+        "Secret that opens /metrics and nothing else; without one, /metrics is open, or behind a hub for "
+        "admins.",
+    )
     log_level: str = setting("info", one_of("debug", "info", "warning", "error"), "Least level to log.")
     log_format: str = setting("text", one_of("text", "json"), "One line of text, or of JSON, per entry.")
 
@@ -300,6 +336,11 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    parser.add_argument(
+        SELF_TEST,
+        action="store_true",
+        help="Try whether an engine with these settings would work here, tell what is wrong, and start none.",
+    )
     for item in fields(Settings):
         written = item.metadata["written"]
         default = f" Default: {written}." if written else ""
