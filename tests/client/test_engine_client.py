@@ -211,6 +211,18 @@ def test_the_environment_chooses_the_engine(server: Server, monkeypatch: pytest.
     assert connect() is not first
 
 
+def test_the_token_may_stand_in_another_variable(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_client, "_default", None)
+    monkeypatch.setenv("GEOLOOM_ENGINE_URL", server.url)
+    monkeypatch.setenv("GEOLOOM_TOKEN_FROM", "HUBS_TOKEN")
+    monkeypatch.delenv("GEOLOOM_TOKEN", raising=False)
+    assert connect().endpoint.token == ""
+    monkeypatch.setenv("HUBS_TOKEN", "of-the-hub")
+    assert connect().endpoint.token == "of-the-hub"
+    monkeypatch.setenv("GEOLOOM_TOKEN", "own")
+    assert connect().endpoint.token == "own"
+
+
 def test_engine_says_how_it_is(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_client, "_default", None)
     monkeypatch.setenv("GEOLOOM_ENGINE_URL", server.url)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from geoloom.errors import EngineOverloaded, EngineUnreachable, GeoloomError, RequestError, SourceUnreadable
-from geoloom_engine.events import KEPT, Event, EventLog
+from geoloom_engine.events import KEPT, USERS, Event, EventLog
 
 KEY = "0" * 32
 
@@ -151,6 +151,24 @@ def test_while_redis_is_away_events_are_held_back(own_valkey: Any) -> None:
         return await log.follow(session, "0-0", 0)
 
     assert [event["message"] for event in with_log(own_valkey.url, use)["events"]] == ["lost?"]
+
+
+def test_who_owners_are_is_noted_also_after_a_pause(own_valkey: Any) -> None:
+    import redis
+
+    async def use(log: EventLog, session: str) -> Any:
+        own_valkey.stop()
+        log.meet("0123456789ab", "user:anna")
+        with pytest.raises(EngineUnreachable):
+            await log.follow(session, "0-0", 0)
+        own_valkey.start()
+        log.meet("ba9876543210", "service:apps")
+        return await log.follow(session, "0-0", 0)
+
+    with_log(own_valkey.url, use)
+    with redis.Redis.from_url(own_valkey.url) as store:
+        noted = store.hgetall(USERS)
+    assert noted == {b"0123456789ab": b"user:anna", b"ba9876543210": b"service:apps"}
 
 
 def test_a_server_that_hangs_is_left_in_time() -> None:

@@ -38,6 +38,12 @@ def test_an_engine_for_other_machines_has_a_token_instead() -> None:
     assert Hosts(load(["--host", "0.0.0.0", "--token", "t"], {})).trusts_host("any.example")
 
 
+def test_behind_a_hub_the_name_is_the_hubs_and_pages_are_still_refused() -> None:
+    hosts = Hosts(load(["--hub-api-url", "http://127.0.0.1:8081/hub/api"], {}))
+    assert hosts.trusts_host("hub.example")
+    assert not hosts.trusts_origin("https://hub.example")
+
+
 def test_origins() -> None:
     assert LOOPBACK.trusts_origin("http://localhost:8888")
     assert NAMED.trusts_origin("https://lab.example")

@@ -59,6 +59,9 @@ def test_the_reference_is_fresh() -> None:
         (["--tile-cache", "much"], "not a size such as 512MB"),
         (["--drain-timeout", "soon"], "not a time such as"),
         (["--log-level", "loud"], "none of debug, info"),
+        (["--prefix", "services/tiles"], "not the beginning of a path"),
+        (["--prefix", "/a/../b"], "not the beginning of a path"),
+        (["--restricted", "/data"], "'/data' is not PLACE=GROUP"),
     ],
 )
 def test_a_wrong_value_is_refused_in_one_sentence(arguments: list[str], words: str) -> None:
@@ -76,6 +79,19 @@ def test_an_engine_for_other_machines_needs_a_token() -> None:
     with pytest.raises(ValueError, match="GEOLOOM_TOKEN"):
         load(["--host", "0.0.0.0"], {})
     assert not load(["--host", "0.0.0.0", "--token", "secret"], {}).loopback
+    assert load(["--host", "0.0.0.0", "--hub-api-url", "http://hub:8081/hub/api"], {}).hub_service == "tiles"
+
+
+def test_what_only_a_hub_can_tell_needs_one() -> None:
+    with pytest.raises(ValueError, match="set GEOLOOM_HUB_API_URL too"):
+        load(["--restricted", "/data=hydro"], {})
+    with pytest.raises(ValueError, match="not an http:// or https:// address"):
+        load(["--hub-api-url", "hub:8081"], {})
+
+
+def test_a_prefix_has_no_final_slash() -> None:
+    assert load(["--prefix", "/services/tiles/"], {}).prefix == "/services/tiles"
+    assert load(["--prefix", "/"], {}).prefix == ""
 
 
 def test_unknown_variables_are_told_with_the_nearest_name() -> None:
