@@ -140,6 +140,7 @@ TESTED_WITH = {
     "redis_connection": "services",
     "routes": "server",
     "selection_rows": "selection",
+    "self_test_stores": "self_test",
     "selection_table": "selection",
     "steps": "plan",
     "tiles": "services",

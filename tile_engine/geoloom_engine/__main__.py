@@ -24,7 +24,7 @@ from geoloom_engine.machine import Machine
 from geoloom_engine.metrics import Metrics
 from geoloom_engine.peers import Mesh
 from geoloom_engine.sandboxing import Sandboxing
-from geoloom_engine.settings import Settings, load, unknown_variables
+from geoloom_engine.settings import SELF_TEST, Settings, load, unknown_variables
 
 log = logging.getLogger("geoloom_engine")
 
@@ -42,8 +42,13 @@ DEATH_WINDOW = 30.0
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run an engine; the exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if SELF_TEST in given:
+        from geoloom_engine import self_test
+
+        return self_test.main([one for one in given if one != SELF_TEST], os.environ)
     try:
-        settings = _completed(load(sys.argv[1:] if arguments is None else arguments, os.environ))
+        settings = _completed(load(given, os.environ))
         _configure_logging(settings)
         for warning in unknown_variables(os.environ):
             log.warning(warning)

@@ -30,6 +30,8 @@ LOOK = 0.01
 """Seconds between two looks at whether it is one's turn, or done."""
 PATIENCE = 120.0
 """Seconds to wait at most for others to compile the same."""
+UNDER_WAY = "The engine is warming up."
+"""The problem of a worker that has not done all of the first steps."""
 
 Step = Callable[[], object]
 Steps = Callable[[], Iterable[Step]]
@@ -77,7 +79,7 @@ class Warming:
         self._first = first
         self._later = later
         self._program = program
-        self._problem: str | None = "The engine is warming up."
+        self._problem: str | None = UNDER_WAY
         self._stop = threading.Event()
         threading.Thread(target=self._run, name="warming", daemon=True).start()
 
