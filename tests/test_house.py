@@ -139,6 +139,7 @@ TESTED_WITH = {
     "positions": "warp",
     "redis_connection": "services",
     "routes": "server",
+    "setting_parsers": "settings",
     "selection_rows": "selection",
     "self_test_stores": "self_test",
     "selection_table": "selection",
