@@ -17,6 +17,7 @@ import tornado.netutil
 from geoloom.chain import Chain
 from geoloom.errors import DemandError, EngineOverloaded, SourceChanged, SourceNotFound
 from geoloom.grid import Tile
+from geoloom.selection import Selection
 from geoloom_engine import lanes
 from geoloom_engine.cache import Budget
 from geoloom_engine.functions import Functions
@@ -26,6 +27,8 @@ from geoloom_engine.metrics import Metrics
 from geoloom_engine.owners import Owners
 from geoloom_engine.peers import Mesh
 from geoloom_engine.pipeline import Drawn
+from geoloom_engine.restrictions import Restrictions
+from geoloom_engine.rights import Rights
 from geoloom_engine.server import application
 from geoloom_engine.services import Services
 from geoloom_engine.settings import Settings, load
@@ -42,6 +45,10 @@ def nothing_overtakes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lanes, "LONG", 60.0)
 
 
+def no_selection(key: str) -> Selection:
+    raise AssertionError(key)
+
+
 class Pipeline:
     """Answers `tile` by `draw`; remote chains pass by `read_pixels` first."""
 
@@ -50,6 +57,7 @@ class Pipeline:
         self.budget = Budget(1 << 20)
         self.far = False
         self.functions = Functions(None, (), lambda key: b"")
+        self.rights = Rights(Restrictions(()), no_selection)
         self.tiles: list[Tile] = []
         self.reads = 0
         self.draw_tile: Callable[[], Drawn] = lambda: Drawn(b"png", self.data, {"compute": 0.0})

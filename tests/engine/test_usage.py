@@ -13,7 +13,7 @@ import redis
 
 from geoloom.errors import EngineUnreachable
 from geoloom_engine import usage
-from geoloom_engine.allowances import Exhausted, FunctionTime
+from geoloom_engine.allowances import Exhausted
 from geoloom_engine.events import USERS
 from geoloom_engine.usage import COUNTS, Usage
 
@@ -38,7 +38,7 @@ def session(owner: str, its: str = "map") -> str:
 
 def with_usage(url: str, use: Callable[..., Awaitable[Any]], processes: int = 1, limit: float = 0.0) -> Any:
     async def run() -> Any:
-        made = [Usage(url, FunctionTime(limit)) for _ in range(processes)]
+        made = [Usage(url, limit) for _ in range(processes)]
         try:
             return await use(*made)
         finally:

@@ -15,7 +15,7 @@ from geoloom.errors import EngineFault, FunctionRefused
 from geoloom.grid import Grid
 from geoloom.ops.execute import Execute
 from geoloom_engine.memo import Memo
-from geoloom_engine.sandbox.pool import Answer, Call
+from geoloom_engine.sandbox.pool import Answer, Call, Pool
 from geoloom_engine.sandboxing import NONE_RUN
 from geoloom_engine.steps import Compute
 
@@ -40,6 +40,16 @@ class Sandbox(Protocol):
 
     def close(self) -> None:
         """End all processes."""
+
+
+class Account(Protocol):
+    """What functions are charged to: `geoloom_engine.usage.Usage`."""
+
+    def check(self, session: str) -> None:
+        """Raise EngineOverloaded if functions of the session's user may compute no more for now."""
+
+    def function(self, session: str, seconds: float) -> None:
+        """Charge one call."""
 
 
 class Functions:
@@ -72,8 +82,15 @@ class Functions:
         self.problem = problem or ("" if sandbox is not None else NONE_RUN)
         self._load = load
         self._trusted = trusted
+        self._account: Account | None = None
         self._texts: Memo[bytes] = Memo(TEXT_BYTES, len)
         self.version = environment(self.modules)
+
+    def charge_to(self, account: Account) -> None:
+        """Charge what functions compute from now on, and run none of whoever has used up his time."""
+        self._account = account
+        if isinstance(self.sandbox, Pool):
+            self.sandbox.charge = account.function
 
     def keep(self, key: str, text: bytes) -> None:
         """Remember a text, so that it need not be loaded."""
@@ -122,6 +139,8 @@ class Functions:
                 raise EngineFault(f"{step.op.name} cannot be computed in the sandbox.")
             if not block.valid.any():
                 return Block.empty(len(op.bands), *grid.shape, op.dtype)
+            if self._account is not None:
+                self._account.check(session)
             asked = Call(
                 session=session,
                 source=self._texts.get(op.text, lambda: self._load(op.text)),

@@ -119,6 +119,8 @@ class Lanes:
         Called with a job that nobody waits for any more, while `lock` is held.
     done
         Called from its thread with each job that has ended, and its result or error.
+    spent
+        Called from its thread with a session, and the seconds of processor time that a job of it took.
     """
 
     def __init__(
@@ -126,6 +128,7 @@ class Lanes:
         turns: Turns,
         forget: Callable[[Job], None],
         done: Callable[[Job, Any, Exception | None], None],
+        spent: Callable[[str, float], None] = lambda session, seconds: None,
     ) -> None:
         self.lock = threading.Lock()
         """Guards turns, lanes and what the queue knows of jobs."""
@@ -135,6 +138,7 @@ class Lanes:
         self._turns = turns
         self._forget = forget
         self._done = done
+        self._spent = spent
         self._ordinary = _Lane(express=False)
         self._express = _Lane(express=True)
         # Locked while the express lane is taken.
@@ -305,13 +309,14 @@ class Lanes:
 
     def _carry_out(self, hand: _Hand, job: Job) -> bool:
         """Carry out a job; False if the thread is to wait for its bell after it."""
-        begun = time.monotonic()
+        begun, begun_processor = time.monotonic(), time.thread_time()
         result, error = None, None
         try:
             result = job.task(Wanted(self, job))
         except Exception as failure:  # noqa: BLE001 - handed to those who wait
             error = failure
         seconds = time.monotonic() - begun - job.paused
+        self._spent(job.session, time.thread_time() - begun_processor)
         with self.lock:
             self._turns.charge(job, seconds)
             self.begun.discard(job)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from geoloom._version import __version__
 from geoloom.errors import EngineOverloaded
 from geoloom.store import RedisStore
+from geoloom_engine.allowances import AtOnce, limit
 from geoloom_engine.auth import Signer
 from geoloom_engine.callers import Caller, Callers
 from geoloom_engine.chain_directory import ChainDirectory
@@ -22,10 +23,12 @@ from geoloom_engine.lanes import Wanted
 from geoloom_engine.machine import Machine
 from geoloom_engine.metrics import Metrics
 from geoloom_engine.peers import Mesh
+from geoloom_engine.quotas import Limits, Quotas
 from geoloom_engine.rehearsal import first_steps, later_steps
 from geoloom_engine.revocations import Revocations
 from geoloom_engine.settings import Settings
 from geoloom_engine.tiles import Tiles
+from geoloom_engine.usage import Usage
 from geoloom_engine.warming import Warming
 from geoloom_engine.work import WorkQueue
 
@@ -71,6 +74,17 @@ class Services:
         self.local_threads = ThreadPoolExecutor(LOCAL_THREADS, "local")
         self.store_threads = ThreadPoolExecutor(4, "store")
         self.stopping = asyncio.Event()
+        self.quotas = Quotas(
+            settings.redis_url,
+            Limits(*(int(limit(settings, name)) for name in ("chains", "blobs", "bytes"))),
+            settings.chain_ttl,
+            settings.capability_ttl,
+        )
+        self.usage = Usage(settings.redis_url, limit(settings, "function_time"))
+        most = int(limit(settings, "requests"))
+        self.requests = AtOnce(most, "requests", self.usage.is_service)
+        self.polls = AtOnce(most, "polls for events", self.usage.is_service)
+        pipeline.functions.charge_to(self.usage)
         # The supervisor puts a new worker in the place of one that stops by itself.
         self.queue = WorkQueue(
             settings.queue_length,
@@ -79,6 +93,7 @@ class Services:
             self.stopping.set,
             settings.function_workers,
             math.ceil(Machine.here().cores / max(1, settings.workers)),
+            self.usage.computed,
         )
         self.rights = pipeline.rights
         self.hub = Hub(settings.hub_api_url) if settings.hub_api_url else None
@@ -133,7 +148,8 @@ class Services:
 
     async def wait_for[T](self, task: Callable[[], T], *, remote: bool) -> T:
         """Run a task that mostly waits, for other machines if `remote`, beside the compute thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads(remote), task)
+        threads = self._threads(remote)
+        return await asyncio.get_running_loop().run_in_executor(threads, self.usage.metered(task))
 
     async def look_at[T](self, chain: Chain, task: Callable[[], T]) -> T:
         """Run a task that opens the sources of a chain, where it does not hold up those of others."""
@@ -185,7 +201,12 @@ class Services:
         if self.hub is not None:
             self.hub.close()
         await asyncio.gather(
-            self.events.close(), self.tiles.close(), self.revocations.close(), return_exceptions=True
+            self.events.close(),
+            self.tiles.close(),
+            self.revocations.close(),
+            self.quotas.close(),
+            self.usage.close(),
+            return_exceptions=True,
         )
         self.threads.shutdown(wait=False, cancel_futures=True)
         self.local_threads.shutdown(wait=False, cancel_futures=True)

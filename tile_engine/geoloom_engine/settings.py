@@ -208,8 +208,8 @@ class Settings:
     user_chains: int | None = setting(
         "auto",
         or_auto(whole(0, 10**9)),
-        "Chains that one user may have in the store; 0: as many as he likes. auto: 5000 behind a hub, else 0; "
-        "what is not saved makes room once it is not used for an hour.",
+        "Chains that one user may have in the store; 0: no limit, auto: 5000 behind a hub. What "
+        "is not saved makes room once it is not used for an hour.",
     )
     user_blobs: int | None = setting(
         "auto",

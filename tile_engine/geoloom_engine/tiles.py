@@ -16,6 +16,7 @@ from geoloom_engine.events import Event
 from geoloom_engine.peers import Ask, Mesh, Peers, Reply, Unreached
 from geoloom_engine.tile_cache import TileCache, TileName
 from geoloom_engine.unwanted import Unwanted
+from geoloom_engine.usage import ASKER
 
 if TYPE_CHECKING:
     from geoloom.block import Block
@@ -158,6 +159,7 @@ class Tiles:
         services, begun = self._services, time.perf_counter()
         if services.stopping.is_set():
             raise Unreached
+        ASKER.set(ask.session)
         try:
             chain = await services.chains.get(ask.key)
             data = await services.chains.version(chain, ask.data)

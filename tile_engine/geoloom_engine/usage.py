@@ -13,7 +13,8 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,6 +83,10 @@ return {redis.call('ZCARD', recent), totals, labels}
 """
 
 
+ASKER: ContextVar[str | None] = ContextVar("asker", default=None)
+"""The session on whose behalf the present task goes on, if it is known."""
+
+
 class _Tally:
     """What one user took since this process started, and how much of that is written."""
 
@@ -123,14 +128,14 @@ class Usage:
     ----------
     url
         The Redis server that adds up.
-    function_time
-        Told what all processes counted.
+    most_function_time
+        Seconds a minute of each user; see `allowances.FunctionTime`.
     """
 
-    def __init__(self, url: str, function_time: FunctionTime) -> None:
+    def __init__(self, url: str, most_function_time: float = 0.0) -> None:
         self._redis = connect(url, TIMEOUT)
         self._add = self._redis.register_script(_ADD)
-        self._function_time = function_time
+        self._function_time = FunctionTime(most_function_time, self.is_service)
         self._tallies: dict[str, _Tally] = {}
         self._labels: dict[str, str] = {}
         self._writer = f"geoloom:usage:writer:{secrets.token_hex(8)}"
@@ -174,6 +179,25 @@ class Usage:
             tally.function_calls += 1
             tally.function_seconds += seconds
         self._function_time.charge(session, seconds)
+
+    def check(self, session: str) -> None:
+        """Refuse functions of who has used up his time of them; called from any thread. Raises Exhausted."""
+        self._function_time.check(session)
+
+    def metered[T](self, task: Callable[[], T]) -> Callable[[], T]:
+        """The task, whose processor time counts as that of who is asking (`ASKER`), in whichever thread."""
+        session = ASKER.get()
+        if session is None:
+            return task
+
+        def run() -> T:
+            begun = time.thread_time()
+            try:
+                return task()
+            finally:
+                self.computed(session, time.thread_time() - begun)
+
+        return run
 
     def is_service(self, owner: str) -> bool:
         """Whether an owner is known to be a service of the hub."""

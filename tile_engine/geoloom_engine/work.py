@@ -48,6 +48,8 @@ class WorkQueue:
     outside, each
         Jobs that may be under way at once, in all and of a session, of those that other processes compute
         for the greater part: see `fairness.Turns`.
+    spent
+        Called from any thread with a session, and the seconds of processor time that a job of it took.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class WorkQueue:
         on_stuck: Callable[[], None] = lambda: None,
         outside: int = OUTSIDE,
         each: int = 1,
+        spent: Callable[[str, float], None] = lambda session, seconds: None,
     ) -> None:
         self._length = length
         self._on_stuck = on_stuck
@@ -66,7 +69,7 @@ class WorkQueue:
         self._loop = asyncio.get_running_loop()
         self._turns = Turns(outside, each)
         self._jobs: dict[object, Job] = {}
-        self._lanes = Lanes(self._turns, self._forget, self._done)
+        self._lanes = Lanes(self._turns, self._forget, self._done, spent)
         self._lock = self._lanes.lock
         self._finished: deque[tuple[Job, Any, Exception | None]] = deque()
         self._told = False

@@ -13,6 +13,7 @@ from geoloom.grid import Tile
 from geoloom_engine.events import Event
 from geoloom_engine.tile_cache import TileName
 from geoloom_engine.tiles import PARTIAL
+from geoloom_engine.usage import ASKER
 
 if TYPE_CHECKING:
     from geoloom_engine.services import Services
@@ -81,15 +82,22 @@ async def reply_to(services: Services, asked: TileRequest) -> TileReply:
     headers["Cache-Control"] = KEPT if asked.data == data else ASKED_AGAIN
     headers["Etag"] = etag
     if asked.known is not None and is_known(etag, asked.known):
+        services.usage.tile(asked.session, 0, hit=True)
         return TileReply(304, headers, b"")
     headers["Content-Type"] = "image/png"
     remembered = services.tiles.remembered(name)
     if remembered is not None:
         services.metrics.tile("memory", {})
+        services.usage.tile(asked.session, len(remembered), hit=True)
         headers["Server-Timing"] = "cache;desc=memory"
         return TileReply(200, headers, remembered)
     begun = time.perf_counter()
-    answer = await services.tiles.get(chain, name, tile, asked.session)
+    ASKER.set(asked.session)
+    owner = services.requests.enter(asked.session)
+    try:
+        answer = await services.tiles.get(chain, name, tile, asked.session)
+    finally:
+        services.requests.leave(owner)
     stages = answer.stages
     if "encode" in stages:
         # What is left was spent in the queue, here or at the worker that computed the tile.
@@ -100,6 +108,7 @@ async def reply_to(services: Services, asked: TileRequest) -> TileReply:
         del headers["Etag"]
         headers["Cache-Control"] = ASKED_AGAIN
     services.metrics.tile(answer.origin, stages)
+    services.usage.tile(asked.session, len(answer.png), hit=answer.origin in ("memory", "redis"))
     headers["Server-Timing"] = server_timing(answer.origin, stages)
     return TileReply(200, headers, answer.png)
 

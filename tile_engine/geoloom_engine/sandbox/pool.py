@@ -89,6 +89,8 @@ class Pool:
         self._looked = time.monotonic()
         self._closed = False
         self._counts = {"calls": 0.0, "seconds": 0.0, "spawned": 0.0, "killed": 0.0}
+        self.charge: Callable[[str, float], None] = lambda session, seconds: None
+        """Called with the session of each call, and the seconds that its worker took."""
 
     def call(self, call: Call, block: Block, grid: Grid, wanted: Callable[[], bool]) -> Answer:
         """Call a function on a tile; this thread waits.
@@ -152,7 +154,9 @@ class Pool:
                 self._dropped(remote)
                 raise
             finally:
-                self._given_back(remote, key, time.monotonic() - start)
+                seconds = time.monotonic() - start
+                self.charge(call.session, seconds)
+                self._given_back(remote, key, seconds)
         raise EngineOverloaded("The workers of the engine's sandbox do not stay.", hint="Try again.")
 
     def state(self) -> dict[str, float]:
