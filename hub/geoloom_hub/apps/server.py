@@ -127,7 +127,7 @@ class AppServer(Voila):
         }
         table: list[tuple[Any, ...]] = [
             ("", IndexPage),
-            ("healthz", Health),
+            ("health", Health),
             (r"voila/render/([^/]+)\.ipynb", AppPage, app),
             (rf"api/kernels/{KERNEL_ID}/channels", Channel),
             (rf"api/kernels/{KERNEL_ID}", KernelState),
