@@ -20,6 +20,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 CLIENT = ROOT / "client_lib" / "geoloom"
 ENGINE = ROOT / "tile_engine" / "geoloom_engine"
+HUB = ROOT / "hub" / "geoloom_hub"
 SOURCES = sorted([*CLIENT.rglob("*.py"), *ENGINE.rglob("*.py")])
 
 # From the ground up: a module imports its own storey and those below. What is not named here lives
@@ -82,6 +83,7 @@ STOREYS: tuple[frozenset[str], ...] = (
     frozenset(
         {
             "basemaps",
+            "controls",
             "form",
             "gui",
             "inspector",
@@ -300,7 +302,7 @@ def setup() -> configparser.ConfigParser:
 def test_setup_cfg_lists_every_package(setup: configparser.ConfigParser) -> None:
     there = {
         ".".join(path.parent.relative_to(root.parent).parts)
-        for root in (CLIENT, ENGINE)
+        for root in (CLIENT, ENGINE, HUB)
         for path in root.rglob("__init__.py")
     }
     assert set(setup["options"]["packages"].split()) == there
