@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
@@ -111,8 +111,13 @@ class ChainDirectory:
         self._away: GeoloomError | None = None
         self._renewals: set[asyncio.Task[None]] = set()
 
-    async def register(self, body: bytes) -> Chain:
+    async def register(self, body: bytes, admit: Callable[[Chain], Awaitable[None]] | None = None) -> Chain:
         """Verify and store a chain.
+
+        Parameters
+        ----------
+        admit
+            Asked for leave once the chain is verified, before it is stored; raises to refuse it.
 
         Raises
         ------
@@ -125,6 +130,8 @@ class ChainDirectory:
         """
         chain = await self._thread(None, self._verified, body)
         found = await self._blobs(chain)
+        if admit is not None:
+            await admit(chain)
         await self._stored(self._store.put_chain, chain)
         self._keep(Entry(chain, found))
         return chain

@@ -15,7 +15,19 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-ROUTES = ("tiles", "chains", "blobs", "legend", "tilejson", "basemap", "values", "events", "health", "other")
+ROUTES = (
+    "tiles",
+    "chains",
+    "blobs",
+    "legend",
+    "tilejson",
+    "basemap",
+    "values",
+    "events",
+    "usage",
+    "health",
+    "other",
+)
 STATUSES = ("2xx", "3xx", "4xx", "5xx")
 ORIGINS = ("memory", "redis", "computed", "partial")
 STAGES = ("queue", "plan", "read", "compute", "encode", "cache", "hop")
@@ -55,8 +67,12 @@ SUMS = {
     "gc_seconds": "Time they took.",
 }
 
+LIMITS = ("requests", "function_time", "quota")
+"""What users may have of an engine; see `allowances` and `quotas`."""
+
 _GAUGES = (
     *STATES,
+    "users",
     *FUNCTION_COUNTS,
     *(f"{what} {cache}" for what in (*CACHE_STATES, *CACHE_COUNTS) for cache in CACHES),
 )
@@ -66,6 +82,7 @@ _NAMES = (
     *(f"tiles {origin}" for origin in ORIGINS),
     *(f"stage {stage} {limit}" for stage in STAGES for limit in (*STAGE_SECONDS, "+Inf", "sum")),
     *SUMS,
+    *(f"limited {limit}" for limit in LIMITS),
     *_GAUGES,
 )
 _INDEX = {name: i for i, name in enumerate(_NAMES)}
@@ -124,6 +141,10 @@ class Metrics:
         """Count a request refused for want of room."""
         self.add("refused")
 
+    def limited(self, limit: str) -> None:
+        """Count a request refused because its user had reached a limit: one of `LIMITS`."""
+        self.add(f"limited {limit}")
+
     def fault(self) -> None:
         """Count a defect."""
         self.add("faults")
@@ -149,6 +170,11 @@ class Metrics:
         """The sum over the workers of one counter."""
         place = _INDEX[name]
         return sum(self._values[worker * len(_NAMES) + place] for worker in range(self._workers))
+
+    def most(self, name: str) -> float:
+        """The largest of the workers' values."""
+        place = _INDEX[name]
+        return max(self._values[worker * len(_NAMES) + place] for worker in range(self._workers))
 
     def text(self) -> bytes:
         """All counters in Prometheus' text format."""
@@ -197,6 +223,16 @@ class Metrics:
             yield gauge
         for name, meaning in (SUMS | FUNCTION_COUNTS).items():
             yield CounterMetricFamily(f"geoloom_{name}", meaning, self.total(name))
+        limited = CounterMetricFamily(
+            "geoloom_limited", "Requests refused because a user had reached a limit.", labels=["limit"]
+        )
+        for limit in LIMITS:
+            limited.add_metric([limit], self.total(f"limited {limit}"))
+        yield limited
+        # Each worker is told of all users, now and then: who knows of most was told last, or nearly so.
+        yield GaugeMetricFamily(
+            "geoloom_users", "Users who asked any engine for anything lately.", self.most("users")
+        )
         for name, meaning in STATES.items():
             yield GaugeMetricFamily(f"geoloom_{name}", meaning, self.total(name))
         yield GaugeMetricFamily("geoloom_workers", "Worker processes.", self._workers)

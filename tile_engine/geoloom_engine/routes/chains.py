@@ -6,6 +6,7 @@ import tornado.web
 from tornado.http1connection import HTTP1Connection
 
 from geoloom import blobs
+from geoloom.chain import key_of
 from geoloom.errors import RequestError
 from geoloom_engine.routes.base import Handler
 from geoloom_engine.sandboxing import UNLOCKED
@@ -22,8 +23,10 @@ class Chains(Handler):
     async def post(self) -> None:
         """Register the chain in the body."""
         await self.need_caller()
-        session = self.session
-        chain = await self.services.chains.register(self.request.body)
+        session, owner, quotas = self.session, self.caller.owner, self.services.quotas
+        chain = await self.services.chains.register(
+            self.request.body, lambda chain: quotas.charge(owner, "chain", chain.root, chain.size)
+        )
         await self.check_rights(chain)
         data = await self.services.chains.version(chain)
         token, expires = self.services.signer.sign(chain.root, session, self.services.settings.capability_ttl)
@@ -54,8 +57,13 @@ class SavedChain(Handler):
     async def put(self, key: str) -> None:
         """Save the chain and its blobs."""
         await self.need_caller()
-        chain = await self.chain(key)
-        await self.services.chains.save(chain.root, blobs.needed(chain))
+        chain, owner, quotas = await self.chain(key), self.caller.owner, self.services.quotas
+        needed = blobs.needed(chain)
+        await quotas.charge(owner, "chain", chain.root, chain.size, saved=True)
+        for blob in needed if owner else ():
+            content = await self.services.chains.get_blob(blob)
+            await quotas.charge(owner, "blob", blob, len(content), saved=True)
+        await self.services.chains.save(chain.root, needed)
         self.answer({"key": chain.root, "saved": True})
 
 
@@ -93,6 +101,10 @@ class Blobs(Handler):
         settings = self.services.settings
         own = settings.functions == "trusted" and not self.get_query_argument("foreign", "")
         engine = settings.nonce if own else None
+        if self.caller.owner:
+            # Hashing 32 MB takes 0.1 s, in which the event loop would answer nobody.
+            name = await self.services.wait_for(lambda: key_of(content), remote=False)
+            await self.services.quotas.charge(self.caller.owner, "blob", name, len(content))
         key = await self.services.chains.put_blob(content, engine)
         locked = settings.functions in ("sandbox", "off")
         self.answer({"key": key} if locked else {"key": key, "notice": UNLOCKED})

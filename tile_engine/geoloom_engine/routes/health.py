@@ -8,6 +8,7 @@ import time
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from geoloom.errors import EngineUnreachable
+from geoloom_engine.auth import same_secret
 from geoloom_engine.routes.base import Handler
 
 
@@ -50,7 +51,14 @@ class Metrics(Handler):
     route = "health"
     guarded = False
 
-    def get(self) -> None:
-        """All counters."""
+    async def get(self) -> None:
+        """All counters, for who has the token for them; without one, behind a hub, for admins."""
+        services = self.services
+        wanted = services.settings.metrics_token
+        scheme, _, token = self.authorization.partition(" ")
+        if not (wanted and scheme.lower() == "bearer" and same_secret(token.strip(), wanted)) and (
+            wanted or services.hub is not None
+        ):
+            await self.need_admin()
         self.set_header("Content-Type", CONTENT_TYPE_LATEST)
         self.finish(self.services.metrics.text())

@@ -51,6 +51,11 @@ class ChainTile(Handler):
         self._tile: Tile | None = None
         self._ratio = 1
 
+    @property
+    def asker(self) -> str | None:
+        """The capability's session, else that of who came with a token."""
+        return self._capability.session if self._capability is not None else super().asker
+
     async def get(self, key: str, z: str, x: str, y: str, ratio: str | None) -> None:
         """Serve the tile."""
         try:
