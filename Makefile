@@ -1,5 +1,6 @@
 # The project's commands. `make help` lists them; `tools/setup` does the setting up.
 # PYTHON=/path/to/python   the interpreter for a new .venv (default: the newest found, 3.12 or later)
+# GEOLOOM_HUB_PORT=8000    variables of `make hub`; docs/hub.md lists them
 # LAB_ARGS="--no-browser"  more arguments for JupyterLab
 # TEST_ARGS="-k slope"     more arguments for pytest
 # BENCH_DATA=/folder       where the benchmark's scenes are, or are made (5 GB; default: .venv-bench/data)
@@ -26,7 +27,7 @@ AS_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
 export PYTHON BENCH_VENV
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test lint types format docs hooks wheel bench bench-quick profile soak memory load clean clean-venv setup-lab setup-test setup-bench
+.PHONY: help lab test lint types format docs hooks wheel bench bench-quick profile soak memory load clean clean-venv hub setup-lab setup-hub setup-test setup-bench
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -35,6 +36,9 @@ lab: setup-lab ## Set up and open JupyterLab on the first notebook
 	@echo "geoloom: opening JupyterLab on notebooks/01_first_map.ipynb; its address follows, Ctrl-C ends it"
 	@PATH="$(CURDIR)/$(BIN):$$PATH"; export PATH; \
 	exec $(BIN)/jupyter lab notebooks/01_first_map.ipynb --log-level=WARN $(AS_ROOT) $(LAB_ARGS)
+
+hub: setup-hub ## Set up and start JupyterHub for many people, with its engine; docs/hub.md says what can be set
+	@exec $(BIN)/python -m geoloom_hub
 
 test: setup-test ## Set up, then run every check and every test; all are reported, pytest's last
 	@failed=0; \
@@ -95,6 +99,9 @@ clean-venv: ## Remove .venv, and the benchmark's with its scenes
 
 setup-lab:
 	@tools/setup lab
+
+setup-hub:
+	@tools/setup hub
 
 setup-test:
 	@tools/setup test
