@@ -25,9 +25,6 @@ from geoloom.pointer import Pointer
 from geoloom.python_text import Known, python_text
 from geoloom.wording import in_words, one_line
 
-LABEL = "96px"
-"""Width of the labels, so that controls stand in line."""
-
 STYLE = """<style>
 .geoloom-gui{container-type:inline-size;width:100%}
 .geoloom-gui-body{display:flex;flex-flow:row nowrap;gap:14px;align-items:stretch;overflow:hidden}
@@ -37,11 +34,12 @@ STYLE = """<style>
 .geoloom-gui h2{margin:0;font-size:18px;line-height:1.5}
 .geoloom-gui p{margin:2px 0}
 .geoloom-gui dl{display:grid;grid-template-columns:auto 1fr;gap:1px 12px;margin:2px 0;font-size:14px}
-.geoloom-gui dt{opacity:.8}
+.geoloom-gui dt{font-weight:400;opacity:.8;white-space:nowrap}
 .geoloom-gui dd{margin:0;font-weight:600;font-variant-numeric:tabular-nums}
 .geoloom-gui pre{margin:0;padding:8px;overflow:auto;max-height:320px;user-select:all;font-size:12px;
 line-height:1.45;background:rgba(128,128,128,.14);color:inherit;
 font-family:var(--jp-code-font-family,Menlo,Consolas,monospace)}
+#rendered_cells .geoloom-gui-own .leaflet-widgets{height:max(420px,calc(100vh - 48px))!important}
 @container (max-width:760px){
 .geoloom-gui-body{flex-direction:column;gap:6px}
 .geoloom-gui-panel{flex:0 0 auto;width:auto}
@@ -157,7 +155,7 @@ class Gui(ipywidgets.VBox):
             self._tell(one_line(f"{type(error).__name__}: {error}"))
         else:
             self._tell("")
-            self._write()
+        self._write()
         if self.pointer is not None:
             self.pointer.refresh()
 
@@ -204,67 +202,3 @@ class Gui(ipywidgets.VBox):
     def _tell(self, message: str) -> None:
         self._message = message
         self._told.value = f'<p role="alert" style="{WRONG}">⚠ {escape(message)}</p>' if message else ""
-
-
-def text(label: str, value: str, placeholder: str, suggestions: Sequence[str] = ()) -> ipywidgets.Combobox:
-    """A field for text, which counts when it is finished by Enter or left."""
-    return ipywidgets.Combobox(
-        description=label,
-        value=value,
-        placeholder=placeholder,
-        options=tuple(suggestions),
-        ensure_option=False,
-        continuous_update=False,
-        **_in_line(),
-    )
-
-
-def choice(label: str, options: Sequence[Any], value: Any = None) -> ipywidgets.Dropdown:
-    """One of some; `options` are values, or pairs of words and value."""
-    return ipywidgets.Dropdown(description=label, options=options, value=value, **_in_line())
-
-
-def slider(
-    label: str, low: float, high: float, value: float, step: float = 1.0, unit: str = ""
-) -> ipywidgets.FloatSlider:
-    """A number between two."""
-    shown = ".0f" if step >= 1 else ".1f" if step >= 0.1 else ".2f"
-    return ipywidgets.FloatSlider(
-        description=f"{label}{f', {unit}' if unit else ''}",
-        min=low,
-        max=high,
-        step=step,
-        value=value,
-        readout_format=shown,
-        **_in_line(),
-    )
-
-
-def span(label: str, low: float, high: float) -> ipywidgets.FloatRangeSlider:
-    """Two numbers between two."""
-    return ipywidgets.FloatRangeSlider(
-        description=label, min=low, max=high, value=(low, high), step=1.0, readout_format=".0f", **_in_line()
-    )
-
-
-def tick(label: str, value: bool = False) -> ipywidgets.Checkbox:
-    """Yes or no."""
-    return ipywidgets.Checkbox(
-        description=label,
-        value=value,
-        indent=True,
-        style={"description_width": LABEL},
-        layout=ipywidgets.Layout(width="auto"),
-    )
-
-
-def shown(control: Any, on: bool) -> None:
-    """Show a control, or hide it."""
-    control.layout.display = None if on else "none"
-
-
-def _in_line() -> dict[str, Any]:
-    return {
-        "style": {"description_width": LABEL},
-        "layout": ipywidgets.Layout(width="auto", margin="2px 0"),
-    }

@@ -46,9 +46,9 @@ class Pointer(ipywidgets.VBox):
         self.marker = ipyleaflet.Marker(location=tuple(map.center), draggable=True, title=label, alt=label)
         self.latitude, self.longitude = _degrees("Latitude", EDGE), _degrees("Longitude", 180.0)
         self.here = ipywidgets.Button(
-            icon="crosshairs",
+            description="Here",
             tooltip="Bring the marker to the middle of the map",
-            layout=ipywidgets.Layout(width="36px", flex="0 0 36px"),
+            layout=ipywidgets.Layout(width="auto", flex="0 0 auto"),
         )
         self.told = ipywidgets.HTML()
         self.told.add_class("geoloom-values")

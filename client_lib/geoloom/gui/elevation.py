@@ -9,8 +9,9 @@ from pathlib import Path
 
 import geoloom as gl
 from geoloom.colour import ramps
+from geoloom.controls import Slider, Span, choice, shown, text, tick
 from geoloom.errors import GeoloomError, ParameterError
-from geoloom.form import Gui, choice, shown, slider, span, text, tick
+from geoloom.form import Gui
 from geoloom.image import Image, connected
 from geoloom.legend import number, unit_text
 from geoloom.map import Map
@@ -64,12 +65,12 @@ class Elevation(Gui):
         self.mode = choice("Show", [(words, mode) for mode, words in MODES.items()], mode)
         self.ramp = choice("Ramp", ramps(), RAMPS.get(mode, RAMPS["ramp"]))
         self.reversed = tick("Ramp reversed")
-        self.heights = span("Heights", *USUAL)
-        self.steepest = slider("Steepest", 5, 90, 45, unit="°")
-        self.azimuth = slider("Light from", 0, 360, 315, 5, unit="°")
-        self.altitude = slider("Light height", 0, 90, 45, unit="°")
-        self.exaggeration = slider("Exaggerated", 0.5, 10, 1, 0.5, unit="×")
-        self.strength = slider("Colour", 0, 1, 0.55, 0.05)
+        self.heights = Span("Heights", *USUAL)
+        self.steepest = Slider("Steepest, °", 5, 90, 45)
+        self.azimuth = Slider("Light from, °", 0, 360, 315, 5)
+        self.altitude = Slider("Light height, °", 0, 90, 45)
+        self.exaggeration = Slider("Exaggerate, ×", 0.5, 10, 1, 0.5)
+        self.strength = Slider("Colour", 0, 1, 0.55, 0.05)
         self._ramps = dict(RAMPS)
         self._ramp_of = mode
         self._opened = ""
@@ -143,7 +144,7 @@ class Elevation(Gui):
             ("Elevation", f"{number(round(height, 1))} {unit}"),
             ("Slope", "none at the edge" if steep is None else f"{steep:.1f}°"),
             ("Aspect", flat if way is None else f"{way:.0f}° ({WINDS[round(way / 45) % 8]})"),
-            ("At zoom", f"{zoom}" if pixel is None else f"{zoom}, pixels of {pixel:.3g} m"),
+            ("Read at", f"zoom {zoom}" if pixel is None else f"zoom {zoom}, pixels of {pixel:.3g} m"),
         )
 
     def _model(self) -> Image:
@@ -202,16 +203,13 @@ class Elevation(Gui):
             least, most = low, high = USUAL
         step = 10.0 ** max(math.floor(math.log10(max(most - least, 1e-3))) - 2, -3)
         least, most = math.floor(least / step) * step, math.ceil(most / step) * step
-        with self.setting(), self.heights.hold_sync():
-            self.heights.max = math.inf
-            self.heights.min, self.heights.max = least, max(most, least + step)
-            self.heights.step = step
-            self.heights.readout_format = ".0f" if step >= 1 else ".2f"
-            self.heights.value = (round(low / step) * step, round(high / step) * step)
+        with self.setting():
+            value = (round(low / step) * step, round(high / step) * step)
+            self.heights.limit(least, max(most, least + step), step, value)
 
     def _limits(self) -> tuple[float, float]:
         low, high = self.heights.value
-        return (low, high) if low < high else (low, low + self.heights.step)
+        return (low, high) if low < high else (low, low + self.heights.slider.step)
 
 
 def sample() -> str:
