@@ -132,7 +132,7 @@ def layer(engine: RunningEngine, folder: Path, id_: str, token: str) -> Layer:
 def request(route: str, about: Layer) -> tuple[str, str, bytes | None]:
     """Method, path and body of a proper request to a route."""
     method, path = route.split()
-    place = {**{name: str(value) for name, value in TILE.items()}, "session": "s"}
+    place = {**{name: str(value) for name, value in TILE.items()}, "session": "s", "label": "user:nobody"}
     place["key"] = about.blob if path.startswith("/blobs") else about.key
     bodies: dict[str, Any] = {
         "/chains": about.chain,

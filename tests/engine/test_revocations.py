@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -8,7 +9,13 @@ from typing import Any
 import pytest
 
 from geoloom.errors import CapabilityError, EngineUnreachable
+from geoloom_engine.auth import Capability
 from geoloom_engine.revocations import Revocations
+
+
+def given(session: str, expires_in: float = 60.0) -> Capability:
+    """A capability of a session, as it is now."""
+    return Capability("0" * 32, 1, session, int(time.time() + expires_in))
 
 
 def with_two(
@@ -29,12 +36,34 @@ def with_two(
 
 def test_a_revoked_session_is_refused_by_all(valkey: str) -> None:
     async def use(first: Revocations, second: Revocations, session: str) -> None:
-        await first.check(session)
+        await first.check(given(session))
         await first.revoke(session)
         for one in (first, second):
             with pytest.raises(CapabilityError, match="withdrawn"):
-                await one.check(session)
-            await one.check(session + "x")
+                await one.check(given(session))
+            await one.check(given(session + "x"))
+
+    with_two(valkey, use)
+
+
+def test_what_is_given_out_later_is_good(valkey: str) -> None:
+    async def use(first: Revocations, second: Revocations, session: str) -> None:
+        await first.revoke(session)
+        with pytest.raises(CapabilityError, match="withdrawn"):
+            await second.check(given(session))
+        await second.check(given(session, 62.0))
+
+    with_two(valkey, use)
+
+
+def test_an_owners_sessions_are_revoked_together(valkey: str) -> None:
+    async def use(first: Revocations, second: Revocations, session: str) -> None:
+        owner, other = session[:12], session[12:24]
+        await first.revoke(owner)
+        for name in ("one", "two"):
+            with pytest.raises(CapabilityError, match="withdrawn"):
+                await second.check(given(f"{owner}~{name}"))
+            await second.check(given(f"{other}~{name}"))
 
     with_two(valkey, use)
 
@@ -43,12 +72,12 @@ def test_after_a_long_silence_a_request_waits_for_the_look(
     valkey: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def use(first: Revocations, second: Revocations, session: str) -> None:
-        await second.check(session)
+        await second.check(given(session))
         await first.revoke(session)
-        await second.check(session)
+        await second.check(given(session))
         monkeypatch.setattr(Revocations, "STALE", 0.0)
         with pytest.raises(CapabilityError, match="withdrawn"):
-            await second.check(session)
+            await second.check(given(session))
 
     with_two(valkey, use)
 
@@ -58,7 +87,7 @@ def test_a_revocation_is_kept_as_long_as_a_capability_could_be_valid(valkey: str
         await first.revoke(session)
         score = await first._redis.zscore(Revocations.NAME, session)
         await first._redis.zadd(Revocations.NAME, {session: float(score or 0) - 100})
-        await second.check(session)
+        await second.check(given(session))
 
     with_two(valkey, use)
 
@@ -67,12 +96,12 @@ def test_while_redis_is_away_what_was_known_stands(own_valkey: Any) -> None:
     async def use(first: Revocations, second: Revocations, session: str) -> None:
         await first.revoke(session)
         with pytest.raises(CapabilityError):
-            await first.check(session)
+            await first.check(given(session))
         own_valkey.stop()
         first._checked = float("-inf")
         with pytest.raises(CapabilityError):
-            await first.check(session)
-        await first.check("another")
+            await first.check(given(session))
+        await first.check(given("another"))
         assert await first.problem()
         with pytest.raises(EngineUnreachable):
             await first.revoke("another")

@@ -16,7 +16,7 @@ from geoloom.engine_client import EngineClient
 from geoloom.errors import AccessError
 from geoloom.ops.open import Open
 from geoloom.selection import Asset, Item, SelectedBand, Selection
-from geoloom_engine.callers import SECRET, Caller, Forbidden
+from geoloom_engine.callers import ADMIN_SCOPE, SECRET, Caller, Forbidden
 from geoloom_engine.catalog import write_items
 from geoloom_engine.restrictions import Restrictions
 from geoloom_engine.rights import Rights
@@ -249,6 +249,20 @@ def test_sessions_of_one_name_are_apart(shared: Shared) -> None:
 def _error(shared: Shared, tiles: str) -> bytes:
     path = tiles.format(**dict(zip("zxy", TILE, strict=True)))
     return shared.engine.ask("GET", path, token=False).headers.get("x-geoloom-error", "").encode()
+
+
+def test_an_admin_withdraws_all_layers_of_a_user(shared: Shared) -> None:
+    chain = Open(href=str(shared.open)).chain()
+    fay, gus = (shared.client(shared.hub.user(name)) for name in ("fay", "gus"))
+    before, others = fay.register(chain).tiles, gus.register(chain).tiles
+    asked = ("DELETE", "/callers/user:fay/layers")
+    assert shared.ask(shared.ben, *asked).status == 403
+    admin = shared.hub.user("dora", scopes=("access:services", ADMIN_SCOPE))
+    assert shared.ask(admin, *asked).json == {"caller": "user:fay", "revoked": True}
+    shared.engine.wait_until(lambda: b"CapabilityError" in _error(shared, before), what="the end of a layer")
+    assert b"CapabilityError" not in _error(shared, others)
+    fay.close()
+    gus.close()
 
 
 def test_a_capability_says_nothing_of_who_it_was_given_to(shared: Shared) -> None:

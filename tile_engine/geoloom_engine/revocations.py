@@ -1,4 +1,4 @@
-"""Sessions whose layer URLs were withdrawn."""
+"""Sessions and owners whose layer URLs were withdrawn."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ import asyncio
 import time
 
 from geoloom.errors import CapabilityError, EngineUnreachable
+from geoloom_engine.auth import Capability
 from geoloom_engine.redis_connection import AWAY, connect, reason
+from geoloom_engine.sessions import owner_of
 
 TIMEOUT = 2.0
 """Seconds to wait for Redis."""
 
 
 class Revocations:
-    """Sessions whose capabilities are void: the sorted set ``geoloom:revoked``, looked up now and then.
+    """Whose capabilities are void: the sorted set ``geoloom:revoked``, looked up now and then.
 
-    While Redis is away what was known last stands: a layer on a map outlives a restart of Redis.
+    A name stands there with the time until which those run that had been given out; later ones are good. While Redis is away what was known last stands: a layer on a map outlives a restart of Redis.
     """
 
     NAME = "geoloom:revoked"
@@ -27,26 +29,31 @@ class Revocations:
     def __init__(self, url: str, keep: float) -> None:
         self._redis = connect(url, TIMEOUT)
         self._keep = max(1, int(keep))
-        self._revoked: frozenset[str] = frozenset()
+        self._revoked: dict[str, float] = {}
         self._checked = float("-inf")
         self._lookup: asyncio.Task[str | None] | None = None
 
-    async def check(self, session: str) -> None:
-        """Raise CapabilityError if the session's capabilities were revoked."""
+    async def check(self, capability: Capability) -> None:
+        """Raise CapabilityError if a capability was revoked, with its session's or all of its owner's."""
         age = time.monotonic() - self._checked
         if age > self.STALE:
             await self._look()
         elif age > self.FRESH:
             self._begin_look()
-        if session in self._revoked:
+        if self._revoked and self._is_void(capability):
             raise CapabilityError(
                 "This layer URL's permission was withdrawn.", hint="Run the cell that adds the layer again."
             )
 
-    async def revoke(self, session: str) -> None:
-        """Void all capabilities of a session; raises EngineUnreachable if that cannot be noted."""
+    def _is_void(self, capability: Capability) -> bool:
+        session = capability.session
+        until = max(self._revoked.get(name, 0.0) for name in (session, owner_of(session)))
+        return capability.expires <= until
+
+    async def revoke(self, name: str) -> None:
+        """Void what a session or an owner was given so far; raises EngineUnreachable if that cannot be noted."""
         try:
-            await self._redis.zadd(self.NAME, {session: time.time() + self._keep})
+            await self._redis.zadd(self.NAME, {name: time.time() + self._keep})
         except AWAY as error:
             raise EngineUnreachable(f"The store does not answer: {reason(error)}.") from None
         self._checked = float("-inf")
@@ -75,9 +82,9 @@ class Revocations:
             now = time.time()
             pipe = self._redis.pipeline(transaction=False)
             pipe.zremrangebyscore(self.NAME, "-inf", now)
-            pipe.zrange(self.NAME, 0, -1)
-            names = (await pipe.execute())[1]
-            self._revoked = frozenset(name.decode() for name in names)
+            pipe.zrange(self.NAME, 0, -1, withscores=True)
+            found = (await pipe.execute())[1]
+            self._revoked = {name.decode(): float(until) for name, until in found}
         except AWAY as error:
             problem = f"The store does not answer: {reason(error)}."
         self._checked = time.monotonic()

@@ -12,11 +12,12 @@ def routes(services: Services) -> list[tuple[Any, ...]]:
     """The paths of the engine and who answers them."""
     from geoloom_engine.routes.basemap import BasemapTile
     from geoloom_engine.routes.chains import Blob, Blobs, Chains, SavedChain, StoredChain
-    from geoloom_engine.routes.events import Events, Session
+    from geoloom_engine.routes.events import Events, Layers, Session
     from geoloom_engine.routes.health import Health, Metrics, Ready
     from geoloom_engine.routes.layers import Legend, LegendPicture, TileJson
     from geoloom_engine.routes.search import Collections, Search
     from geoloom_engine.routes.tiles import ChainTile
+    from geoloom_engine.routes.usage import Usage
     from geoloom_engine.routes.values import Explain, Info, Point, Series, Statistics, Window
     from geoloom_engine.routes.vectors import Features, FeatureValues, Identify, Zonal
 
@@ -47,6 +48,8 @@ def routes(services: Services) -> list[tuple[Any, ...]]:
         r"/zonal": Zonal,
         r"/events": Events,
         rf"/sessions/{part}": Session,
+        rf"/callers/{part}/layers": Layers,
+        r"/usage": Usage,
         r"/healthz": Health,
         r"/readyz": Ready,
         r"/metrics": Metrics,

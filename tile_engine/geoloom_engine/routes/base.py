@@ -18,12 +18,15 @@ from geoloom.errors import (
     EngineOverloaded,
     GeoloomError,
     NotFound,
+    QuotaExceeded,
     RequestError,
 )
 from geoloom_engine import sessions
+from geoloom_engine.allowances import AtOnce, Exhausted
 from geoloom_engine.auth import Capability
-from geoloom_engine.callers import NOBODY, Caller, Forbidden
+from geoloom_engine.callers import ADMIN_SCOPE, NOBODY, Caller, Forbidden
 from geoloom_engine.statuses import status_of
+from geoloom_engine.usage import ASKER
 
 if TYPE_CHECKING:
     from geoloom.chain import Chain
@@ -43,6 +46,8 @@ class Handler(tornado.web.RequestHandler):
     """Under which name its requests are counted."""
     guarded: ClassVar[bool] = True
     """Whether Host and Origin are checked: wherever no capability is."""
+    waits: ClassVar[bool] = False
+    """Whether it does nothing but wait: such requests are counted apart from those that are worked on."""
 
     def initialize(self, services: Services) -> None:
         """Tornado's hook: what `routes` handed over."""
@@ -52,6 +57,7 @@ class Handler(tornado.web.RequestHandler):
         self._work: asyncio.Task[Any] | None = None
         self._left = False
         self._counted = True
+        self._place: str | None = None
         services.begin()
 
     def on_finish(self) -> None:
@@ -63,6 +69,8 @@ class Handler(tornado.web.RequestHandler):
         if self._counted:
             self._counted = False
             self.services.end()
+            if self._place is not None:
+                self._at_once.leave(self._place)
 
     def set_default_headers(self) -> None:
         """Tornado's hook: headers of every answer."""
@@ -113,6 +121,16 @@ class Handler(tornado.web.RequestHandler):
         scheme = forwarded if forwarded in ("http", "https") else self.request.protocol
         return f"{scheme}://{self.request.host}"
 
+    @property
+    def asker(self) -> str | None:
+        """The session that is charged for the request; None if nobody is known."""
+        if self.caller is NOBODY:
+            return None
+        try:
+            return self.session
+        except RequestError:
+            return sessions.internal(self.caller.owner, "anonymous")
+
     async def need_caller(self) -> Caller:
         """Who asks; refuses who may not.
 
@@ -120,9 +138,34 @@ class Handler(tornado.web.RequestHandler):
         ------
         AccessError
             Nobody known, or not one who may use this engine.
+        EngineOverloaded
+            A user who has too many requests under way.
         """
         self.caller = await self.services.callers.identify(self.authorization)
+        asker = self.asker
+        ASKER.set(asker)
+        if asker and self.caller.owner and self._place is None:
+            self._place = self._at_once.enter(asker)
         return self.caller
+
+    @property
+    def _at_once(self) -> AtOnce:
+        return self.services.polls if self.waits else self.services.requests
+
+    async def need_admin(self) -> Caller:
+        """Who asks; refuses who may not see to others' affairs.
+
+        Raises
+        ------
+        AccessError
+            Nobody known, or no admin.
+        """
+        caller = await self.need_caller()
+        if not caller.admin:
+            raise Forbidden(
+                f"This is for admins, and {caller.label} is none.", hint=f"They have the scope {ADMIN_SCOPE}."
+            )
+        return caller
 
     async def chain(self, key: str) -> Chain:
         """The chain of a key, if the caller may read all that it reads."""
@@ -152,7 +195,7 @@ class Handler(tornado.web.RequestHandler):
             await self.need_caller()
             return None
         capability = self.services.signer.verify(token, key)
-        await self.services.revocations.check(capability.session)
+        await self.services.revocations.check(capability)
         return capability
 
     async def json_body(self, limit: int = 1 << 20) -> dict[str, Any]:
@@ -200,6 +243,8 @@ class Handler(tornado.web.RequestHandler):
             self._failure = value
             if isinstance(value, EngineOverloaded):
                 self.services.metrics.refused()
+            if isinstance(value, Exhausted | QuotaExceeded):
+                self.services.metrics.limited(value.limit if isinstance(value, Exhausted) else "quota")
             # A function's own words may have lines, which would look like other entries.
             said = " ".join(str(value).splitlines())
             log.debug("%s %s: %s", self.request.method, self.request.path, said)
@@ -236,7 +281,7 @@ class Handler(tornado.web.RequestHandler):
         if status_code == 401:
             self.set_header("WWW-Authenticate", "Bearer")
         if status_code == 503:
-            self.set_header("Retry-After", "1")
+            self.set_header("Retry-After", str(error.seconds if isinstance(error, Exhausted) else 1))
         self.set_header("Cache-Control", "no-store")
         self.answer_error(error)
 

@@ -35,6 +35,7 @@ from geoloom_engine.routes.tile_reply import TileReply, TileRequest, reply_to
 from geoloom_engine.routes.tiles import ChainTile
 
 if TYPE_CHECKING:
+    from geoloom_engine.auth import Capability
     from geoloom_engine.services import Services
 
 log = logging.getLogger("geoloom_engine")
@@ -136,7 +137,7 @@ class _Exchange(HTTPMessageDelegate):
         services.begin()
         # Begun here and now: what is in memory is answered before this returns.
         loop = asyncio.get_running_loop()
-        self._task = asyncio.Task(self._answer(asked), loop=loop, eager_start=True)
+        self._task = asyncio.Task(self._answer(asked, capability), loop=loop, eager_start=True)
         if not self._task.done():
             assert isinstance(self._connection, HTTP1Connection)
             self._connection.set_close_callback(self.on_connection_close)
@@ -149,10 +150,10 @@ class _Exchange(HTTPMessageDelegate):
         if self._task is not None:
             self._task.cancel()
 
-    async def _answer(self, asked: TileRequest) -> None:
+    async def _answer(self, asked: TileRequest, capability: Capability) -> None:
         services = self._front.services
         try:
-            await services.revocations.check(asked.session)
+            await services.revocations.check(capability)
             services.events.seen(asked.session, asked.key)
             reply = await reply_to(services, asked)
         except asyncio.CancelledError:
