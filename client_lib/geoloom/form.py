@@ -39,11 +39,13 @@ STYLE = """<style>
 .geoloom-gui pre{margin:0;padding:8px;overflow:auto;max-height:320px;user-select:all;font-size:12px;
 line-height:1.45;background:rgba(128,128,128,.14);color:inherit;
 font-family:var(--jp-code-font-family,Menlo,Consolas,monospace)}
+@container (min-width:761px){
 #rendered_cells .geoloom-gui-own .leaflet-widgets{height:max(420px,calc(100vh - 48px))!important}
+}
 @container (max-width:760px){
 .geoloom-gui-body{flex-direction:column;gap:6px}
 .geoloom-gui-panel{flex:0 0 auto;width:auto}
-.geoloom-gui-own .leaflet-container,.geoloom-gui-own .leaflet-widgets{height:46vh!important;min-height:240px}
+.geoloom-gui-own .leaflet-widgets{height:46vh!important;min-height:240px}
 }
 </style>"""
 
@@ -158,6 +160,17 @@ class Gui(ipywidgets.VBox):
         self._write()
         if self.pointer is not None:
             self.pointer.refresh()
+
+    def fit(self, bounds: Any) -> None:
+        """Show all of (west, south, east, north), also when the browser has said how large the map is."""
+        self.map.fit(bounds)
+        if self.map.right <= self.map.left:
+
+            def again(_: Any) -> None:
+                self.map.unobserve(again, "right")
+                self.map.fit(bounds)
+
+            self.map.observe(again, "right")
 
     @contextmanager
     def setting(self) -> Iterator[None]:

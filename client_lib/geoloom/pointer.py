@@ -44,7 +44,7 @@ class Pointer(ipywidgets.VBox):
         self._reading = Newest(self._look, "geoloom-pointer")
         self._following = False
         self.marker = ipyleaflet.Marker(location=tuple(map.center), draggable=True, title=label, alt=label)
-        self.latitude, self.longitude = _degrees("Latitude", EDGE), _degrees("Longitude", 180.0)
+        self.latitude, self.longitude = _degrees("Lat", EDGE), _degrees("Lon", 180.0)
         self.here = ipywidgets.Button(
             description="Here",
             tooltip="Bring the marker to the middle of the map",

@@ -183,7 +183,7 @@ class Elevation(Gui):
         if surface.bounds is None:
             return
         if not first or self.map.bbox[2] - self.map.bbox[0] > 180:
-            self.map.fit(surface.bounds)
+            self.fit(surface.bounds)
         west, south, east, north = surface.bounds
         lat, lon = self.map.center
         if self.pointer is not None and not (west <= lon <= east and south <= lat <= north):
