@@ -17,7 +17,8 @@ TIMEOUT = 2.0
 class Revocations:
     """Whose capabilities are void: the sorted set ``geoloom:revoked``, looked up now and then.
 
-    A name stands there with the time until which those run that had been given out; later ones are good. While Redis is away what was known last stands: a layer on a map outlives a restart of Redis.
+    A name stands there with the time until which those run that had been given out; later ones are good.
+    While Redis is away what was known last stands: a layer on a map outlives a restart of Redis.
     """
 
     NAME = "geoloom:revoked"
@@ -51,7 +52,7 @@ class Revocations:
         return capability.expires <= until
 
     async def revoke(self, name: str) -> None:
-        """Void what a session or an owner was given so far; raises EngineUnreachable if that cannot be noted."""
+        """Void what a session or an owner was given so far; raises EngineUnreachable if it cannot be noted."""
         try:
             await self._redis.zadd(self.NAME, {name: time.time() + self._keep})
         except AWAY as error:
