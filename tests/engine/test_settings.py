@@ -89,6 +89,13 @@ def test_what_only_a_hub_can_tell_needs_one() -> None:
         load(["--hub-api-url", "hub:8081"], {})
 
 
+def test_below_a_hub_functions_are_locked_in_or_off() -> None:
+    hub = {"GEOLOOM_HUB_API_URL": "http://127.0.0.1:8081/hub/api"}
+    with pytest.raises(ValueError, match="an engine of one person"):
+        load(["--functions", "trusted"], hub)
+    assert load([], hub).functions == "sandbox"
+
+
 def test_a_prefix_has_no_final_slash() -> None:
     assert load(["--prefix", "/services/tiles/"], {}).prefix == "/services/tiles"
     assert load(["--prefix", "/"], {}).prefix == ""

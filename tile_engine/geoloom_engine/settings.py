@@ -282,6 +282,11 @@ def load(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
         raise ValueError(
             f"GEOLOOM_HUB_API_URL: {settings.hub_api_url!r} is not an http:// or https:// address."
         )
+    if settings.hub_api_url and settings.functions == "trusted":
+        raise ValueError(
+            "GEOLOOM_FUNCTIONS=trusted is for an engine of one person: below a hub functions run in the sandbox, "
+            "or are off."
+        )
     if settings.restricted and not settings.hub_api_url:
         raise ValueError(
             "GEOLOOM_RESTRICTED: only JupyterHub knows who is in which group: set GEOLOOM_HUB_API_URL too."
