@@ -284,8 +284,8 @@ def load(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
         )
     if settings.hub_api_url and settings.functions == "trusted":
         raise ValueError(
-            "GEOLOOM_FUNCTIONS=trusted is for an engine of one person: below a hub functions run in the sandbox, "
-            "or are off."
+            "GEOLOOM_FUNCTIONS=trusted is for an engine of one person: below a hub functions run in the "
+            "sandbox, or are off."
         )
     if settings.restricted and not settings.hub_api_url:
         raise ValueError(
