@@ -85,6 +85,18 @@ def test_a_single_file_may_be_restricted() -> None:
     assert not places(own, "/data/one.nc.bak")
 
 
+def test_each_users_folder_is_his_own(tmp_path: Path) -> None:
+    (tmp_path / "users" / "anna").mkdir(parents=True)
+    (tmp_path / "homes").symlink_to(tmp_path / "users")
+    own = Restrictions([f"{tmp_path}/homes/{{user}}=user:{{user}}"])
+    for way in ("homes", "users"):
+        (one,) = own.of(f"{tmp_path}/{way}/anna/deep/a.tif")
+        assert one.groups == {"user:anna"}
+        assert one.place == f"{tmp_path}/{way}/anna"
+        assert own.of(f"{tmp_path}/{way}") == own.of(f"{tmp_path}/{way}/") == frozenset()
+    assert own.trespass(f"{tmp_path}/users/ben/link.tif", f"{tmp_path}/users/anna/a.tif")
+
+
 def test_collections_by_either_name() -> None:
     own = Restrictions(["collection:s2=hydro", "collection:local/dem=alps+user:anna"])
     assert own.of_collection("local/s2")
@@ -95,8 +107,20 @@ def test_collections_by_either_name() -> None:
 
 @pytest.mark.parametrize(
     "entry",
-    ["", "/data", "/data=", "=hydro", "data=hydro", "ftp://x/y=hydro", "/data=+", "http://a/../b=hydro"],
+    [
+        "",
+        "/data",
+        "/data=",
+        "=hydro",
+        "data=hydro",
+        "ftp://x/y=hydro",
+        "/data=+",
+        "http://a/../b=hydro",
+        "/a/{user}=b",
+        "/{user}/a=user:{user}",
+        "/a=user:{user}",
+    ],
 )
 def test_senseless_ones_are_refused_at_the_start(entry: str) -> None:
-    with pytest.raises(ValueError, match=r"is neither|is not PLACE"):
+    with pytest.raises(ValueError, match=r"is neither|is not"):
         Restrictions([entry])

@@ -17,6 +17,9 @@ from geoloom_engine.addresses import Prefix, parse_url
 
 COLLECTION = "collection:"
 
+USER = "{user}"
+"""Stands for the name of each user, at the end of a folder and in its group."""
+
 
 @dataclass(frozen=True, slots=True)
 class Restriction:
@@ -25,7 +28,8 @@ class Restriction:
     Parameters
     ----------
     place
-        As the operator wrote it: a folder, a file, an address, or ``collection:ID``.
+        As the operator wrote it: a folder, a file, an address, or ``collection:ID``; in ``/home/{user}``
+        one user's folder.
     groups
         Groups of the hub, ``user:NAME``, ``service:NAME``.
     """
@@ -50,6 +54,7 @@ class Restrictions:
 
     def __init__(self, entries: Iterable[str] = ()) -> None:
         self._folders: list[tuple[str, Restriction]] = []
+        self._homes: list[str] = []
         self._prefixes: list[tuple[Prefix, Restriction]] = []
         self._collections: list[tuple[str, Restriction]] = []
         for entry in entries:
@@ -60,6 +65,12 @@ class Restrictions:
             one = Restriction(place, groups)
             if place.startswith(COLLECTION):
                 self._collections.append((place.removeprefix(COLLECTION), one))
+            elif place.endswith(f"/{USER}") and groups == {f"user:{USER}"}:
+                base = place.removesuffix(USER)
+                for folder in {posixpath.normpath(base), os.path.realpath(base)}:
+                    self._homes.append(folder.rstrip("/") + "/")
+            elif USER in entry:
+                raise ValueError(f"{entry!r} is not FOLDER/{USER}=user:{USER}")
             elif place.startswith("/"):
                 # Both the name that it was given and the one that links in it lead to.
                 for folder in {posixpath.normpath(place), os.path.realpath(place)}:
@@ -74,28 +85,35 @@ class Restrictions:
                     ) from None
 
     def __bool__(self) -> bool:
-        return bool(self._folders or self._prefixes or self._collections)
+        return bool(self._folders or self._homes or self._prefixes or self._collections)
 
     def of(self, href: str) -> frozenset[Restriction]:
         """Those that hold for a path or URL, as people write it."""
-        if not self._folders and not self._prefixes:
+        if not self:
             return frozenset()
         if href.lower().startswith("file:"):
             href = urllib.parse.unquote(urllib.parse.urlsplit(href).path)
         if href.startswith("/"):
             # Two slashes at the start are one to every system that reads here.
-            path = posixpath.normpath("/" + href.lstrip("/"))
-            return frozenset(
-                one
-                for folder, one in self._folders
-                # What follows '#' in the address of a part of a file is no name.
-                if path == folder or path.startswith((folder.rstrip("/") + "/", folder + "#"))
-            )
+            return self._of_path(posixpath.normpath("/" + href.lstrip("/")))
         try:
             url = parse_url(href.partition("#")[0])
         except ValueError:
             return frozenset()  # such an address is not read at all
         return frozenset(one for prefix, one in self._prefixes if prefix.covers(url))
+
+    def _of_path(self, path: str) -> frozenset[Restriction]:
+        found = {
+            one
+            for folder, one in self._folders
+            # What follows '#' in the address of a part of a file is no name.
+            if path == folder or path.startswith((folder.rstrip("/") + "/", folder + "#"))
+        }
+        for base in self._homes:
+            name = path.removeprefix(base).partition("/")[0]
+            if path.startswith(base) and name:
+                found.add(Restriction(base + name, frozenset({f"user:{name}"})))
+        return frozenset(found)
 
     def of_collection(self, name: str) -> frozenset[Restriction]:
         """Those that hold for a collection, by ``CATALOGUE/ID``."""

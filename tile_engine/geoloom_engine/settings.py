@@ -106,7 +106,7 @@ class Settings:
         restrictions,
         "Sources and collections for some people only, separated by commas: PLACE=GROUP+GROUP, where PLACE "
         "is a folder, an address, collection:ID or collection:CATALOGUE/ID, and a group is one of the hub, "
-        "user:NAME or service:NAME.",
+        "user:NAME or service:NAME; FOLDER/{user}=user:{user} makes each user's folder his own.",
     )
     catalogs: tuple[str, ...] = setting(
         "",
