@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import json
 import logging
 import os
 import secrets
@@ -20,6 +19,7 @@ import tornado.netutil
 from geoloom._version import __version__
 from geoloom.errors import GeoloomError
 from geoloom.store import RedisStore
+from geoloom_engine import logs
 from geoloom_engine.machine import Machine
 from geoloom_engine.metrics import Metrics
 from geoloom_engine.peers import Mesh
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return self_test.main([one for one in given if one != SELF_TEST], os.environ)
     try:
         settings = _completed(load(given, os.environ))
-        _configure_logging(settings)
+        logs.configure(settings.log_level, settings.log_format)
         for warning in unknown_variables(os.environ):
             log.warning(warning)
         _check_sources(settings)
@@ -180,23 +180,6 @@ class Supervisor:
             os.kill(pid, signal.SIGKILL)
 
 
-class JsonFormatter(logging.Formatter):
-    """One JSON object per line."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The record's line."""
-        entry = {
-            "time": self.formatTime(record),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "pid": record.process,
-            "message": record.getMessage(),
-        }
-        if record.exc_info:
-            entry["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(entry, ensure_ascii=False)
-
-
 def _completed(settings: Settings) -> Settings:
     """Settings with what is chosen at each start: nonce, signing key, number of workers."""
     return dataclasses.replace(
@@ -205,18 +188,6 @@ def _completed(settings: Settings) -> Settings:
         signing_key=settings.signing_key or secrets.token_hex(32),
         workers=settings.workers or Machine.here().workers,
     )
-
-
-def _configure_logging(settings: Settings) -> None:
-    handler = logging.StreamHandler()
-    handler.setFormatter(
-        JsonFormatter()
-        if settings.log_format == "json"
-        else logging.Formatter("%(asctime)s %(levelname)s [%(process)d] %(name)s: %(message)s")
-    )
-    logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
-    # Tornado tells of every malformed request, which is the client's business.
-    logging.getLogger("tornado.general").setLevel(logging.ERROR)
 
 
 def _check_sources(settings: Settings) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from geoloom_engine.machine import resident
@@ -33,11 +33,17 @@ class Gauges:
 
     A note is due a second after the first request since the last one. So the last note tells what
     is so after the last request, and a worker that is asked nothing is not woken.
+
+    Parameters
+    ----------
+    users
+        How many users asked any engine for anything lately.
     """
 
-    def __init__(self, metrics: Metrics, pipeline: Pipeline) -> None:
+    def __init__(self, metrics: Metrics, pipeline: Pipeline, users: Callable[[], int] = lambda: 0) -> None:
         self._metrics = metrics
         self._pipeline = pipeline
+        self._users = users
         self._loop = asyncio.get_running_loop()
         self._due = False
         self._collecting = 0.0
@@ -63,6 +69,7 @@ class Gauges:
         for cache, state in pipeline.budget.states().items():
             for what in (*CACHE_STATES, *CACHE_COUNTS):
                 yield f"{what} {cache}", getattr(state, what)
+        yield "users", self._users()
         yield "open_sources", pipeline.pool.opened
         yield "memory_limit_bytes", pipeline.memory.limit
         yield "memory_kept_bytes", pipeline.budget.bytes

@@ -24,6 +24,7 @@ from typing import Any, cast
 from geoloom.errors import EngineFault, GeoloomError, from_json
 from geoloom.grid import Tile
 from geoloom_engine.accepting import Shares
+from geoloom_engine.logs import with_fields
 from geoloom_engine.owners import Owners
 
 log = logging.getLogger("geoloom_engine")
@@ -353,15 +354,23 @@ class _Serving(_Connection):
             self._tasks[number].cancel()
 
     async def _reply(self, number: int, content: bytes) -> None:
+        ask = None
         try:
-            reply = await self._answer(Ask.unpack(content))
+            ask = Ask.unpack(content)
+            reply = await self._answer(ask)
         except Unreached:
             self.send(_DECLINED, number)
         except GeoloomError as error:
             self.send(_ERROR, number, json.dumps(error.to_json()).encode())
         except Exception:
             incident = secrets.token_hex(6)
-            log.exception("incident %s: a tile that another worker asked for", incident)
+            log.exception(
+                "incident %s: a tile that another worker asked for",
+                incident,
+                extra=with_fields(
+                    ask.session if ask else None, incident=incident, key=ask.key if ask else None
+                ),
+            )
             fault = EngineFault(
                 "The engine failed at this request.",
                 hint="This is a defect: report it with the incident's number.",

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 
 import tornado.web
 
+from geoloom.errors import EngineOverloaded, GeoloomError, QuotaExceeded
+from geoloom_engine import logs
 from geoloom_engine.accepting import BalancedServer
 from geoloom_engine.gauges import Gauges
 from geoloom_engine.metrics import Metrics
@@ -23,6 +25,7 @@ from geoloom_engine.routes.front import Front
 from geoloom_engine.sandboxing import Sandboxing
 from geoloom_engine.services import Services
 from geoloom_engine.settings import Settings
+from geoloom_engine.usage import Usage
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +34,8 @@ BODY_BYTES = 4 << 20
 """Longest body that is read before anybody looks at it; blobs are streamed."""
 IDLE_SECONDS = 120.0
 OPEN_FILES = 16384
+NO_QUESTIONS = ("tiles", "events", "health", "usage")
+"""Routes that ask nothing of the engine, or are counted apart."""
 BODY_SECONDS = 30.0
 """Time a client has for sending a body."""
 
@@ -39,16 +44,21 @@ def application(services: Services) -> tornado.web.Application:
     """The engine's routes as a tornado application."""
 
     def count(handler: tornado.web.RequestHandler) -> None:
-        seconds = handler.request.request_time()
-        name = handler.route if isinstance(handler, Handler) else "other"
-        services.metrics.request(name, handler.get_status(), seconds)
-        # The query is left out: it may hold a capability.
-        log.debug(
-            "%s %s %d %.1f ms",
-            handler.request.method,
-            handler.request.path,
-            handler.get_status(),
-            seconds * 1000,
+        assert isinstance(handler, Handler)
+        request, status = handler.request, handler.get_status()
+        seconds, failure = request.request_time(), handler.failure
+        services.metrics.request(handler.route, status, seconds)
+        if handler.asker is not None:
+            count_request(services.usage, handler.asker, handler.route, status, failure)
+        logs.request(
+            request.method,
+            request.path,
+            handler.route,
+            status,
+            seconds,
+            handler.asker,
+            None if failure is None else type(failure).__name__,
+            None if failure is None else failure.incident,
         )
 
     return tornado.web.Application(
@@ -58,6 +68,16 @@ def application(services: Services) -> tornado.web.Application:
         log_function=count,
         websocket_ping_interval=None,
     )
+
+
+def count_request(usage: Usage, session: str, route: str, status: int, failure: GeoloomError | None) -> None:
+    """Count an answered request as its user's; tiles that were served are counted where that is done."""
+    if isinstance(failure, EngineOverloaded | QuotaExceeded):
+        usage.request(session, "refused")
+    elif status >= 400:
+        usage.request(session, "failed")
+    elif route not in NO_QUESTIONS:
+        usage.request(session, "questions")
 
 
 def work(
@@ -116,7 +136,7 @@ async def _serve(
     pipeline = Pipeline(settings, functions, store.get_blob)
     pipeline.memory.watch()
     services = Services(settings, metrics, pipeline, mesh)
-    Gauges(metrics, pipeline)
+    Gauges(metrics, pipeline, lambda: services.usage.recent)
     server = BalancedServer(
         Front(services, application(services)),
         xheaders=False,

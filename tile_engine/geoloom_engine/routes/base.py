@@ -25,6 +25,7 @@ from geoloom_engine import sessions
 from geoloom_engine.allowances import AtOnce, Exhausted
 from geoloom_engine.auth import Capability
 from geoloom_engine.callers import ADMIN_SCOPE, NOBODY, Caller, Forbidden
+from geoloom_engine.logs import with_fields
 from geoloom_engine.statuses import status_of
 from geoloom_engine.usage import ASKER
 
@@ -120,6 +121,11 @@ class Handler(tornado.web.RequestHandler):
         forwarded = self.request.headers.get("X-Forwarded-Proto", "").split(",")[0].strip().lower()
         scheme = forwarded if forwarded in ("http", "https") else self.request.protocol
         return f"{scheme}://{self.request.host}"
+
+    @property
+    def failure(self) -> GeoloomError | None:
+        """What the request is answered with, if it failed."""
+        return self._failure
 
     @property
     def asker(self) -> str | None:
@@ -270,6 +276,9 @@ class Handler(tornado.web.RequestHandler):
                 self.request.method,
                 self.request.path,
                 exc_info=(typ, value, tb),
+                extra=with_fields(
+                    self.asker, incident=incident, method=self.request.method, path=self.request.path
+                ),
             )
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:

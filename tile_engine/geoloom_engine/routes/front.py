@@ -31,6 +31,7 @@ from tornado.httputil import (
 
 from geoloom.errors import GeoloomError
 from geoloom.grid import Tile
+from geoloom_engine import logs
 from geoloom_engine.routes.tile_reply import TileReply, TileRequest, reply_to
 from geoloom_engine.routes.tiles import ChainTile
 
@@ -162,11 +163,11 @@ class _Exchange(HTTPMessageDelegate):
         except Exception as error:  # noqa: BLE001 - the handler answers it, whatever it is
             self._fail(error)
         else:
-            self._write(reply)
+            self._write(reply, asked.session)
         finally:
             services.end()
 
-    def _write(self, reply: TileReply) -> None:
+    def _write(self, reply: TileReply, session: str) -> None:
         headers = reply.headers
         headers["Server"] = "geoloom"
         headers["X-Content-Type-Options"] = "nosniff"
@@ -184,7 +185,7 @@ class _Exchange(HTTPMessageDelegate):
         services.metrics.request(ChainTile.route, reply.status, seconds)
         if log.isEnabledFor(logging.DEBUG):
             path = self._start_line.path.partition("?")[0]
-            log.debug("GET %s %d %.1f ms", path, reply.status, seconds * 1000)
+            logs.request("GET", path, ChainTile.route, reply.status, seconds, session)
 
     def _fail(self, error: Exception) -> None:
         """Let the handler of tiles answer an error."""
