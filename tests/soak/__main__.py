@@ -9,12 +9,14 @@ import argparse
 import asyncio
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from soak.deployment import Bare
 from soak.pictures import Land, write_scenes
 from soak.report import markdown
 from soak.storm import Effort, storm
+from soak.whole import Whole
 
 
 def main() -> int:
@@ -28,7 +30,8 @@ def main() -> int:
         write_scenes(sources)
         land = Land(sources, (10, asked.zoom))
         effort = Effort(asked.users, asked.rounds, asked.gap, asked.pause, asked.kinds)
-        result = asyncio.run(storm(Bare, folder, land, effort, say))
+        deploy = Bare if asked.bare else partial(Whole, users=asked.users)
+        result = asyncio.run(storm(deploy, folder, land, effort, say))
     page = markdown(result, asked.limit)
     if asked.out is not None:
         asked.out.write_text(page)
@@ -48,6 +51,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--pause", type=float, default=8.0, help="seconds a user looks at a view")
     parser.add_argument("--zoom", type=int, default=13, help="the largest zoom that is looked at")
     parser.add_argument("--limit", type=float, default=5.0, help="seconds until all is served again, at most")
+    parser.add_argument("--bare", action="store_true", help="an engine and its stores, without a hub")
     parser.add_argument("--kinds", type=lambda text: text.split(","), help="what is killed")
     parser.add_argument("--out", type=Path, help="page to write")
     return parser.parse_args()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import secrets
 import socket
@@ -19,6 +18,7 @@ import psutil
 
 from geoloom_engine.embedded.child import Child
 from geoloom_engine.embedded.store import program
+from soak.probes import Probe
 
 READY_SECONDS = 240.0
 
@@ -38,6 +38,16 @@ class Deployment:
         The operator's.
     """
 
+    kinds: tuple[str, ...] = (
+        "engine worker",
+        "sandboxed function",
+        "sandbox",
+        "Valkey tiles",
+        "Valkey chains",
+        "engine",
+    )
+    """What is killed."""
+
     def __init__(self, tiles: str, engine: str, chains: str, secret: str) -> None:
         self.tiles, self.engine, self.chains, self.secret = tiles, engine, chains, secret
 
@@ -48,6 +58,10 @@ class Deployment:
     def roots(self) -> dict[str, int]:
         """Process ids of what is supervised, by name."""
         raise NotImplementedError
+
+    def probes(self) -> list[Probe]:
+        """Questions to what there is beside the engine."""
+        return []
 
     def stop(self) -> None:
         """End everything."""
@@ -214,6 +228,3 @@ def wait_until(true: Callable[[], object], what: str, seconds: float = READY_SEC
         if time.monotonic() > deadline:
             raise RuntimeError(f"{what} did not come within {seconds:g} s")
         time.sleep(0.05)
-
-
-log = logging.getLogger("soak")

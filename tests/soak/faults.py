@@ -11,9 +11,10 @@ from collections.abc import Sequence
 import psutil
 import redis
 
+from soak.browser import Lost
 from soak.deployment import Deployment
 from soak.ledger import Ledger, Window
-from soak.probes import Probe
+from soak.probes import NotServed, Probe, Tiles
 
 SETTLED = 3.0
 """Seconds without any failure after which all is well again."""
@@ -23,53 +24,51 @@ LONGEST = 60.0
 
 
 class Faults:
-    """What is killed, and what comes of it.
-
-    Parameters
-    ----------
-    gap
-        Seconds between the return of everything and the next kill.
-    """
+    """What is killed, and what comes of it."""
 
     def __init__(
-        self, deployment: Deployment, probes: Sequence[Probe], ledger: Ledger, gap: float, seed: int = 1
+        self, deployment: Deployment, tiles: Tiles, probes: Sequence[Probe], ledger: Ledger, seed: int = 1
     ) -> None:
-        self._deployment, self._probes, self._ledger = deployment, probes, ledger
-        self._gap = gap
+        self._deployment, self._tiles, self._probes, self._ledger = deployment, tiles, probes, ledger
         self._random = random.Random(seed)
         self.killed: list[psutil.Process] = []
 
-    async def run(self, kinds: Sequence[str], rounds: int) -> None:
-        """Kill one of each kind, several times over."""
-        for _ in range(rounds):
-            for kind in kinds:
-                await asyncio.sleep(self._gap)
-                await self.kill(kind)
-
     async def kill(self, kind: str) -> Window:
         """Kill a process of a kind; the window, once everything is served again."""
+        occupied = None
+        if kind == FUNCTIONS:
+            # One that computes: idle ones are nobody's loss.
+            occupied = asyncio.create_task(self._tiles.slow_function())
         victim = await self._victim(kind)
-        many = len(self._deployment.victims(kind))
+        # Of functions' processes there are as many as are wanted.
+        many = 0 if kind == FUNCTIONS else len(self._deployment.victims(kind))
         before = [key for key, when in self._ledger.chains.items() if when < time.monotonic()]
         window = self._ledger.kill(kind)
         victim.kill()
         self.killed.append(victim)
         deadline = time.monotonic() + LONGEST
-        replaced = 0.0
+        replaced = False
         while time.monotonic() < deadline:
             await asyncio.sleep(0.05)
+            window.backs = {probe.name: probe.back(window.begun, SETTLED) for probe in self._probes}
             found = self._deployment.victims(kind)
-            if not replaced and victim not in found and len(found) >= (many if kind != FUNCTIONS else 0):
-                replaced = time.monotonic() - window.begun
-            backs = [probe.back(window.begun, SETTLED) for probe in self._probes]
-            if replaced and None not in backs:
-                window.back = max(back or 0.0 for back in backs)
+            replaced = replaced or (victim not in found and len(found) >= many)
+            if replaced and window.back is not None:
                 break
         else:
-            open_ones = [one.name + ": " + one.reason for one in self._probes if one.back(0, SETTLED) is None]
-            self._ledger.fail(
-                f"{kind}: after {LONGEST:g} s there was still no {open_ones or 'other process'}"
-            )
+            missing = [f"{one.name} ({one.reason})" for one in self._probes if window.backs[one.name] is None]
+            self._ledger.fail(f"{kind}: {LONGEST:g} s later there was no {missing or 'other process'}")
+        if occupied is not None:
+            try:
+                async with asyncio.timeout(LONGEST):
+                    errors = await occupied
+            except (TimeoutError, NotServed, Lost) as error:
+                self._ledger.fail(f"{kind}: its tile never came: {error!r}")
+            else:
+                for one in errors:
+                    self._ledger.error(f"slow function: {one}")
+                if not errors:
+                    self._ledger.fail(f"{kind}: the one that computed was not hit")
         window.lost = await asyncio.to_thread(self.missing, before)
         return window
 
@@ -92,7 +91,7 @@ class Faults:
     async def _victim(self, kind: str) -> psutil.Process:
         deadline = time.monotonic() + LONGEST
         while time.monotonic() < deadline:
-            found = self._deployment.victims(kind)
+            found = [one for one in self._deployment.victims(kind) if kind != FUNCTIONS or busy(one)]
             if found:
                 return self._random.choice(found)
             await asyncio.sleep(0.02)
@@ -100,6 +99,16 @@ class Faults:
 
 
 FUNCTIONS = "sandboxed function"
+
+BUSY = 0.25
+"""Seconds of processor time that show a function's process to be one that computes: others take little."""
+
+
+def busy(process: psutil.Process) -> bool:
+    """Whether a function's process computes for long."""
+    with contextlib.suppress(psutil.Error):
+        return bool(process.cpu_times().user > BUSY)
+    return False
 
 
 def taken(process: psutil.Process) -> tuple[int, int, int]:

@@ -22,10 +22,17 @@ class Window:
     tiles: int = 0
     slowest: float = 0.0
     """Seconds that somebody waited for a tile, with all that it was asked for again."""
-    back: float | None = None
-    """Seconds until everything was served again, as the probes saw it."""
+    backs: dict[str, float | None] = field(default_factory=dict)
+    """Seconds until each question of the probes was answered again; None if it never was."""
     lost: int = 0
     """Acknowledged chains that the store did not have afterwards."""
+
+    @property
+    def back(self) -> float | None:
+        """Seconds until everything was served again; None if it never was."""
+        if not self.backs or None in self.backs.values():
+            return None
+        return max(back or 0.0 for back in self.backs.values())
 
     @property
     def felt(self) -> float:

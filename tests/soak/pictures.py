@@ -36,7 +36,18 @@ WEST, NORTH = 15.0, 45.15
 SIZE = 4096
 """Pixels of a scene's side, 10 m each."""
 
-FUNCTION = "def f(img, k):\n    return img[0] // 2 + img[0] // 2 + 0 * k"
+LAZY = 1_000_000_000
+"""From this number on a function's argument makes it slow, without a change of its result."""
+
+SLOW = LAZY + 30_000_000
+"""One that takes it about a second for a tile."""
+
+FUNCTION = f"""
+def f(img, k):
+    for _ in range(k - {LAZY}):
+        pass
+    return img[0] // 2 + img[0] // 2
+"""
 
 Known = Mapping[tuple[str, int, int, int], str]
 """Digest of the right bytes, by picture and tile."""
@@ -66,6 +77,10 @@ class Land:
         """A picture's chain; with another number another chain of the same pixels."""
         one, two = self.source("one", variant), self.source("two", variant)
         return PICTURES[picture](one, two, variant or 0)
+
+    def slow(self, number: int) -> Chain:
+        """The chain of a function that takes about a second; its pixels are those of the quick one."""
+        return PICTURES["function"](self.source("one", None), self.source("two", None), SLOW + number)
 
     def tiles(self) -> list[Tile]:
         """All that can be looked at: the scenes and a tile around them."""

@@ -7,12 +7,15 @@ import itertools
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from geoloom.grid import Tile
 from soak.browser import Answer, Browser, Lost
-from soak.deployment import Deployment
 from soak.ledger import Ledger
 from soak.pictures import FUNCTION, Known, Land, digest
+
+if TYPE_CHECKING:
+    from soak.deployment import Deployment
 
 PAUSE = 0.1
 """Seconds between two questions of a probe."""
@@ -90,6 +93,9 @@ class Tiles:
         }
         self._numbers = itertools.count(9_000_000)
         self._places = itertools.cycle(land.tiles()[::7])
+        (west, east), (north, south) = land.reach(land.zooms[0])
+        self._middle = Tile(land.zooms[0], (west + east) // 2, (north + south) // 2)
+        self._browsers: list[Browser] = []
         self._layers: dict[str, tuple[str, float]] = {}
 
     def probes(self) -> Sequence[Probe]:
@@ -100,10 +106,37 @@ class Tiles:
             Probe("a function", self._asking(self._function)),
         ]
 
+    async def slow_function(self) -> list[str]:
+        """Have a function compute that takes its time, until its tile is there; errors on the way."""
+        browser, kernel = Browser(self._deployment.tiles), Browser(self._deployment.engine)
+        errors = []
+        chain = self._land.slow(next(self._numbers))
+        try:
+            _need(await kernel.post("/blobs", FUNCTION.encode(), self._headers))
+            while True:
+                told = _need(await kernel.post("/chains", chain.to_json(), self._headers)).json
+                self._ledger.acknowledged(told["key"])
+                try:
+                    await self._tile(browser, "function", told["tiles"], self._middle)
+                except (NotServed, Lost) as error:
+                    errors.append(str(error))
+                    await asyncio.sleep(PAUSE)
+                else:
+                    return errors
+        finally:
+            browser.close()
+            kernel.close()
+
+    def close(self) -> None:
+        """Close all connections."""
+        for one in self._browsers:
+            one.close()
+
     def _asking(
         self, question: Callable[[Browser, Browser], Awaitable[None]]
     ) -> Callable[[], Awaitable[None]]:
         browser, kernel = Browser(self._deployment.tiles), Browser(self._deployment.engine)
+        self._browsers += [browser, kernel]
 
         async def ask() -> None:
             await question(browser, kernel)
@@ -134,19 +167,20 @@ class Tiles:
         self._layers[picture] = told["tiles"], time.time() + 0.6 * (told["expires"] - time.time())
         return str(told["tiles"])
 
-    async def _tile(self, browser: Browser, picture: str, template: str) -> None:
-        tile: Tile = next(self._places)
+    async def _tile(self, browser: Browser, picture: str, template: str, tile: Tile | None = None) -> None:
+        tile = tile or next(self._places)
         answer = _need(await browser.get(template.format(z=tile.z, x=tile.x, y=tile.y)))
         if digest(answer.body) != self._known[picture, tile.z, tile.x, tile.y]:
             self._ledger.wrong.append(f"probe {picture} {tile}")
 
 
-def page(name: str, base: str, path: str, wanted: bytes = b"") -> Probe:
+def page(name: str, base: str, path: str, wanted: bytes = b"", token: str = "") -> Probe:
     """A probe of a web page: status 200 (or a way on from it), and something that stands in it."""
     browser = Browser(base)
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     async def ask() -> None:
-        answer = await browser.get(path)
+        answer = await browser.get(path, headers)
         if answer.status not in (200, 302) or wanted not in answer.body:
             raise NotServed(f"{path}: {answer.status}")
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 
@@ -18,8 +19,8 @@ from soak.pictures import PICTURES, Known, Land, known_bytes
 from soak.probes import Tiles
 from soak.user import User
 
-KINDS = ("engine worker", "sandboxed function", "sandbox", "Valkey tiles", "Valkey chains", "engine")
-"""What is killed where there is no hub."""
+SETTLING = 10.0
+"""Seconds that the engine has to notice that connections were closed."""
 
 LEAVING = 90.0
 """Seconds that users have to come to an end: as long as they wait for a tile, and more."""
@@ -80,7 +81,8 @@ async def _known(folder: Path, land: Land, say: Say) -> Known:
 
 async def _storm(deployment: Deployment, land: Land, known: Known, effort: Effort, say: Say) -> Result:
     ledger = Ledger()
-    probes = Tiles(deployment, land, known, ledger).probes()
+    tiles = Tiles(deployment, land, known, ledger)
+    probes = [*tiles.probes(), *deployment.probes()]
     probing = [asyncio.create_task(probe.run(ledger)) for probe in probes]
     await _warm(probes)
     result = Result(effort, ledger, len(known))
@@ -95,18 +97,18 @@ async def _storm(deployment: Deployment, land: Land, known: Known, effort: Effor
     begun, spent = time.monotonic(), time.process_time()
     ledger.begun = ledger.windows[0].begun = begun
     living = [asyncio.create_task(user.live()) for user in users]
-    faults = Faults(deployment, probes, ledger, effort.gap)
+    faults = Faults(deployment, tiles, probes, ledger)
     try:
         await asyncio.sleep(effort.pause + effort.gap)
         for _ in range(effort.rounds):
-            for kind in effort.kinds or KINDS:
+            for kind in effort.kinds or deployment.kinds:
                 await asyncio.sleep(effort.gap)
                 window = await faults.kill(kind)
                 say(
                     f"{time.monotonic() - begun:6.1f} s  {kind}: back after "
                     f"{'never' if window.back is None else f'{window.back:.2f} s'}, last error after "
                     f"{window.felt:.2f} s, slowest tile {window.slowest:.2f} s, {window.lost} chains lost, "
-                    f"{sum(window.errors.values())} errors {dict(window.errors)}"
+                    f"{sum(window.errors.values())} errors {dict(window.errors)} {window.backs}"
                 )
     finally:
         result.seconds = time.monotonic() - begun
@@ -119,6 +121,7 @@ async def _storm(deployment: Deployment, land: Land, known: Known, effort: Effor
         for task in late:
             task.cancel()
         ended = await asyncio.gather(*living, *probing, return_exceptions=True)
+        tiles.close()
     if late:
         ledger.fail(f"{len(late)} users did not come to an end")
     for one in ended:
@@ -149,9 +152,37 @@ def _processes(deployment: Deployment) -> dict[str, psutil.Process]:
 
 async def _aftermath(deployment: Deployment, faults: Faults, ledger: Ledger) -> None:
     """Note lost chains, and processes and connections that were left behind."""
+    left = [one for one in faults.killed if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+    if left:
+        ledger.fail(f"killed processes that live: {left}")
+    deadline = time.monotonic() + SETTLING
+    while open_ones := _connections(deployment):
+        if time.monotonic() > deadline:
+            ledger.fail(f"{open_ones} connections are open though all users have left")
+            break
+        await asyncio.sleep(0.1)
+    dead = [one for one in _family(deployment) if one.status() == psutil.STATUS_ZOMBIE]
+    if dead:
+        ledger.fail(f"{len(dead)} processes ended and were not waited for: {dead}")
     lost = faults.missing(list(ledger.chains))
     if lost:
         ledger.fail(f"{lost} of {len(ledger.chains)} chains are not there at the end")
     expiring = faults.unsaved(sorted(ledger.saved))
     if expiring:
         ledger.fail(f"{expiring} of {len(ledger.saved)} saved chains would expire")
+
+
+def _connections(deployment: Deployment) -> int:
+    """Connections of browsers and kernels that engine workers hold open."""
+    port = urlsplit(deployment.engine).port
+    return sum(
+        one.laddr.port == port and one.status == psutil.CONN_ESTABLISHED
+        for worker in deployment.victims("engine worker")
+        for one in worker.net_connections("tcp")
+    )
+
+
+def _family(deployment: Deployment) -> list[psutil.Process]:
+    """Everything supervised, and what it has started."""
+    roots = [psutil.Process(pid) for pid in deployment.roots().values()]
+    return roots + [child for root in roots for child in root.children(recursive=True)]
