@@ -27,7 +27,7 @@ AS_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
 export PYTHON BENCH_VENV
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test lint types format docs hooks wheel bench bench-quick profile soak memory load clean clean-venv hub setup-lab setup-hub setup-test setup-bench
+.PHONY: help lab test lint types format docs chart hooks wheel bench bench-quick profile soak memory load clean clean-venv hub setup-lab setup-hub setup-test setup-bench
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -64,6 +64,9 @@ docs: setup-test ## Write the generated files anew: image.pyi, operations, setti
 	@$(BIN)/python -m geoloom.stub > .venv/new && mv .venv/new client_lib/geoloom/image.pyi
 	@$(BIN)/python tools/operations.py > .venv/new && mv .venv/new docs/reference.md
 	@$(BIN)/python -m geoloom_engine.settings > .venv/new && mv .venv/new docs/settings.md
+
+chart: setup-test ## Write the hub's files and the settings' names into the Helm chart
+	@$(BIN)/python tools/chart.py
 
 hooks: setup-test ## Check every commit with pre-commit
 	@$(BIN)/pre-commit install

@@ -1,0 +1,73 @@
+"""The engine takes what the chart tells it: every variable is a setting, and all go together."""
+
+from __future__ import annotations
+
+import re
+
+from geoloom_engine.settings import load, unknown_variables
+from geoloom_hub.apps.settings import Settings as AppSettings
+
+
+def environment(rendered, owner):
+    """A container's variables, with secrets as they are in the release's Secret."""
+    secret = rendered.one("Secret", "geoloom-secrets")["stringData"]
+    (container,) = rendered.pod(owner).spec["containers"]
+    return {
+        one["name"]: one["value"] if "value" in one else secret[one["valueFrom"]["secretKeyRef"]["key"]]
+        for one in container["env"]
+    }
+
+
+def test_engine_takes_its_settings(rendered):
+    given = environment(rendered, "geoloom-engine")
+    settings = load([], given)
+    assert unknown_variables(given) == []
+    assert settings.host == "0.0.0.0"
+    assert settings.functions == "sandbox"
+    assert settings.prefix == "/services/tiles"
+    assert settings.hub_api_url == "http://hub:8081/hub/api"
+    assert settings.redis_url.endswith("@geoloom-chains:6379/0")
+    assert settings.tile_store.endswith("@geoloom-tiles:6379/0")
+    assert settings.metrics_token != settings.token
+    assert len({settings.token, settings.signing_key, settings.nonce, settings.metrics_token}) == 4
+
+
+def test_what_is_to_be_read_reaches_the_engine(render):
+    settings = load([], environment(render.example("production"), "geoloom-engine"))
+    assert "s3://example-archive/" in settings.sources
+    assert "archive=s3://example-archive/catalog.json" in settings.catalogs
+    assert settings.restricted == (("s3://example-survey/", frozenset({"survey"})),) or "survey" in str(
+        settings.restricted
+    )
+    assert settings.queue_length == 512
+    assert settings.capability_ttl == 7200
+    assert settings.drain_timeout == 40
+
+
+def test_no_other_variable_is_set_by_mistake(rendered):
+    known = {"NUMBA_CACHE_DIR", "XDG_CACHE_HOME", "HOME", "AWS_REGION"}
+    names = environment(rendered, "geoloom-engine")
+    assert {name for name in names if not name.startswith("GEOLOOM_")} <= known
+
+
+def test_secrets_go_into_addresses_as_they_are(rendered):
+    for name in ("chains", "tiles"):
+        secret = rendered.one("Secret", "geoloom-secrets")["stringData"]
+        password = re.fullmatch(rf"redis://:([A-Za-z0-9]+)@geoloom-{name}:6379/0", secret[f"{name}-url"])[1]
+        assert secret[f"{name}-password"] == password
+        assert secret[f"{name}.conf"] == f"requirepass {password}\n"
+
+
+def test_apps_take_their_settings(rendered, tmp_path):
+    given = environment(rendered, "geoloom-apps") | {"GEOLOOM_APPS_FOLDER": str(tmp_path)}
+    settings = AppSettings.read(given)
+    assert (settings.host, settings.port, settings.prefix) == ("0.0.0.0", 8866, "/services/apps/")
+    assert settings.guests is False
+    assert settings.kernels == rendered.values["apps"]["kernels"]
+    assert settings.idle == rendered.values["apps"]["idleSeconds"]
+
+
+def test_guests_and_own_notebooks_are_told_to_the_apps(render, login):
+    given = environment(render(login, {"apps": {"guests": True, "notebooks": "my-apps"}}), "geoloom-apps")
+    assert given["GEOLOOM_APPS_GUESTS"] == "1"
+    assert given["GEOLOOM_APPS_FOLDER"] == "/apps"
