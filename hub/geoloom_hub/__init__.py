@@ -10,6 +10,7 @@
     supervisor.py   all of them
     stack.py        the whole as something a program starts, asks and stops
     user_server.py  what a user's server runs first: copies the sample notebooks once
+    lean.py         starts Jupyter's programs in half the time
     usage_page.py   the page for admins: who uses how much
     apps/           the apps: notebooks shown without their code, by Voilà
 

@@ -19,6 +19,8 @@ from geoloom_hub.settings import Settings
 
 __all__ = ["public_url", "recipes"]
 
+PYTHON = (sys.executable, "-P", "-m")
+LEAN = (*PYTHON, "geoloom_hub.lean")
 SECONDS = 1.0
 """How long a part may take to say that it works."""
 NOT_INHERITED = ("GEOLOOM_HUB_", "GEOLOOM_APPS_", "JUPYTERHUB_", "JUPYTER_", "JPY_", "CONFIGPROXY_", "OAUTH")
@@ -140,7 +142,7 @@ def _engine(settings: Settings, folder: Folder, base: dict[str, str]) -> Recipe:
         "GEOLOOM_REDIS_URL": f"redis://:{secrets['chains']}@127.0.0.1:{ports['chains']}/0",
         "GEOLOOM_TILE_REDIS_URL": f"redis://:{secrets['tiles']}@127.0.0.1:{ports['tiles']}/0",
     }
-    command = [sys.executable, "-P", "-m", "geoloom_engine"]
+    command = [*PYTHON, "geoloom_engine"]
     works = _answers(folder.url("engine") + "/healthz")
     return Recipe("engine", command, defaults | base | fixed, works, needs=("chains", "tiles"))
 
@@ -200,7 +202,7 @@ def _hub(settings: Settings, folder: Folder, base: dict[str, str], environ: Mapp
         "GEOLOOM_HUB_CULLER_TOKEN": secrets["culler"],
         "CONFIGPROXY_AUTH_TOKEN": secrets["proxy"],
     }
-    command = [sys.executable, "-P", "-m", "jupyterhub", "--config", str(settings.config)]
+    command = [*LEAN, "jupyterhub", "--config", str(settings.config)]
     works = _answers(folder.url("hub") + "/hub/api/")
     return Recipe("hub", command, base | defaults | given | fixed, works, needs=("proxy",))
 
@@ -209,9 +211,7 @@ def _usage(folder: Folder, base: dict[str, str]) -> Recipe:
     """The usage page, for admins."""
     environment = base | service_environment("usage", folder)
     works = _answers(folder.url("usage") + "/services/usage/health")
-    return Recipe(
-        "usage", [sys.executable, "-P", "-m", "geoloom_hub.usage_page"], environment, works, essential=False
-    )
+    return Recipe("usage", [*PYTHON, "geoloom_hub.usage_page"], environment, works, essential=False)
 
 
 def _apps(settings: Settings, folder: Folder, base: dict[str, str], environ: Mapping[str, str]) -> Recipe:
@@ -221,9 +221,7 @@ def _apps(settings: Settings, folder: Folder, base: dict[str, str], environ: Map
     environment.setdefault("GEOLOOM_APPS_FOLDER", str(settings.config.parent / "apps"))
     environment["GEOLOOM_HUB_MARK"] = folder.secrets["mark"]
     works = _answers(folder.url("apps") + "/services/apps/health")
-    return Recipe(
-        "apps", [sys.executable, "-P", "-m", "geoloom_hub.apps"], environment, works, essential=False
-    )
+    return Recipe("apps", [*LEAN, "geoloom_hub.apps"], environment, works, essential=False)
 
 
 def service_environment(name: str, folder: Folder) -> dict[str, str]:
@@ -246,7 +244,7 @@ def service_environment(name: str, folder: Folder) -> dict[str, str]:
 
 def _culler(settings: Settings, folder: Folder, base: dict[str, str]) -> Recipe:
     """Ends servers that nobody uses. It answers nobody: it works while it runs."""
-    command = [sys.executable, "-P", "-m", "jupyterhub_idle_culler", f"--url={folder.url('hub')}/hub/api"]
+    command = [*PYTHON, "jupyterhub_idle_culler", f"--url={folder.url('hub')}/hub/api"]
     if settings.idle:
         command.append(f"--timeout={settings.idle}")
         command.append(f"--cull-every={max(1, min(300, settings.idle // 4))}")

@@ -40,7 +40,9 @@ def main() -> None:
         # A full disk must not keep anybody from logging in and making room.
         log.error("The sample notebooks or the launcher's entries could not be written: %s", error)
     limit_memory(os.environ.get("GEOLOOM_PROCESS_MEMORY", ""))
-    command = [sys.executable, "-m", "jupyterhub.singleuser", *sys.argv[1:]]
+    if os.environ.get("GEOLOOM_PROCESS_NICE", "").isdecimal():
+        os.nice(int(os.environ["GEOLOOM_PROCESS_NICE"]))
+    command = [sys.executable, "-P", "-m", "geoloom_hub.lean", "jupyterhub.singleuser", *sys.argv[1:]]
     os.execv(sys.executable, command)  # noqa: S606
 
 

@@ -16,5 +16,5 @@ for section in (c.Spawner, c.KubeSpawner):
     section.environment.update(client)
 
 # Copies the sample notebooks once, then becomes the server.
-c.Spawner.cmd = ["python", "-m", "geoloom_hub.user_server"]
+c.Spawner.cmd = ["python", "-P", "-m", "geoloom_hub.user_server"]
 c.Spawner.default_url = os.environ.get("GEOLOOM_HUB_FIRST_PAGE", "/lab")

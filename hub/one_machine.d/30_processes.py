@@ -20,6 +20,8 @@ if os.geteuid() == 0 and spawner == "simple":
 
 # What carries this mark is ended with the hub, however far it has detached itself.
 c.Spawner.environment = {"GEOLOOM_HUB_MARK": os.environ.get("GEOLOOM_HUB_MARK", "")}
+# The engine and the hub serve everybody, a kernel one: where there is not enough for all, kernels wait.
+c.Spawner.environment["GEOLOOM_PROCESS_NICE"] = os.environ.get("GEOLOOM_HUB_NICE", "5")
 process_memory = os.environ.get("GEOLOOM_HUB_PROCESS_MEMORY", "")
 if process_memory:
     c.Spawner.environment["GEOLOOM_PROCESS_MEMORY"] = process_memory
