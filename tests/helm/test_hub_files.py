@@ -123,6 +123,12 @@ def test_users_servers_find_the_engine(files, told, monkeypatch):
     assert environment["OF_THE_OPERATOR"] == "1"
 
 
+def test_users_image_has_what_the_hub_says_it_has(told, chart_folder):
+    recipe = (chart_folder.parents[1] / "hub" / "images" / "user" / "Dockerfile").read_text()
+    assert f"GEOLOOM_SAMPLES={told['GEOLOOM_HUB_SAMPLES']} " in recipe.replace("\n", " ")
+    assert f"GEOLOOM_APPS_FOLDER={told['GEOLOOM_APPS_FOLDER']} " in recipe.replace("\n", " ")
+
+
 def test_cookies_are_secure_behind_https(files, told, monkeypatch):
     secure = told | {"GEOLOOM_HUB_PUBLIC_URL": "https://geoloom.example.org/"}
     c = carried_out(files, secure, monkeypatch)
