@@ -126,7 +126,8 @@ def _engine(settings: Settings, folder: Folder, base: dict[str, str]) -> Recipe:
     public = urlsplit(public_url(settings, folder))
     defaults = {
         "GEOLOOM_WORKERS": "2",
-        "GEOLOOM_SOURCES": f"{settings.samples / 'data'},{home / 'shared'}",
+        "GEOLOOM_SOURCES": f"{settings.samples / 'data'},{home / 'shared'},{home / 'users'}",
+        "GEOLOOM_RESTRICTED": f"{home / 'users'}/{{user}}=user:{{user}}",
         "GEOLOOM_ALLOWED_HOSTS": f"{public.hostname},.{public.hostname}",
         "GEOLOOM_ALLOWED_ORIGINS": f"{public.scheme}://{public.netloc}",
         "GEOLOOM_SIGNING_KEY": secrets["signing_key"],

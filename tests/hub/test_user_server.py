@@ -1,0 +1,94 @@
+"""What a user's server does first."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from geoloom_hub.user_server import copy_samples
+
+
+@pytest.fixture
+def samples(tmp_path: Path) -> Path:
+    folder = tmp_path / "samples"
+    (folder / "data").mkdir(parents=True)
+    (folder / "data" / "relief.tif").write_bytes(b"II*")
+    for name in ("01_first.ipynb", "02_second.ipynb"):
+        (folder / name).write_text("{}")
+    return folder
+
+
+def test_notebooks_are_copied_and_their_data_linked(samples: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    assert copy_samples(samples, home) == ["01_first.ipynb", "02_second.ipynb"]
+    assert (home / "geoloom" / "01_first.ipynb").read_text() == "{}"
+    assert not (home / "geoloom" / "01_first.ipynb").is_symlink()
+    assert (home / "geoloom" / "data" / "relief.tif").read_bytes() == b"II*"
+    assert (home / "geoloom" / "data").readlink() == samples / "data"
+
+
+def test_what_its_owner_changed_or_deleted_stays_so(samples: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    copy_samples(samples, home)
+    (home / "geoloom" / "01_first.ipynb").write_text("mine")
+    (home / "geoloom" / "02_second.ipynb").unlink()
+    (samples / "03_new.ipynb").write_text("{}")
+    assert copy_samples(samples, home) == ["03_new.ipynb"]
+    assert (home / "geoloom" / "01_first.ipynb").read_text() == "mine"
+    assert not (home / "geoloom" / "02_second.ipynb").exists()
+    assert copy_samples(samples, home) == []
+
+
+def test_a_notebook_of_the_same_name_is_not_overwritten(samples: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "home" / "geoloom" / "01_first.ipynb"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    copy_samples(samples, tmp_path / "home")
+    assert mine.read_text() == "mine"
+
+
+def test_data_that_moved_are_linked_anew(samples: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    (home / "geoloom").mkdir(parents=True)
+    (home / "geoloom" / "data").symlink_to(tmp_path / "gone")
+    copy_samples(samples, home)
+    assert (home / "geoloom" / "data" / "relief.tif").is_file()
+
+
+def test_a_broken_record_is_read_as_none(samples: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    record = home / ".local" / "share" / "geoloom" / "samples.json"
+    record.parent.mkdir(parents=True)
+    record.write_text("[1")
+    assert len(copy_samples(samples, home)) == 2
+    assert json.loads(record.read_text()) == ["01_first.ipynb", "02_second.ipynb"]
+
+
+LIMIT = """
+import sys
+from geoloom_hub.user_server import limit_memory
+limit_memory(sys.argv[1])
+bytearray(int(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("most", "taken", "fits"), [("", 600, True), ("1G", 200, True), ("300M", 600, False)]
+)
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems count something else")
+def test_memory_is_limited(most: str, taken: int, fits: bool) -> None:
+    command = [sys.executable, "-c", LIMIT, most, str(taken << 20)]
+    found = subprocess.run(command, capture_output=True, text=True)
+    assert (found.returncode == 0) == fits
+    assert fits or "MemoryError" in found.stderr
+
+
+def test_a_limit_that_means_nothing_is_told_and_left(caplog: pytest.LogCaptureFixture) -> None:
+    from geoloom_hub.user_server import limit_memory
+
+    limit_memory("lots")
+    assert "'lots', not a size such as 2G" in caplog.text
