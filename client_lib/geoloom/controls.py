@@ -56,9 +56,20 @@ class Slider(ipywidgets.HBox):
         self.field = _number(label, **limits)
         self.slider = ipywidgets.FloatSlider(**limits, readout=False, layout=_filling())
         super().__init__([self.field, self.slider], value=value)
-        # Linked in the browser, so that the number follows the slider though the kernel may be busy.
-        ipywidgets.jslink((self.slider, "value"), (self.field, "value"))
-        traitlets.link((self, "value"), (self.slider, "value"))
+        self.slider.observe(lambda change: self._slide(change["new"]), "value")
+        self.field.observe(lambda change: self.set_trait("value", change["new"]), "value")
+        self.observe(lambda _: self._follow(), "value")
+
+    def _slide(self, place: float) -> None:
+        # What was typed may lie between two steps of the slider.
+        if (found := _tidy(place, self.slider.step)) != _tidy(self.value, self.slider.step):
+            self.value = found
+
+    def _follow(self) -> None:
+        self.field.value = self.value
+        # While it is dragged it is not set back.
+        if _tidy(self.slider.value, self.slider.step) != _tidy(self.value, self.slider.step):
+            self.slider.value = self.value
 
 
 class Span(ipywidgets.HBox):
@@ -72,37 +83,48 @@ class Span(ipywidgets.HBox):
         self.high.layout.width = "auto"
         self.slider = ipywidgets.FloatRangeSlider(min=low, max=high, readout=False, layout=_filling())
         super().__init__([self.low, self.slider, self.high])
-        self.low.observe(lambda change: self._typed(change["new"], self.value[1]), "value")
-        self.high.observe(lambda change: self._typed(self.value[0], change["new"]), "value")
-        self.observe(lambda _: self._fill(), "value")
-        traitlets.link((self.slider, "value"), (self, "value"))
+        self.low.observe(lambda change: self._type(change["new"], self.value[1]), "value")
+        self.high.observe(lambda change: self._type(self.value[0], change["new"]), "value")
+        self.slider.observe(lambda change: self._slide(*change["new"]), "value")
+        self.observe(lambda _: self._follow(), "value")
         self.limit(low, high, 1.0)
 
     def limit(self, low: float, high: float, step: float, value: tuple[float, float] | None = None) -> None:
         """Set the limits, and the value within them."""
-        with self.slider.hold_sync():
-            # Never is the least above the most.
-            self.slider.max = max(high, self.slider.max)
-            self.slider.min, self.slider.max, self.slider.step = low, high, step
-            self.slider.value = (low, high) if value is None else value
-        for field in (self.low, self.high):
-            with field.hold_sync():
-                field.max = max(high, field.max)
-                field.min, field.max, field.step = low, high, step
-        self._fill()
+        for control in (self.slider, self.low, self.high):
+            with control.hold_sync():
+                # Never is the least above the most.
+                control.max = max(high, control.max)
+                control.min, control.max, control.step = low, high, step
+        self.value = (low, high) if value is None else value
+        self._follow()
 
-    def _typed(self, low: float, high: float) -> None:
-        if (low, high) != self.value and low <= high:
+    def _slide(self, *places: float) -> None:
+        if (found := self._tidy(places)) != self._tidy(self.value):
+            self.value = found
+
+    def _type(self, low: float, high: float) -> None:
+        if low < high:
             self.value = (low, high)
+        self._follow()
 
-    def _fill(self) -> None:
-        low, high = self.value
-        self.low.value, self.high.value = low, high
+    def _follow(self) -> None:
+        self.low.value, self.high.value = self.value
+        if self._tidy(self.slider.value) != self._tidy(self.value):
+            self.slider.value = self.value
+
+    def _tidy(self, places: Sequence[float]) -> tuple[float, float]:
+        return _tidy(places[0], self.slider.step), _tidy(places[1], self.slider.step)
 
 
 def shown(control: Any, on: bool) -> None:
     """Show a control, or hide it."""
     control.layout.display = None if on else "none"
+
+
+def _tidy(place: float, step: float) -> float:
+    """A slider's place as a number of steps: browsers tell 44.99999999999999."""
+    return round(round(place / step) * step, 9)
 
 
 def _number(label: str, **limits: float) -> ipywidgets.BoundedFloatText:

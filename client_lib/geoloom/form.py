@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from html import escape
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import ipywidgets
 
@@ -26,7 +27,8 @@ from geoloom.python_text import Known, python_text
 from geoloom.wording import in_words, one_line
 
 STYLE = """<style>
-.geoloom-gui{container-type:inline-size;width:100%}
+.geoloom-gui{container-type:inline-size;width:100%;--below:48px}
+.geoloom-gui-coded{--below:250px}
 .geoloom-gui-body{display:flex;flex-flow:row nowrap;gap:14px;align-items:stretch;overflow:hidden}
 .geoloom-gui-body>.geoloom-gui-map{flex:1 1 auto;min-width:0;overflow:hidden}
 .geoloom-gui-panel{flex:0 0 330px;overflow:hidden auto}
@@ -40,7 +42,7 @@ STYLE = """<style>
 line-height:1.45;background:rgba(128,128,128,.14);color:inherit;
 font-family:var(--jp-code-font-family,Menlo,Consolas,monospace)}
 @container (min-width:761px){
-#rendered_cells .geoloom-gui-own .leaflet-widgets{height:max(420px,calc(100vh - 48px))!important}
+#rendered_cells .geoloom-gui-own .leaflet-widgets{height:max(420px,calc(100vh - var(--below)))!important}
 }
 @container (max-width:760px){
 .geoloom-gui-body{flex-direction:column;gap:6px}
@@ -51,6 +53,10 @@ font-family:var(--jp-code-font-family,Menlo,Consolas,monospace)}
 
 HEIGHT = "max(420px, min(74vh, 820px))"
 """Of a map that a GUI makes itself, beside its controls."""
+
+
+_guis: WeakKeyDictionary[Map, dict[str, Gui]] = WeakKeyDictionary()
+"""The GUIs of each map, by title."""
 
 
 class Gui(ipywidgets.VBox):
@@ -82,6 +88,7 @@ class Gui(ipywidgets.VBox):
         self.title = title
         self.layer: ImageLayer | None = None
         self.controls = tuple(controls)
+        self._left = False
         self._setting = 0
         self._drawing = Newest(self.draw, "geoloom-gui")
         self._head, self._legend, self._told, self._text = (ipywidgets.HTML() for _ in range(4))
@@ -97,6 +104,10 @@ class Gui(ipywidgets.VBox):
         self.show_code.observe(lambda _: self._unfold(), "value")
         for control in self.controls:
             control.observe(lambda _: self._changed(), "value")
+        # A cell that is run again takes the place of what it made before.
+        if (before := _guis.setdefault(self.map, {}).get(title)) is not None:
+            before.leave()
+        _guis[self.map][title] = self
         self.pointer = None if read is None else Pointer(self.map, read, "Drag this marker to read values")
         shown_map = ipywidgets.Box([self.map])
         shown_map.add_class("geoloom-gui-map")
@@ -147,9 +158,12 @@ class Gui(ipywidgets.VBox):
 
     def draw(self) -> None:
         """Draw the layer that the controls describe; what fails is told beside them."""
+        if self._left:
+            return
         try:
             image = self.image()
-            if self.layer is None or self.layer.key != image.key:
+            there = self.layer in self.map.overlays
+            if self.layer is None or not there or self.layer.key != image.key:
                 self._show(self.map.add_layer(image, name=self.title))
         except GeoloomError as error:
             self._tell(in_words(error))
@@ -171,6 +185,12 @@ class Gui(ipywidgets.VBox):
                 self.map.fit(bounds)
 
             self.map.observe(again, "right")
+
+    def leave(self) -> None:
+        """Leave the map to another: the marker goes, the layer stays, and the controls draw no more."""
+        self._left = True
+        if self.pointer is not None:
+            self.pointer.leave()
 
     @contextmanager
     def setting(self) -> Iterator[None]:
@@ -210,6 +230,7 @@ class Gui(ipywidgets.VBox):
     def _unfold(self) -> None:
         shown = self.show_code.value
         self._text.layout.display = None if shown else "none"
+        (self.add_class if shown else self.remove_class)("geoloom-gui-coded")
         self.show_code.description = "Hide the code" if shown else "Show the code"
 
     def _tell(self, message: str) -> None:

@@ -59,7 +59,7 @@ class Pointer(ipywidgets.VBox):
         self.marker.observe(lambda _: self._moved(), "location")
         for field in (self.latitude, self.longitude):
             field.observe(lambda _: self._typed(), "value")
-        map.observe(lambda _: self.refresh(), "zoom")
+        map.observe(self._zoomed, "zoom")
         map.on_interaction(self._clicked)
         map.mark(self.marker)
         self._moved()
@@ -77,6 +77,16 @@ class Pointer(ipywidgets.VBox):
     def refresh(self) -> None:
         """Read again where the marker stands: what it stands on has changed."""
         self._reading.ask()
+
+    def leave(self) -> None:
+        """Take the marker off the map, and listen no more."""
+        self._map.unobserve(self._zoomed, "zoom")
+        self._map.on_interaction(self._clicked, remove=True)
+        if self.marker in self._map.layers:
+            self._map.remove(self.marker)
+
+    def _zoomed(self, _: Any) -> None:
+        self.refresh()
 
     def _clicked(self, **event: Any) -> None:
         if event.get("type") == "click" and event.get("coordinates"):
@@ -96,6 +106,8 @@ class Pointer(ipywidgets.VBox):
         self.refresh()
 
     def _look(self) -> None:
+        if self.marker not in self._map.layers:
+            return
         place, zoom = self.place, round(self._map.zoom)
         try:
             rows = self._read(*place, zoom)
