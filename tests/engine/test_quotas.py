@@ -83,7 +83,7 @@ class Account:
         return (await self.quotas.kept([self.owner]))[self.owner]
 
     def look_again(self) -> None:
-        """As if a second had passed since the account was looked through."""
+        """As if a while had passed since the account was looked through."""
         self.client.hdel(f"geoloom:account:{self.owner}", "looked")
 
     def left(self, key: str) -> int:

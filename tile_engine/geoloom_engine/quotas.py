@@ -24,6 +24,9 @@ UNLIMITED = 0
 AT_LEAST = 3600.0
 """Seconds for which nothing is let go of that was used."""
 
+BETWEEN = 10
+"""Seconds between two looks through a full account."""
+
 ON_ITS_WAY = 60
 """Seconds for which what was charged, and is not stored, may still come."""
 
@@ -71,8 +74,9 @@ for _, name in ipairs(redis.call('HRANDFIELD', account, 3)) do
   end
 end
 
--- Looking through a full account takes milliseconds, so not for each of many requests in a row.
-if over(1) and redis.call('HGET', account, 'looked') ~= tostring(second) then
+-- Looking through a full account takes some 10 ms, so not for each of many requests in a row.
+local looked = tonumber(redis.call('HGET', account, 'looked') or '0')
+if over(1) and (second < looked or second - looked >= tonumber(ARGV[11])) then
   redis.call('HSET', account, 'looked', second)
   local idle, all = {}, redis.call('HGETALL', account)
   for i = 1, #all, 2 do
@@ -163,7 +167,7 @@ class Quotas:
         limits = self.limits
         asked = (kind, key, size, int(saved), limits.chains, limits.blobs, limits.bytes, *self._times)
         try:
-            answer = await self._charge(keys=[_account(owner)], args=[*asked, ON_ITS_WAY])
+            answer = await self._charge(keys=[_account(owner)], args=[*asked, ON_ITS_WAY, BETWEEN])
         except AWAY as error:
             raise EngineUnreachable(f"The chain store does not answer: {reason(error)}.") from None
         if answer[0]:

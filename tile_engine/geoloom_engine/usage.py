@@ -25,7 +25,7 @@ from geoloom_engine.redis_connection import AWAY, connect, reason
 
 log = logging.getLogger(__name__)
 
-PERIOD = 1.0
+PERIOD = 2.0
 """Seconds between two writes, while anything is counted."""
 
 TIMEOUT = 2.0
