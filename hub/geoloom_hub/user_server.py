@@ -19,8 +19,8 @@ from geoloom_hub.apps.launcher import lab_environment
 
 __all__ = ["copy_samples", "limit_memory"]
 
-FOLDER = "geoloom"
-"""Where the samples are, in the home folder."""
+FOLDER = "geoloom-samples"
+"""Where the samples are, in the home folder; a name that `import geoloom` beside it cannot take for the package."""
 RECORD = Path(".local/share/geoloom/samples.json")
 LAUNCHER = Path(".local/share/geoloom/launcher")
 UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from geoloom_hub.user_server import copy_samples
+from geoloom_hub.user_server import FOLDER, copy_samples
 
 
 @pytest.fixture
@@ -25,21 +25,21 @@ def samples(tmp_path: Path) -> Path:
 def test_notebooks_are_copied_and_their_data_linked(samples: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
     assert copy_samples(samples, home) == ["01_first.ipynb", "02_second.ipynb"]
-    assert (home / "geoloom" / "01_first.ipynb").read_text() == "{}"
-    assert not (home / "geoloom" / "01_first.ipynb").is_symlink()
-    assert (home / "geoloom" / "data" / "relief.tif").read_bytes() == b"II*"
-    assert (home / "geoloom" / "data").readlink() == samples / "data"
+    assert (home / FOLDER / "01_first.ipynb").read_text() == "{}"
+    assert not (home / FOLDER / "01_first.ipynb").is_symlink()
+    assert (home / FOLDER / "data" / "relief.tif").read_bytes() == b"II*"
+    assert (home / FOLDER / "data").readlink() == samples / "data"
 
 
 def test_what_its_owner_changed_or_deleted_stays_so(samples: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
     copy_samples(samples, home)
-    (home / "geoloom" / "01_first.ipynb").write_text("mine")
-    (home / "geoloom" / "02_second.ipynb").unlink()
+    (home / FOLDER / "01_first.ipynb").write_text("mine")
+    (home / FOLDER / "02_second.ipynb").unlink()
     (samples / "03_new.ipynb").write_text("{}")
     assert copy_samples(samples, home) == ["03_new.ipynb"]
-    assert (home / "geoloom" / "01_first.ipynb").read_text() == "mine"
-    assert not (home / "geoloom" / "02_second.ipynb").exists()
+    assert (home / FOLDER / "01_first.ipynb").read_text() == "mine"
+    assert not (home / FOLDER / "02_second.ipynb").exists()
     assert copy_samples(samples, home) == []
 
 
@@ -53,10 +53,10 @@ def test_a_notebook_of_the_same_name_is_not_overwritten(samples: Path, tmp_path:
 
 def test_data_that_moved_are_linked_anew(samples: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
-    (home / "geoloom").mkdir(parents=True)
-    (home / "geoloom" / "data").symlink_to(tmp_path / "gone")
+    (home / FOLDER).mkdir(parents=True)
+    (home / FOLDER / "data").symlink_to(tmp_path / "gone")
     copy_samples(samples, home)
-    assert (home / "geoloom" / "data" / "relief.tif").is_file()
+    assert (home / FOLDER / "data" / "relief.tif").is_file()
 
 
 def test_a_broken_record_is_read_as_none(samples: Path, tmp_path: Path) -> None:
@@ -92,3 +92,7 @@ def test_a_limit_that_means_nothing_is_told_and_left(caplog: pytest.LogCaptureFi
 
     limit_memory("lots")
     assert "'lots', not a size such as 2G" in caplog.text
+
+
+def test_the_folder_is_not_taken_for_the_package() -> None:
+    assert not FOLDER.isidentifier()
