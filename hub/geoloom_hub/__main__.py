@@ -11,9 +11,9 @@ import time
 from collections.abc import Mapping, Sequence
 
 from geoloom_hub.folder import Folder, holder
-from geoloom_hub.part import PartError, end_holder
+from geoloom_hub.part import PartError
 from geoloom_hub.settings import BadSetting, Settings
-from geoloom_hub.supervisor import AlreadyRunning, Supervisor, end_users_servers
+from geoloom_hub.supervisor import AlreadyRunning, Supervisor, end_leftovers
 
 STOP_SECONDS = 30.0
 
@@ -76,10 +76,7 @@ def stop(folder: Folder, keep_servers: bool) -> int:
                 return 1
             time.sleep(0.05)
         return 0
-    for part in sorted((folder.path / "run").glob("*.lock")):
-        end_holder(part)
-    if not keep_servers:
-        end_users_servers(folder.secrets["mark"])
+    end_leftovers(folder, keep_servers)
     return 0
 
 

@@ -46,7 +46,7 @@ def recipes(settings: Settings, folder: Folder, environ: Mapping[str, str]) -> l
     base = {
         name: value
         for name, value in environ.items()
-        if not name.startswith(NOT_INHERITED) and name not in OF_CLIENTS
+        if (not name.startswith(NOT_INHERITED) or name == "GEOLOOM_HUB_RECHECK") and name not in OF_CLIENTS
     }
     # Users' servers and the notebooks' `!commands` find this environment's programs.
     base["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environ.get("PATH", os.defpath)])

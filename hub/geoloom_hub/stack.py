@@ -26,6 +26,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from geoloom_hub.folder import Folder
+from geoloom_hub.supervisor import end_leftovers
 
 __all__ = ["Reply", "Stack"]
 
@@ -119,8 +120,11 @@ class Stack:
         if self.process is not None and self.process.poll() is not None:
             raise RuntimeError(f"the hub ended; see {self.output}:\n{self.output.read_text()[-4000:]}")
         try:
+            status = self.folder.status()
             return (
-                bool(self.folder.status().get("ready"))
+                # Not what a supervisor that was killed has left.
+                status.get("pid") == getattr(self.process, "pid", status.get("pid"))
+                and bool(status.get("ready"))
                 and self.ask("GET", "/hub/api/").status == 200
                 and self.ask("GET", "/services/tiles/healthz").status == 200
             )
@@ -128,18 +132,20 @@ class Stack:
             return False
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Stop it; SIGUSR1 lets users' servers run on."""
-        if self.process is None:
-            return 0
+        """Stop it, and what a killed supervisor left; with SIGUSR1 users' servers go on."""
         process, self.process = self.process, None
+        if process is None:
+            return 0
         if process.poll() is None:
             process.send_signal(number)
         try:
             return process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            raise
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+            if process.returncode < 0:
+                end_leftovers(self.folder)
 
     def __enter__(self) -> Self:
         return self.start()

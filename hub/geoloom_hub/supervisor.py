@@ -20,7 +20,7 @@ from geoloom_hub.part import Part, PartError, end_holder
 from geoloom_hub.parts import public_url, recipes
 from geoloom_hub.settings import Settings
 
-__all__ = ["AlreadyRunning", "Supervisor", "end_users_servers"]
+__all__ = ["AlreadyRunning", "Supervisor", "end_leftovers", "end_users_servers"]
 
 POLL_SECONDS = 0.5
 LOG_BYTES = 5_000_000
@@ -78,8 +78,9 @@ class Supervisor:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
                 signal.signal(number, self._stop)
             try:
+                cooked = recipes(self.settings, self.folder, self.environ)
                 # What a killed supervisor left goes first: parts that are started would meet it.
-                for recipe in (cooked := recipes(self.settings, self.folder, self.environ)):
+                for recipe in cooked:
                     end_holder(self.folder.lock(recipe.name))
                 self._check_port()
                 self.parts = [Part(recipe, self.folder) for recipe in cooked]
@@ -168,6 +169,21 @@ class Supervisor:
         self.hurry = self.stopping
         self.stopping = True
         self.keep_servers = number == signal.SIGUSR1
+
+
+def end_leftovers(folder: Folder, keep_servers: bool = False) -> None:
+    """End what a supervisor that was killed has left.
+
+    Raises
+    ------
+    PartError
+        A part does not end.
+    """
+    for lock in sorted((folder.path / "run").glob("*.lock")):
+        end_holder(lock)
+    if not keep_servers:
+        end_users_servers(folder.secrets["mark"])
+    (folder.path / "run" / "status.json").unlink(missing_ok=True)
 
 
 def end_users_servers(mark: str, seconds: float = SERVERS_SECONDS) -> None:
