@@ -9,10 +9,11 @@ a user refused. All that is one script in Redis, so that workers and engines can
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from geoloom.errors import EngineUnreachable, QuotaExceeded
+from geoloom.errors import EngineUnreachable, NotFound, QuotaExceeded
 from geoloom_engine.redis_connection import AWAY, connect, reason
 
 TIMEOUT = 2.0
@@ -108,6 +109,39 @@ return {0}
 """
 
 
+_RELEASE = """
+local account, ttl, chain = KEYS[1], ARGV[1], 'chain:' .. ARGV[2]
+local function saved(whose, name)
+  local entry = redis.call('HGET', whose, name)
+  return entry and string.sub(entry, -1) == 's' and entry
+end
+if not saved(account, chain) then return 0 end
+
+-- Its blobs too, but those that another chain names which this user saved.
+local texts, all = {}, redis.call('HGETALL', account)
+for i = 1, #all, 2 do
+  if all[i] ~= chain and string.sub(all[i], 1, 6) == 'chain:' and string.sub(all[i + 1], -1) == 's' then
+    texts[#texts + 1] = redis.call('GET', 'geoloom:' .. all[i]) or ''
+  end
+end
+local names = {chain}
+for i = 3, #ARGV do
+  local needed = not saved(account, 'blob:' .. ARGV[i])
+  for _, text in ipairs(texts) do needed = needed or string.find(text, ARGV[i], 1, true) end
+  if not needed then names[#names + 1] = 'blob:' .. ARGV[i] end
+end
+
+local owners = redis.call('HKEYS', 'geoloom:users')
+for _, name in ipairs(names) do
+  redis.call('HSET', account, name, string.sub(saved(account, name), 1, -2))
+  local others = false
+  for _, owner in ipairs(owners) do others = others or saved('geoloom:account:' .. owner, name) end
+  if not others then redis.call('EXPIRE', 'geoloom:' .. name, ttl) end
+end
+return 1
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """The most that one user may keep; 0: no limit."""
@@ -141,6 +175,7 @@ class Quotas:
         self.limits = limits
         self._redis = connect(url, TIMEOUT)
         self._charge = self._redis.register_script(_CHARGE)
+        self._release = self._redis.register_script(_RELEASE)
         self._times = int(ttl), int(max(grace, AT_LEAST))
 
     async def charge(self, owner: str, kind: Kind, key: str, size: int, *, saved: bool = False) -> None:
@@ -172,6 +207,33 @@ class Quotas:
             raise EngineUnreachable(f"The chain store does not answer: {reason(error)}.") from None
         if answer[0]:
             raise self._refusal(answer[1].decode(), int(answer[2]), size)
+
+    async def release(self, owner: str, chain: str, blobs: Iterable[str]) -> None:
+        """Keep a chain for good no more, as far as a user is concerned; what others saved stays saved.
+
+        Parameters
+        ----------
+        owner
+            The user; empty for who has no account, whose word counts for all.
+        chain, blobs
+            Its key, and those of the blobs that it names.
+
+        Raises
+        ------
+        NotFound
+            The user has not saved it.
+        EngineUnreachable
+            The store is away.
+        """
+        try:
+            if owner:
+                found = await self._release(keys=[_account(owner)], args=[self._times[0], chain, *blobs])
+            else:
+                found = await self._redis.expire(f"geoloom:chain:{chain}", self._times[0])
+        except AWAY as error:
+            raise EngineUnreachable(f"The chain store does not answer: {reason(error)}.") from None
+        if not found:
+            raise NotFound(f"You have not saved the chain {chain}.")
 
     async def kept(self, owners: list[str]) -> dict[str, dict[str, int]]:
         """What users are charged for: ``chains``, ``blobs`` and ``bytes`` of each."""
@@ -206,8 +268,8 @@ class Quotas:
         hours = self._times[1] / 3600
         return QuotaExceeded(
             message,
-            hint=f"What is not saved makes room once it was not used for {hours:g} h; for more, ask who runs "
-            f"the engine to raise GEOLOOM_USER_{what.upper()}.",
+            hint=f"What is not saved makes room once it was not used for {hours:g} h; image.unsave() gives "
+            f"up what is. For more, ask who runs the engine to raise GEOLOOM_USER_{what.upper()}.",
         )
 
 
