@@ -135,6 +135,10 @@ class EngineClient:
         """Keep a registered chain for good."""
         self._json("PUT", f"/chains/{_part(key)}/saved", b"")
 
+    def unsave(self, key: str) -> None:
+        """Keep a saved chain for good no more; raises NotFound where it was not saved by who asks."""
+        self._json("DELETE", f"/chains/{_part(key)}/saved")
+
     def put_blob(self, content: bytes, foreign: bool = False) -> str:
         """Store bytes; their key. What is `foreign` was not made in this session."""
         answer = self._json("POST", "/blobs?foreign=1" if foreign else "/blobs", content)
@@ -208,11 +212,11 @@ class EngineClient:
             )
 
         # Maps stay grey until they hear that the engine was restarted: it is not waited upon.
-        return self._json("GET", path(timeout), timeout=timeout + 15, if_moved=path(0))
+        return self._json("GET", path(timeout), timeout=timeout + 15, if_moved=path(0), patient=False)
 
     def health(self) -> dict[str, Any]:
         """Nonce, version, pid and uptime of the engine."""
-        return self._json("GET", "/healthz", timeout=HEALTH_TIMEOUT)
+        return self._json("GET", "/healthz", timeout=HEALTH_TIMEOUT, patient=False)
 
     def withdraw(self) -> None:
         """Void every layer URL this session was given.
@@ -257,8 +261,9 @@ class EngineClient:
         body: bytes | None = None,
         timeout: float = TIMEOUT,
         if_moved: str | None = None,
+        patient: bool = True,
     ) -> dict[str, Any]:
-        content = self._connection.request(method, path, body, timeout, if_moved)
+        content = self._connection.request(method, path, body, timeout, if_moved, patient)
         try:
             answer = json.loads(content)
         except ValueError:

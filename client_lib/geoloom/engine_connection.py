@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import threading
+import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
@@ -18,6 +19,12 @@ TIMEOUT = 60.0
 
 IDLE_CONNECTIONS = 4
 LONGEST_ANSWER = 64 << 20
+
+RESTART_SECONDS = 8.0
+"""How long an engine that was there is waited for: whoever keeps it and its store alive starts them again."""
+
+RESTART_PAUSE = 0.25
+"""Seconds between two attempts."""
 
 Locate = Callable[[bool], Endpoint]
 """Finds the engine; True asks to look whether it is still there."""
@@ -59,6 +66,7 @@ class EngineConnection:
         body: bytes | None = None,
         timeout: float = TIMEOUT,
         if_moved: str | None = None,
+        patient: bool = True,
     ) -> bytes:
         """The body of a successful answer.
 
@@ -68,6 +76,9 @@ class EngineConnection:
             Seconds to wait for the answer.
         if_moved
             Path to ask a restarted engine for instead.
+        patient
+            Whether to wait for an engine that was spoken to before and is away, or says that its store is:
+            a cell that is run need not fail for a restart. One that moves is looked for anyway.
 
         Raises
         ------
@@ -76,6 +87,19 @@ class EngineConnection:
         GeoloomError
             What the engine answered instead.
         """
+        known = patient and not self.moves and self._spoken_to is not None
+        deadline = time.monotonic() + (RESTART_SECONDS if known else 0.0)
+        while True:
+            try:
+                return self._request(method, path, body, timeout, if_moved)
+            except EngineUnreachable:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(RESTART_PAUSE)
+
+    def _request(
+        self, method: str, path: str, body: bytes | None, timeout: float, if_moved: str | None
+    ) -> bytes:
         endpoint = self.locate(False)
         try:
             status, content = self._exchange(endpoint, method, path, body, timeout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -71,3 +72,32 @@ def test_a_restarted_engine_may_be_asked_something_else() -> None:
         thread.join(10)
         connection.close()
     assert asked == ["/events?timeout=0"]
+
+
+def test_an_engine_that_was_there_is_waited_for() -> None:
+    """It is started again, and so is its store."""
+    away = json.dumps({"error": "EngineUnreachable", "message": "The store is away."}).encode()
+    replies = [(200, b"{}"), (503, away), (503, away), (200, b"[1]"), (503, away)]
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            status, content = replies.pop(0)
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    try:
+        at = Endpoint(f"http://127.0.0.1:{server.server_port}", "t", 1, "n")
+        connection = EngineConnection(lambda verify: at, False, "me")
+        assert connection.request("POST", "/chains") == b"{}"
+        assert connection.request("POST", "/chains") == b"[1]"
+        with pytest.raises(EngineUnreachable, match="store is away"):
+            connection.request("POST", "/chains", patient=False)
+    finally:
+        server.shutdown()
+        server.server_close()

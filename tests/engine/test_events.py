@@ -153,6 +153,30 @@ def test_while_redis_is_away_events_are_held_back(own_valkey: Any) -> None:
     assert [event["message"] for event in with_log(own_valkey.url, use)["events"]] == ["lost?"]
 
 
+def test_a_poll_outlives_a_restart_of_redis(own_valkey: Any) -> None:
+    async def use(log: EventLog, session: str) -> Any:
+        await log.follow(session, "0-0", 0)
+        poll = asyncio.ensure_future(log.follow(session, "0-0", 60))
+        await asyncio.wait([poll], timeout=0.1)
+        own_valkey.stop()
+        own_valkey.start()
+        log.tell(session, Event("print", KEY, {"message": "back"}))
+        return await poll
+
+    assert [event["message"] for event in with_log(own_valkey.url, use)["events"]] == ["back"]
+
+
+def test_a_poll_ends_where_redis_stays_away(own_valkey: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("geoloom_engine.events.PATIENCE", 0.3)
+
+    async def use(log: EventLog, session: str) -> Any:
+        own_valkey.stop()
+        with pytest.raises(EngineUnreachable):
+            await log.follow(session, "0-0", 60)
+
+    with_log(own_valkey.url, use)
+
+
 def test_who_owners_are_is_noted_also_after_a_pause(own_valkey: Any) -> None:
     import redis
 

@@ -13,6 +13,7 @@ import hashlib
 import json
 import logging
 import re
+import time
 from collections import OrderedDict, deque
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -33,6 +34,12 @@ MOST_SEEN = 10_000
 
 USERS = "geoloom:users"
 """Hash of who owners are."""
+
+PATIENCE = 4.0
+"""Seconds for which a poll waits for Redis to come back: its restart is nothing that kernels need to know."""
+
+PAUSE = 0.2
+"""Seconds between two attempts."""
 
 START = "0-0"
 _ID = re.compile(r"\d{1,19}(-\d{1,19})?")
@@ -142,15 +149,7 @@ class EventLog:
         if not _ID.fullmatch(after):
             raise RequestError(f"{after!r} is not the id of an event.", hint="Leave it out to start afresh.")
         await self._flush()
-        name = _stream(session)
-        try:
-            async with asyncio.timeout(timeout + 2):
-                found = await self._followers.xread(
-                    {name: after}, count=KEPT, block=max(1, int(timeout * 1000))
-                )
-        except AWAY as error:
-            raise EngineUnreachable(f"The event store does not answer: {reason(error)}.") from None
-        entries = _entries(found)
+        entries = _entries(await self._read(_stream(session), after, timeout))
         events = [
             {
                 **json.loads(fields[b"event"]),
@@ -171,6 +170,27 @@ class EventLog:
         await self._flush()
         await self._redis.aclose()
         await self._followers.aclose()
+
+    async def _read(self, name: str, after: str, timeout: float) -> Any:
+        """What a stream holds after an id, waiting for it; nothing if Redis went away a moment ago."""
+        now = time.monotonic()
+        end, away = now + timeout, 0.0
+        while True:
+            left = max(0.0, end - now)
+            try:
+                async with asyncio.timeout(left + 2):
+                    return await self._followers.xread(
+                        {name: after}, count=KEPT, block=max(1, int(left * 1000))
+                    )
+            except AWAY as error:
+                now = time.monotonic()
+                away = away or now
+                if now - away >= min(PATIENCE, timeout):
+                    raise EngineUnreachable(f"The event store does not answer: {reason(error)}.") from None
+            if now >= end:
+                return None
+            await asyncio.sleep(min(PAUSE, end - now))
+            now = time.monotonic()
 
     async def _count(self, session: str, events: list[dict[str, Any]]) -> None:
         if not events:
