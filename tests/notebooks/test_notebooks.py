@@ -349,3 +349,31 @@ class TestCollections:
     def test_the_frozen_scenes_come_back(self, season: Executed) -> None:
         (same,) = season.outputs("gl.load(key).equals")
         assert same.data["text/plain"] == "True"
+
+
+@promises("06_elevation")
+class TestElevation:
+    """What `06_elevation` promises."""
+
+    @pytest.fixture
+    def relief(self, executed: Executed) -> Executed:
+        assert "Mountains without programming" in executed.notebook.cells[0].source
+        return executed
+
+    def test_the_window_is_shown(self, relief: Executed) -> None:
+        (shown,) = relief.outputs("gl.gui.elevation")
+        assert shown.data["text/plain"].startswith("Elevation(ImageLayer('Elevation', key=")
+
+    def test_the_code_of_what_is_shown_is_printed(self, relief: Executed) -> None:
+        (code,) = relief.outputs("relief.code")
+        assert 'dem = gl.open("data/srtm90.tif")' in code["text"]
+        assert 'm.add_layer(image, name="Elevation")' in code["text"]
+
+    def test_a_place_has_the_height_of_the_file(self, relief: Executed) -> None:
+        (values,) = relief.outputs("places.point")
+        dem = gdal.Open(str(ROOT / "notebooks" / "data" / "srtm90.tif"))
+        west, width, _, north, _, height = dem.GetGeoTransform()
+        ((expected,),) = dem.ReadAsArray(int((-118.5 - west) / width), int((37.2 - north) / height), 1, 1)
+        heights = [float(one) for one in re.findall(r"'elevation': ([0-9.]+)", values.data["text/plain"])]
+        assert heights[1] == expected
+        assert heights[0] == pytest.approx(expected, abs=30)
