@@ -42,7 +42,7 @@ def serving(answer: Callable[[str, dict[str, str]], tuple[int, str]]) -> Iterato
             pass
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
         yield server.server_address[1], paths

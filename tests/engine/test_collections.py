@@ -241,7 +241,7 @@ def test_items_of_other_machines_are_read_side_by_side(
     local = selected(tmp_path, [0, 0, 40, 50])
     with Crowd(tmp_path, 4) as server:
         url = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         items = [
             replace(one, assets=(replace(one.assets[0], href=f"{url}/{i}.tif"),))

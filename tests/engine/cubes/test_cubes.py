@@ -433,7 +433,7 @@ def server(tmp_path: Path) -> Iterator[Callable[[], tuple[str, list[str]]]]:
     made = http.server.ThreadingHTTPServer(
         ("127.0.0.1", 0), functools.partial(handler, directory=str(tmp_path))
     )
-    thread = threading.Thread(target=made.serve_forever, daemon=True)
+    thread = threading.Thread(target=made.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     yield lambda: (f"http://127.0.0.1:{made.server_port}", asked)
     made.shutdown()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -56,9 +57,15 @@ CASES = [(name, lon, lat) for name, (_, _, places) in SYSTEMS.items() for lon, l
 SIZE = 4096
 
 
+@functools.cache
+def transformer(source: str, target: str) -> pyproj.Transformer:
+    """PROJ's way from one system to another: finding it takes longer than a tile."""
+    return pyproj.Transformer.from_crs(source, target, always_xy=True)
+
+
 def scene(crs: str, pixel: float, lon: float, lat: float, turned: float) -> Geometry:
     """A source round a place; its pixels stand on a corner by `turned` degrees."""
-    x, y = pyproj.Transformer.from_crs("OGC:CRS84", crs, always_xy=True).transform(lon, lat)
+    x, y = transformer("OGC:CRS84", crs).transform(lon, lat)
     c, s = pixel * math.cos(math.radians(turned)), pixel * math.sin(math.radians(turned))
     half = SIZE / 2
     return Geometry(crs, (x - (c + s) * half, c, s, y - (s - c) * half, s, -c), SIZE, SIZE)
@@ -79,13 +86,20 @@ def interpolated(found: Coarse) -> np.ndarray:
     return at
 
 
+@functools.lru_cache(maxsize=3)
+def projected(lattice: Lattice, crs: str, cells: tuple[int, int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Centres of all pixels of some cells (row, col, rows, cols), by PROJ; alike for scenes turned anyhow."""
+    first_row, first_col, rows, cols = cells
+    col = first_col * CELL + np.arange(cols * CELL) + 0.5
+    row = first_row * CELL + np.arange(rows * CELL) + 0.5
+    x, y = np.meshgrid(lattice.x0 + col * lattice.dx, lattice.y0 - row * lattice.dy)
+    x, y = transformer("EPSG:3857", crs).transform(x, y)
+    return x, y
+
+
 def by_proj(lattice: Lattice, geometry: Geometry, found: Coarse, factor: float) -> np.ndarray:
     """The same by PROJ for each pixel, and rasterio's way to invert a transform."""
-    rows, cols = found.slots.shape
-    col = found.col * CELL + np.arange(cols * CELL) + 0.5
-    row = found.row * CELL + np.arange(rows * CELL) + 0.5
-    x, y = np.meshgrid(lattice.x0 + col * lattice.dx, lattice.y0 - row * lattice.dy)
-    x, y = pyproj.Transformer.from_crs("EPSG:3857", geometry.crs, always_xy=True).transform(x, y)
+    x, y = projected(lattice, geometry.crs, (found.row, found.col, *found.slots.shape))
     x0, a, b, y0, d, e = geometry.transform
     around = turn(geometry.crs)
     if around is not None:
