@@ -131,13 +131,9 @@ class EngineClient:
         """The chain stored under a key; raises NotFound, CorruptChain."""
         return Chain.from_json(self._connection.request("GET", f"/chains/{_part(key)}"), key)
 
-    def save(self, key: str) -> None:
-        """Keep a registered chain for good."""
-        self._json("PUT", f"/chains/{_part(key)}/saved", b"")
-
-    def unsave(self, key: str) -> None:
-        """Keep a saved chain for good no more; raises NotFound where it was not saved by who asks."""
-        self._json("DELETE", f"/chains/{_part(key)}/saved")
+    def save(self, key: str, saved: bool = True) -> None:
+        """Keep a registered chain for good, or no more."""
+        self._json("PUT" if saved else "DELETE", f"/chains/{_part(key)}/saved", b"" if saved else None)
 
     def put_blob(self, content: bytes, foreign: bool = False) -> str:
         """Store bytes; their key. What is `foreign` was not made in this session."""

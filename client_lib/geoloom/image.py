@@ -233,19 +233,21 @@ class Image(Lazy):
 
     def __array_function__(self, func: Any, kinds: Any, args: Any, kwargs: Any) -> Any:
         name = func.__name__
-        ops = registry()
         if name in ("where", "clip", "round") and not kwargs:
-            return call(ops[name], *args)
+            return call(registry()[name], *args)
         raise ImageUseError(f"numpy.{name} needs all pixels, and an image holds none yet.", hint=NO_NUMBERS)
 
     # What asks the engine.
 
     def save(self) -> str:
         """Keep the chain for good under its key, which is returned; `geoloom.load` brings it back."""
-        client = connected()
-        client.register(self.chain)
-        client.save(self.key)
+        connected().register(self.chain)
+        connected().save(self.key)
         return self.key
+
+    def unsave(self) -> None:
+        """Keep the chain for good no more: unused for long, it is let go. What others saved too stays."""
+        connected().save(self.key, False)
 
     def pin(self) -> Image:
         """The same image of exactly today's files: if one changes, tiles say so instead of changing."""

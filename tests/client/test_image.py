@@ -194,3 +194,19 @@ def test_a_point_with_its_numbers_swapped_is_pointed_out(image, monkeypatch):
     with pytest.warns(UserWarning, match=r"point\(lon=14.5, lat=49.5\)"):
         image.point(49.5, 14.5)
     assert image.point(14.5, 49.5) == {"B02": 3}
+
+
+def test_what_is_saved_can_be_given_up(image, monkeypatch):
+    asked = []
+
+    class FakeEngine:
+        def register(self, chain):
+            asked.append(("register", chain.root))
+
+        def save(self, key, saved=True):
+            asked.append((saved, key))
+
+    monkeypatch.setattr("geoloom.image.connected", FakeEngine)
+    assert image.save() == image.key
+    image.unsave()
+    assert asked == [("register", image.key), (True, image.key), (False, image.key)]
