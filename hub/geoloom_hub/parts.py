@@ -41,6 +41,12 @@ def public_url(settings: Settings, folder: Folder) -> str:
     return told or f"{scheme}://{host}:{folder.ports['public']}"
 
 
+def services_origin(settings: Settings) -> str:
+    """Scheme and host of the services where users have subdomains; empty where all is on one host."""
+    parts = urlsplit(settings.subdomains)
+    return f"{parts.scheme}://hub--services.{parts.netloc}" if settings.subdomains else ""
+
+
 def recipes(settings: Settings, folder: Folder, environ: Mapping[str, str]) -> list[Recipe]:
     """All parts; each after those that it needs."""
     base = {
@@ -57,7 +63,7 @@ def recipes(settings: Settings, folder: Folder, environ: Mapping[str, str]) -> l
         _engine(settings, folder, base),
         _proxy(settings, folder, base),
         _hub(settings, folder, base, environ),
-        _usage(folder, base),
+        _usage(settings, folder, base),
     ]
     if importlib.util.find_spec("geoloom_hub.apps.__main__") is not None:
         found.append(_apps(settings, folder, base, environ))
@@ -195,6 +201,7 @@ def _hub(settings: Settings, folder: Folder, base: dict[str, str], environ: Mapp
         "GEOLOOM_HUB_INNER_URL": folder.url("hub") + "/",
         "GEOLOOM_HUB_PROXY_API_URL": folder.url("proxy") + "/",
         "GEOLOOM_HUB_ENGINE_URL": folder.url("engine"),
+        "GEOLOOM_HUB_TILES_URL": services_origin(settings) + "/services/tiles",
         "GEOLOOM_HUB_USAGE_URL": folder.url("usage"),
         "GEOLOOM_HUB_USAGE_TOKEN": secrets["usage"],
         "GEOLOOM_HUB_APPS_URL": folder.url("apps"),
@@ -208,9 +215,9 @@ def _hub(settings: Settings, folder: Folder, base: dict[str, str], environ: Mapp
     return Recipe("hub", command, base | defaults | given | fixed, works, needs=("proxy",))
 
 
-def _usage(folder: Folder, base: dict[str, str]) -> Recipe:
+def _usage(settings: Settings, folder: Folder, base: dict[str, str]) -> Recipe:
     """The usage page, for admins."""
-    environment = base | service_environment("usage", folder)
+    environment = base | service_environment("usage", settings, folder)
     works = _answers(folder.url("usage") + "/services/usage/health")
     return Recipe("usage", [*PYTHON, "geoloom_hub.usage_page"], environment, works, essential=False)
 
@@ -218,27 +225,27 @@ def _usage(folder: Folder, base: dict[str, str]) -> Recipe:
 def _apps(settings: Settings, folder: Folder, base: dict[str, str], environ: Mapping[str, str]) -> Recipe:
     """The apps; their kernels carry the mark of what ends with the hub."""
     given = {name: value for name, value in environ.items() if name.startswith("GEOLOOM_APPS_")}
-    environment = base | given | service_environment("apps", folder)
+    environment = base | given | service_environment("apps", settings, folder)
     environment.setdefault("GEOLOOM_APPS_FOLDER", str(settings.config.parent / "apps"))
     environment["GEOLOOM_HUB_MARK"] = folder.secrets["mark"]
     works = _answers(folder.url("apps") + "/services/apps/health")
     return Recipe("apps", [*LEAN, "geoloom_hub.apps"], environment, works, essential=False)
 
 
-def service_environment(name: str, folder: Folder) -> dict[str, str]:
+def service_environment(name: str, settings: Settings, folder: Folder) -> dict[str, str]:
     """What a service of the hub learns about it, as the hub itself would tell one that it starts."""
     return {
         "JUPYTERHUB_API_TOKEN": folder.secrets[name],
         "JUPYTERHUB_API_URL": f"{folder.url('hub')}/hub/api",
         "JUPYTERHUB_BASE_URL": "/",
         "JUPYTERHUB_CLIENT_ID": f"service-{name}",
-        "JUPYTERHUB_HOST": "",
+        "JUPYTERHUB_HOST": settings.subdomains,
         "JUPYTERHUB_OAUTH_ACCESS_SCOPES": f'["access:services", "access:services!service={name}"]',
         "JUPYTERHUB_SERVICE_NAME": name,
         "JUPYTERHUB_SERVICE_PREFIX": f"/services/{name}/",
         "JUPYTERHUB_SERVICE_URL": folder.url(name),
         "GEOLOOM_ENGINE_URL": folder.url("engine"),
-        "GEOLOOM_TILES_URL": "/services/tiles",
+        "GEOLOOM_TILES_URL": services_origin(settings) + "/services/tiles",
         "GEOLOOM_TOKEN_FROM": "JUPYTERHUB_API_TOKEN",
     }
 

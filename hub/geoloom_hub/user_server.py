@@ -20,7 +20,7 @@ from geoloom_hub.apps.launcher import lab_environment
 __all__ = ["copy_samples", "limit_memory"]
 
 FOLDER = "geoloom-samples"
-"""Where the samples are, in the home folder; a name that `import geoloom` beside it cannot take for the package."""
+"""Where the samples are, in the home folder. Called `geoloom` it would be found for the package itself."""
 RECORD = Path(".local/share/geoloom/samples.json")
 LAUNCHER = Path(".local/share/geoloom/launcher")
 UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}

@@ -7,6 +7,8 @@ and with subdomains the prefix __Host-, so that one user's subdomain can set non
 
 import os
 
+from jupyterhub.utils import subdomain_hook_idna
+
 public_url = os.environ.get("GEOLOOM_HUB_PUBLIC_URL", "")
 subdomains = os.environ.get("GEOLOOM_HUB_SUBDOMAINS", "")
 secure = (subdomains or public_url).startswith("https://")
@@ -15,6 +17,14 @@ cookies = {"samesite": "Lax"}
 if secure:
     cookies["secure"] = True
 c.JupyterHub.tornado_settings.update({"cookie_options": cookies})
+
+
+def subdomain(name, domain, kind):
+    """A user's own domain; the services share one, which no user's name can become."""
+    return f"hub--services.{domain}" if kind == "service" else subdomain_hook_idna(name, domain, kind)
+
+
 if subdomains:
     c.JupyterHub.subdomain_host = subdomains
+    c.JupyterHub.subdomain_hook = subdomain
     c.JupyterHub.cookie_host_prefix_enabled = secure

@@ -61,8 +61,8 @@ def test_a_server_is_told_where_the_engine_is(hub: Stack, server: psutil.Process
 def test_sample_notebooks_are_there(hub: Stack, server: psutil.Process) -> None:
     home = hub.folder.path / "users" / "anna"
     assert Path(server.environ()["HOME"]) == home
-    assert (home / "geoloom" / "01_first_map.ipynb").is_file()
-    assert (home / "geoloom" / "data").is_symlink()
+    assert (home / "geoloom-samples" / "01_first_map.ipynb").is_file()
+    assert (home / "geoloom-samples" / "data").is_symlink()
 
 
 def test_a_servers_own_token_opens_the_engine_and_nothing_more(hub: Stack, token: str) -> None:

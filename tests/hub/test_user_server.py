@@ -44,7 +44,7 @@ def test_what_its_owner_changed_or_deleted_stays_so(samples: Path, tmp_path: Pat
 
 
 def test_a_notebook_of_the_same_name_is_not_overwritten(samples: Path, tmp_path: Path) -> None:
-    mine = tmp_path / "home" / "geoloom" / "01_first.ipynb"
+    mine = tmp_path / "home" / "geoloom-samples" / "01_first.ipynb"
     mine.parent.mkdir(parents=True)
     mine.write_text("mine")
     copy_samples(samples, tmp_path / "home")
