@@ -34,6 +34,13 @@ COUNTS = {
     "refused": "Refused",
     "failed": "Failed",
 }
+LIMITS = {
+    "chains": "{} chains",
+    "blobs": "{} blobs",
+    "bytes": "{} MB in the store",
+    "requests": "{} requests at once",
+    "function_time": "{} s of functions a minute",
+}
 KEPT = {"chains": "Chains kept", "blobs": "Blobs kept", "bytes": "MB kept"}
 
 STYLE = """
@@ -80,11 +87,13 @@ def page(found: dict[str, Any], days: int) -> str:
         if names
         else "<p>Nobody has used the engine.</p>"
     )
-    limits = ", ".join(
-        f"{escape(str(name)).replace('_', ' ')}: {_number(most) if most else 'no limit'}"
-        for name, most in found["limits"].items()
-    )
-    return _document(f"<nav>{choice}</nav>{table}<p class=note>What each user may take: {limits}.</p>")
+    limits = [
+        text.format(_number(found["limits"][name] / (1e6 if name == "bytes" else 1)))
+        for name, text in LIMITS.items()
+        if found["limits"].get(name)
+    ]
+    note = f"Each user may take: {', '.join(limits)}." if limits else "Users have no limits."
+    return _document(f"<nav>{choice}</nav>{table}<p class=note>{note}</p>")
 
 
 def _row(name: str, counts: Counter[str], kept: dict[str, Any] | Counter[str]) -> str:

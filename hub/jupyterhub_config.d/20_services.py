@@ -28,7 +28,7 @@ if usage_url:
             "url": usage_url,
             "api_token": os.environ["GEOLOOM_HUB_USAGE_TOKEN"],
             "oauth_no_confirm": True,
-            "display": False,
+            "display": True,
             **patience,
         }
     )

@@ -45,5 +45,6 @@ def test_names_are_text() -> None:
 def test_nobody_and_no_limits() -> None:
     html = page({"days": [], "kept": [], "limits": LIMITS}, 1)
     assert "Nobody has used the engine" in html
-    assert "function time: 120, requests: no limit" in html
+    assert "Each user may take: 5,000 chains, 120 s of functions a minute." in html
+    assert "no limits" in page({"days": [], "kept": [], "limits": {"chains": 0}}, 1)
     assert "<script" not in html
