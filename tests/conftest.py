@@ -32,6 +32,23 @@ settings.register_profile(
 )
 settings.load_profile("ci" if os.environ.get("CI") else "local")
 
+FIRST = (
+    "browser",
+    "hub",
+    "soak",
+    "notebooks",
+    "engine/test_embedded.py",
+    "client/test_local.py",
+    "engine/test_load.py",
+    "engine/test_sandboxing.py",
+    "engine/sandbox/test_attacks.py",
+    "engine/ingest/test_ingest.py",
+    "bench",
+    "engine/test_main.py",
+    "engine/sandbox/test_pool.py",
+)
+"""Folders and modules that take longest: begun last, they would keep one worker busy when all else is done."""
+
 # Every process a test starts inherits this mark, however far it detaches itself.
 MARK = "GEOLOOM_TEST_RUN"
 SECONDS_TO_END = 20.0
@@ -110,6 +127,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write the browser tests' screenshots to docs/images",
     )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the modules that take longest first, each as it stands."""
+    folder = Path(__file__).parent
+
+    def turn(item: pytest.Item) -> int:
+        path = item.path.relative_to(folder)
+        names = path.as_posix(), *(one.as_posix() for one in path.parents)
+        return next((place for place, name in enumerate(FIRST) if name in names), len(FIRST))
+
+    items.sort(key=turn)
 
 
 def pytest_configure(config: pytest.Config) -> None:
