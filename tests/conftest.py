@@ -47,7 +47,7 @@ FIRST = (
     "engine/test_main.py",
     "engine/sandbox/test_pool.py",
 )
-"""Folders and modules that take longest: begun last, they would keep one worker busy when all else is done."""
+"""Folders and modules that take longest: begun last, they would keep one worker busy when all else ends."""
 
 # Every process a test starts inherits this mark, however far it detaches itself.
 MARK = "GEOLOOM_TEST_RUN"
