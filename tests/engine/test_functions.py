@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
 from geoloom.block import Block
 from geoloom.chain import Chain, key_of
-from geoloom.errors import FunctionFailed, FunctionRefused, NotFound
+from geoloom.errors import EngineOverloaded, FunctionFailed, FunctionRefused, NotFound
 from geoloom.grid import Tile
 from geoloom.ops.execute import Execute
 from geoloom.ops.focal import FocalMean
@@ -185,3 +185,23 @@ def test_results_depend_on_the_versions_of_modules(tmp_path: Path, in_process: A
     assert versions[0][0] != versions[1][0]
     assert versions[0][1] == versions[1][1]
     assert environment(["numpy", "math", "skimage"]) == environment(["skimage", "math", "numpy"])
+
+
+def test_who_has_had_his_time_computes_no_more(pipeline: Pipeline, scene: Chain, in_process: Any) -> None:
+    class Account:
+        asked: ClassVar[list[str]] = []
+
+        def check(self, session: str) -> None:
+            self.asked.append(session)
+            raise EngineOverloaded("You have had your time.")
+
+        def function(self, session: str, seconds: float) -> None: ...
+
+    pipeline.functions.charge_to(Account())
+    with pytest.raises(EngineOverloaded, match="had your time"):
+        computed(pipeline, execute("return img[0] + 3", scene))
+    assert Account.asked == ["s"]
+    assert in_process.calls == []
+    # Where there is nothing to compute, nobody is asked.
+    computed(pipeline, execute("return img[0] + 3", scene), Tile.at(-60.0, 10.0, 11))
+    assert Account.asked == ["s"]

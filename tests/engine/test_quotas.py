@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from geoloom.chain import Chain
-from geoloom.errors import EngineUnreachable, QuotaExceeded
+from geoloom.errors import EngineUnreachable, NotFound, QuotaExceeded
 from geoloom.store import RedisStore
 from geoloom_engine import quotas
 from geoloom_engine.quotas import Limits, Quotas
@@ -257,3 +257,63 @@ def test_a_store_that_is_away_is_said_so(tmp_path: Any) -> None:
             await quotas.charge("0" * 12, "chain", "a" * 32, 1)
 
     with_quotas(f"unix://{tmp_path}/nothing.sock", use, chains=1)
+
+
+def test_what_is_saved_can_be_given_up(valkey: str, owner: str) -> None:
+    async def use(quotas: Quotas) -> None:
+        account = Account(valkey, quotas, owner)
+        keys = [await account.chain() for _ in range(2)]
+        for key in keys:
+            await account.save(key)
+        await quotas.release(owner, keys[0], ())
+        assert 0 < account.left(keys[0]) <= TTL
+        assert account.left(keys[1]) == -1
+        with pytest.raises(NotFound, match="You have not saved"):
+            await quotas.release(owner, keys[0], ())
+        # Unused for a while, it makes room.
+        account.client.expire(f"geoloom:chain:{keys[0]}", TTL - 2 * HOUR)
+        await account.chain()
+
+    with_quotas(valkey, use, chains=2)
+
+
+def test_what_others_saved_and_blobs_of_other_chains_stay(valkey: str, owner: str) -> None:
+    async def use(quotas: Quotas) -> None:
+        mine, other = Account(valkey, quotas, owner), Account(valkey, quotas, secrets.token_hex(6))
+        for account in (mine, other):
+            account.client.hset("geoloom:users", account.owner, "user:somebody")
+        shared, own = (mine.store.put_blob(secrets.token_bytes(8)) for _ in range(2))
+        first, second = (
+            Chain.extend("constant", 1, {"value": secrets.randbits(40), "text": text})
+            for text in (f"{shared} {own}", shared)
+        )
+        for chain, blobs in ((first, (shared, own)), (second, (shared,))):
+            mine.store.put_chain(chain)
+            await mine.save(chain.root)
+            for blob in blobs:
+                await quotas.charge(owner, "blob", blob, 8, saved=True)
+            mine.store.save(chain.root, blobs)
+        await other.save(first.root)
+
+        await quotas.release(owner, first.root, (shared, own))
+        assert mine.left(first.root) == -1
+        assert mine.client.ttl(f"geoloom:blob:{shared}") == -1
+        assert mine.client.ttl(f"geoloom:blob:{own}") > 0
+        await quotas.release(other.owner, first.root, (shared, own))
+        assert mine.left(first.root) > 0
+        await quotas.release(owner, second.root, (shared,))
+        assert mine.client.ttl(f"geoloom:blob:{shared}") > 0
+
+    with_quotas(valkey, use)
+
+
+def test_without_owners_anybody_gives_up_a_chain(valkey: str) -> None:
+    async def use(quotas: Quotas) -> None:
+        nobody = Account(valkey, quotas, "")
+        key = await nobody.chain()
+        await nobody.save(key)
+        assert nobody.left(key) == -1
+        await quotas.release("", key, ())
+        assert nobody.left(key) > 0
+
+    with_quotas(valkey, use)

@@ -309,3 +309,28 @@ def test_one_computation_at_a_time_unless_it_is_long(monkeypatch: pytest.MonkeyP
         return most
 
     assert with_queue(use) == 1
+
+
+def test_processor_time_is_told_by_session_and_waiting_is_none() -> None:
+    spent: list[tuple[str, float]] = []
+
+    def busy(wanted: Wanted) -> None:
+        end = time.thread_time() + 0.05
+        while time.thread_time() < end:
+            pass
+
+    def fail(wanted: Wanted) -> None:
+        raise DemandError("too much")
+
+    async def run() -> None:
+        queue = WorkQueue(10, 10.0, 10.0, spent=lambda session, seconds: spent.append((session, seconds)))
+        await queue.run(1, "0123456789ab~busy", busy)
+        await queue.run(2, "idle", lambda wanted: time.sleep(0.2))
+        with pytest.raises(DemandError):
+            await queue.run(3, "failing", fail)
+        queue.close()
+
+    asyncio.run(asyncio.wait_for(run(), 30))
+    assert [session for session, _ in spent] == ["0123456789ab~busy", "idle", "failing"]
+    assert spent[0][1] >= 0.05
+    assert spent[1][1] < 0.1

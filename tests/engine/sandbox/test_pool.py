@@ -266,6 +266,8 @@ class TestWorkers:
 
     def test_state_counts(self, start: StartSandbox) -> None:
         sandbox = start()
+        charged: list[float] = []
+        sandbox.pool.charge = lambda session, seconds: charged.append(seconds)
         sandbox.run(COUNT)
         with pytest.raises(Unwanted):
             sandbox.run(FOREVER, wanted=lambda: sandbox.pool.state()["spawned"] == 1)
@@ -278,6 +280,9 @@ class TestWorkers:
             "quarantined": 0,
         }
         assert state["seconds"] > GRACE
+        # What was ended is charged as well.
+        assert len(charged) == 2
+        assert sum(charged) == pytest.approx(state["seconds"])
 
 
 class TestSpare:

@@ -50,7 +50,7 @@ class StoredChain(Handler):
 
 
 class SavedChain(Handler):
-    """``PUT /chains/{key}/saved``: keeps a chain for good."""
+    """``PUT /chains/{key}/saved``: keeps a chain for good; ``DELETE`` no longer."""
 
     route = "chains"
 
@@ -65,6 +65,13 @@ class SavedChain(Handler):
             await quotas.charge(owner, "blob", blob, len(content), saved=True)
         await self.services.chains.save(chain.root, needed)
         self.answer({"key": chain.root, "saved": True})
+
+    async def delete(self, key: str) -> None:
+        """Let the chain, and blobs that only it names, expire when they are not used."""
+        await self.need_caller()
+        chain = await self.chain(key)
+        await self.services.quotas.release(self.caller.owner, chain.root, blobs.needed(chain))
+        self.answer({"key": chain.root, "saved": False})
 
 
 @tornado.web.stream_request_body
