@@ -3,6 +3,7 @@
 {{- $root := index . 0 -}}
 {{- $name := index . 1 -}}
 {{- $base := include "geoloom.hub.base" $root -}}
+{{- $hub := dig "hub" "extraEnv" dict ($root.Values.jupyterhub | default dict) -}}
 env:
   - name: JUPYTERHUB_SERVICE_NAME
     value: {{ $name }}
@@ -11,7 +12,7 @@ env:
   - name: JUPYTERHUB_SERVICE_URL
     value: http://0.0.0.0:{{ index . 2 }}
   - name: JUPYTERHUB_HOST
-    value: {{ (dig "hub" "extraEnv" dict ($root.Values.jupyterhub | default dict)).GEOLOOM_HUB_SUBDOMAINS | default "" | quote }}
+    value: {{ $hub.GEOLOOM_HUB_SUBDOMAINS | default "" | quote }}
   - name: JUPYTERHUB_BASE_URL
     value: {{ $base }}/
   - name: JUPYTERHUB_API_URL
@@ -28,7 +29,7 @@ env:
   - name: GEOLOOM_ENGINE_URL
     value: http://geoloom-engine:8080
   - name: GEOLOOM_TILES_URL
-    value: {{ include "geoloom.prefix" $root }}
+    value: {{ $hub.GEOLOOM_HUB_TILES_URL | default (include "geoloom.prefix" $root) }}
   - name: GEOLOOM_TOKEN_FROM
     value: JUPYTERHUB_API_TOKEN
   - name: HOME

@@ -25,7 +25,9 @@
 {{- $origins := list }}
 {{- if .Values.ingress.enabled }}
 {{- range .Values.ingress.hosts }}
+{{- if not (hasPrefix "*" .) }}
 {{- $origins = append $origins (printf "http%s://%s" (ternary "s" "" (gt (len $.Values.ingress.tls) 0)) .) }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- /* These may be set otherwise in engine.settings. */}}
