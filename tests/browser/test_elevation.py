@@ -48,7 +48,8 @@ def settle(page: Any) -> None:
     page.wait(
         lambda: page.run(value="not gui._drawing.busy and not gui.pointer._reading.busy"), "the GUI to rest"
     )
-    page.wait_for_tiles(page.run(value="gui.layer.key"), 2)
+    page.wait_for_tiles(page.run(value="gui.layer.key"), 4)
+    page.until("!document.querySelector('.geoloom-gui h2 svg')")
 
 
 def test_elevation(lab: Any, open_notebook: Any) -> None:
@@ -126,6 +127,7 @@ def test_elevation(lab: Any, open_notebook: Any) -> None:
     source.press("Enter")
     told.wait_for(state="detached")
     settle(page)
+    assert page.run(value="gui.pointer.place") == (lon, lat)
 
     # On a phone they stand below the map, in the screen's width.
     screen.set_viewport_size(PHONE)

@@ -198,9 +198,30 @@ def test_a_wrong_file_is_told_in_a_sentence_and_mended(relief: Elevation, eventu
     assert relief.layer.key == before
     relief.source.value = ""
     eventually(lambda: "No elevation model is chosen." in relief.message)
+    relief.pointer.move(37.2, -118.5)
+    relief.map.zoom = 11
     relief.source.value = str(DEM)
     eventually(lambda: relief.message == "" and not relief._drawing.busy)
     assert relief.layer.key == before
+    assert (relief.pointer.place, relief.map.zoom) == ((-118.5, 37.2), 11)
+
+
+def test_another_model_elsewhere_is_gone_to(relief: Elevation, eventually: Any, tmp_path: Path) -> None:
+    relief.source.value = write(tmp_path / "hill.tif", np.fromfunction(lambda _, y, x: x + y, (1, 60, 60)))
+    eventually(lambda: not relief._drawing.busy)
+    lon, lat = relief.pointer.place
+    assert (lon, lat) == pytest.approx((15.0, 45.15), abs=0.1)
+    assert relief.map.center == pytest.approx([lat, lon])
+    assert relief.map.zoom > 10
+    assert relief.heights.slider.max <= 120
+
+
+def test_a_map_that_looks_at_a_part_of_it_stays_there(start: Callable[..., Elevation]) -> None:
+    m = gl.Map(center=(37.0, -118.6), zoom=11)
+    gui = start(m, str(DEM))
+    assert gui.map is m
+    assert (list(m.center), m.zoom) == ([37.0, -118.6], 11)
+    assert gui.pointer.place == (pytest.approx(-118.6), 37.0)
 
 
 def test_a_marker_beside_the_model_says_so(relief: Elevation, eventually: Any) -> None:
