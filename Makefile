@@ -90,7 +90,8 @@ profile: setup-bench ## Show where the engine's time goes in one case of the ben
 	@PYTHONPATH=tests $(BIN)/python -m bench.profile_case $(CASE) --data $(BENCH_DATA) --caches $(CACHES)
 
 soak: setup-test ## Have 200 simulated users pan while process after process is killed; writes docs/reliability.md
-	@PYTHONPATH=tests $(BIN)/python -m soak --out docs/reliability.md $(SOAK_ARGS)
+	@SOAK_COMMAND="make $@$(if $(SOAK_ARGS), SOAK_ARGS='$(SOAK_ARGS)')" PYTHONPATH=tests \
+		$(BIN)/python -m soak --out docs/reliability.md $(SOAK_ARGS)
 
 memory: setup-test ## Use an engine with little memory for an hour (MEMORY_SECONDS) and see what it takes
 	@MEMORY_SECONDS=$(MEMORY_SECONDS) $(BIN)/python -m pytest -q tests/engine/test_memory_soak.py

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from soak.deployment import Bare
 from soak.pictures import Land, write_scenes
-from soak.report import markdown
+from soak.report import command_line, markdown
 from soak.storm import Effort, storm
 from soak.whole import Whole
 
@@ -32,7 +32,7 @@ def main() -> int:
         effort = Effort(asked.users, asked.rounds, asked.gap, asked.pause, asked.kinds)
         deploy = Bare if asked.bare else partial(Whole, users=asked.users)
         result = asyncio.run(storm(deploy, folder, land, effort, say))
-    page = markdown(result, asked.limit)
+    page = markdown(result, asked.limit, command_line(sys.argv[1:]))
     if asked.out is not None:
         asked.out.write_text(page)
     say(page)

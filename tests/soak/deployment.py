@@ -63,6 +63,15 @@ class Deployment:
         """Questions to what there is beside the engine."""
         return []
 
+    def family(self) -> list[psutil.Process]:
+        """Everything supervised, and what it has started."""
+        found = []
+        for pid in self.roots().values():
+            with contextlib.suppress(psutil.Error):
+                root = psutil.Process(pid)
+                found += [root, *root.children(recursive=True)]
+        return found
+
     def stop(self) -> None:
         """End everything."""
         raise NotImplementedError

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import psutil
 import redis
@@ -16,21 +18,28 @@ from soak.deployment import Deployment
 from soak.ledger import Ledger, Window
 from soak.probes import NotServed, Probe, Tiles
 
-SETTLED = 3.0
-"""Seconds without any failure after which all is well again."""
+SAMPLE = 0.3
+"""Seconds between two looks at how much processor time was used."""
 
 LONGEST = 60.0
 """Seconds after which it is given up that something comes back."""
 
 
 class Faults:
-    """What is killed, and what comes of it."""
+    """What is killed, and what comes of it.
+
+    Parameters
+    ----------
+    settled
+        Seconds without any failure after which all is well again.
+    """
 
     def __init__(
-        self, deployment: Deployment, tiles: Tiles, probes: Sequence[Probe], ledger: Ledger, seed: int = 1
+        self, deployment: Deployment, tiles: Tiles, probes: Sequence[Probe], ledger: Ledger, settled: float
     ) -> None:
         self._deployment, self._tiles, self._probes, self._ledger = deployment, tiles, probes, ledger
-        self._random = random.Random(seed)
+        self._settled = settled
+        self._random = random.Random(1)
         self.killed: list[psutil.Process] = []
 
     async def kill(self, kind: str) -> Window:
@@ -44,16 +53,24 @@ class Faults:
         many = 0 if kind == FUNCTIONS else len(self._deployment.victims(kind))
         before = [key for key, when in self._ledger.chains.items() if when < time.monotonic()]
         window = self._ledger.kill(kind)
+        before_kill = spent(self._deployment)
         victim.kill()
         self.killed.append(victim)
         deadline = time.monotonic() + LONGEST
-        replaced = False
+        replaced = 0.0
+        samples: list[tuple[float, Effort]] = []
         while time.monotonic() < deadline:
             await asyncio.sleep(0.05)
-            window.backs = {probe.name: probe.back(window.begun, SETTLED) for probe in self._probes}
+            if not samples or time.monotonic() - samples[-1][0] > SAMPLE:
+                samples.append((time.monotonic(), effort(self._deployment, before_kill)))
+            window.backs = {probe.name: probe.back(window.begun, self._settled) for probe in self._probes}
             found = self._deployment.victims(kind)
-            replaced = replaced or (victim not in found and len(found) >= many)
+            if not replaced and victim not in found and len(found) >= many:
+                replaced = time.monotonic() - window.begun
             if replaced and window.back is not None:
+                end = window.begun + window.back
+                used = next((one.seconds for when, one in samples if when >= end), window.back)
+                window.own = min(window.back, replaced + used)
                 break
         else:
             missing = [f"{one.name} ({one.reason})" for one in self._probes if window.backs[one.name] is None]
@@ -102,6 +119,47 @@ FUNCTIONS = "sandboxed function"
 
 BUSY = 0.25
 """Seconds of processor time that show a function's process to be one that computes: others take little."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """Processor time that the stack has used since a moment.
+
+    Parameters
+    ----------
+    total
+        Of all its processes.
+    chain
+        Of the busiest, with that of the one that has started it if both are new.
+    """
+
+    total: float
+    chain: float
+
+    @property
+    def seconds(self) -> float:
+        """How long it takes at least where nothing else runs."""
+        return max(self.chain, self.total / (os.cpu_count() or 1))
+
+
+def spent(deployment: Deployment) -> dict[psutil.Process, float]:
+    """Processor time of each process of the stack."""
+    found = {}
+    for process in deployment.family():
+        with contextlib.suppress(psutil.Error):
+            found[process] = sum(process.cpu_times()[:2])
+    return found
+
+
+def effort(deployment: Deployment, before: dict[psutil.Process, float]) -> Effort:
+    """What was spent since then."""
+    used = {process: seconds - before.get(process, 0.0) for process, seconds in spent(deployment).items()}
+    new = {process.pid: seconds for process, seconds in used.items() if process not in before}
+    chains = []
+    for process, seconds in used.items():
+        with contextlib.suppress(psutil.Error):
+            chains.append(seconds + (new.get(process.ppid(), 0.0) if process.pid in new else 0.0))
+    return Effort(sum(used.values()), max(chains, default=0.0))
 
 
 def busy(process: psutil.Process) -> bool:

@@ -24,6 +24,8 @@ class Window:
     """Seconds that somebody waited for a tile, with all that it was asked for again."""
     backs: dict[str, float | None] = field(default_factory=dict)
     """Seconds until each question of the probes was answered again; None if it never was."""
+    own: float | None = None
+    """The same as far as the stack's own work made it, on a machine that it has for itself."""
     lost: int = 0
     """Acknowledged chains that the store did not have afterwards."""
 
@@ -124,8 +126,8 @@ class Ledger:
             lost = sum(window.lost for window in windows)
             if lost:
                 yield f"{kind}: {lost} chains were lost"
-            if any(window.back is None for window in windows):
+            if any(window.own is None for window in windows):
                 yield f"{kind}: not everything was served again"
-            elif (most := max(window.back or 0.0 for window in windows)) > limit:
+            elif (most := max(window.own or 0.0 for window in windows)) > limit:
                 yield f"{kind}: everything was served again only after {most:.1f} s; {limit:g} s are promised"
         yield from self.faults

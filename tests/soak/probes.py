@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 PAUSE = 0.1
 """Seconds between two questions of a probe."""
 
+LONG = 2.0
+"""Seconds after which an answer came late: what was asked was not served meanwhile."""
+
 PATIENCE = 10.0
 """Seconds after which an answer counts as none."""
 
@@ -41,9 +44,9 @@ class Probe:
     name: str
     ask: Callable[[], Awaitable[None]]
     failed: float = 0.0
-    """When the last question that failed was answered or given up."""
+    """When the last question that failed, or took long, was answered or given up."""
     good: float = 0.0
-    """When the first question after that was asked that succeeded, was answered."""
+    """When the first question after that was answered."""
     begun: float = field(default_factory=time.monotonic)
     """When the present question was asked."""
     reason: str = ""
@@ -52,15 +55,18 @@ class Probe:
         """Ask for ever."""
         while True:
             begun = self.begun = time.monotonic()
+            problem = ""
             try:
                 async with asyncio.timeout(PATIENCE):
                     await self.ask()
             except (NotServed, Lost, TimeoutError, OSError) as error:
-                self.failed, self.reason = time.monotonic(), str(error) or "no answer in time"
+                problem = str(error) or "no answer in time"
                 ledger.count(f"probe {self.name} failed")
-            else:
-                if self.good <= self.failed and begun >= self.failed:
-                    self.good = time.monotonic()
+            now = time.monotonic()
+            if problem or now - begun > LONG:
+                self.failed, self.reason = now, problem or "the answer took long"
+            if not problem and self.good <= self.failed:
+                self.good = now
             await asyncio.sleep(PAUSE)
 
     def back(self, since: float, settled: float) -> float | None:
@@ -74,10 +80,10 @@ class Probe:
             Seconds for which nothing must have failed.
         """
         now = time.monotonic()
-        if self.good <= self.failed or now - max(self.failed, since) < settled:
+        if self.good < self.failed or now - max(self.failed, since) < settled or self.begun < since:
             return None
-        if self.begun - since < 0 or now - self.begun > settled / 2:
-            return None  # a question is still open
+        if now - self.begun > LONG:
+            return None  # a question is open
         return max(0.0, self.good - since) if self.failed > since else 0.0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
 import time
 from collections.abc import Callable
@@ -37,6 +38,8 @@ class Effort:
     gap: float
     pause: float
     kinds: list[str] | None = None
+    settled: float = 3.0
+    """Seconds without any failure after which all is well again."""
 
 
 @dataclass
@@ -49,6 +52,8 @@ class Result:
     seconds: float = 0.0
     processor: float = 0.0
     """Share of the machine's processors that the test's own client took."""
+    load: tuple[float, float] = (0.0, 0.0)
+    """The machine's load average at its least and its most."""
     used: dict[str, tuple[tuple[int, int, int], tuple[int, int, int]]] = field(default_factory=dict)
     """Open files, threads and megabytes of each process before the users came and after they left."""
 
@@ -97,20 +102,24 @@ async def _storm(deployment: Deployment, land: Land, known: Known, effort: Effor
     begun, spent = time.monotonic(), time.process_time()
     ledger.begun = ledger.windows[0].begun = begun
     living = [asyncio.create_task(user.live()) for user in users]
-    faults = Faults(deployment, tiles, probes, ledger)
+    loads = [os.getloadavg()[0]]
+    faults = Faults(deployment, tiles, probes, ledger, effort.settled)
     try:
         await asyncio.sleep(effort.pause + effort.gap)
         for _ in range(effort.rounds):
             for kind in effort.kinds or deployment.kinds:
                 await asyncio.sleep(effort.gap)
                 window = await faults.kill(kind)
+                loads.append(os.getloadavg()[0])
                 say(
                     f"{time.monotonic() - begun:6.1f} s  {kind}: back after "
-                    f"{'never' if window.back is None else f'{window.back:.2f} s'}, last error after "
+                    f"{'never' if window.back is None else f'{window.back:.2f} s'} "
+                    f"(of its own {window.own or 0.0:.2f} s), last error after "
                     f"{window.felt:.2f} s, slowest tile {window.slowest:.2f} s, {window.lost} chains lost, "
                     f"{sum(window.errors.values())} errors {dict(window.errors)} {window.backs}"
                 )
     finally:
+        result.load = min(loads), max(loads)
         result.seconds = time.monotonic() - begun
         result.processor = (time.process_time() - spent) / result.seconds
         for user in users:
@@ -158,10 +167,10 @@ async def _aftermath(deployment: Deployment, faults: Faults, ledger: Ledger) -> 
     deadline = time.monotonic() + SETTLING
     while open_ones := _connections(deployment):
         if time.monotonic() > deadline:
-            ledger.fail(f"{open_ones} connections are open though all users have left")
+            ledger.fail(f"{open_ones} connections are held that the other end has closed")
             break
         await asyncio.sleep(0.1)
-    dead = [one for one in _family(deployment) if one.status() == psutil.STATUS_ZOMBIE]
+    dead = [one for one in deployment.family() if one.status() == psutil.STATUS_ZOMBIE]
     if dead:
         ledger.fail(f"{len(dead)} processes ended and were not waited for: {dead}")
     lost = faults.missing(list(ledger.chains))
@@ -173,16 +182,10 @@ async def _aftermath(deployment: Deployment, faults: Faults, ledger: Ledger) -> 
 
 
 def _connections(deployment: Deployment) -> int:
-    """Connections of browsers and kernels that engine workers hold open."""
+    """Connections that engine workers hold though the browser or kernel has closed them."""
     port = urlsplit(deployment.engine).port
     return sum(
-        one.laddr.port == port and one.status == psutil.CONN_ESTABLISHED
+        one.laddr.port == port and one.status == psutil.CONN_CLOSE_WAIT
         for worker in deployment.victims("engine worker")
         for one in worker.net_connections("tcp")
     )
-
-
-def _family(deployment: Deployment) -> list[psutil.Process]:
-    """Everything supervised, and what it has started."""
-    roots = [psutil.Process(pid) for pid in deployment.roots().values()]
-    return roots + [child for root in roots for child in root.children(recursive=True)]
