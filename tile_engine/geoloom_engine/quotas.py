@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from geoloom.errors import EngineUnreachable, NotFound, QuotaExceeded
+from geoloom.errors import EngineUnreachable, QuotaExceeded
 from geoloom_engine.redis_connection import AWAY, connect, reason
 
 TIMEOUT = 2.0
@@ -115,7 +115,7 @@ local function saved(whose, name)
   local entry = redis.call('HGET', whose, name)
   return entry and string.sub(entry, -1) == 's' and entry
 end
-if not saved(account, chain) then return 0 end
+if not saved(account, chain) then return end
 
 -- Its blobs too, but those that another chain names which this user saved.
 local texts, all = {}, redis.call('HGETALL', account)
@@ -138,7 +138,6 @@ for _, name in ipairs(names) do
   for _, owner in ipairs(owners) do others = others or saved('geoloom:account:' .. owner, name) end
   if not others then redis.call('EXPIRE', 'geoloom:' .. name, ttl) end
 end
-return 1
 """
 
 
@@ -220,20 +219,16 @@ class Quotas:
 
         Raises
         ------
-        NotFound
-            The user has not saved it.
         EngineUnreachable
             The store is away.
         """
         try:
             if owner:
-                found = await self._release(keys=[_account(owner)], args=[self._times[0], chain, *blobs])
+                await self._release(keys=[_account(owner)], args=[self._times[0], chain, *blobs])
             else:
-                found = await self._redis.expire(f"geoloom:chain:{chain}", self._times[0])
+                await self._redis.expire(f"geoloom:chain:{chain}", self._times[0])
         except AWAY as error:
             raise EngineUnreachable(f"The chain store does not answer: {reason(error)}.") from None
-        if not found:
-            raise NotFound(f"You have not saved the chain {chain}.")
 
     async def kept(self, owners: list[str]) -> dict[str, dict[str, int]]:
         """What users are charged for: ``chains``, ``blobs`` and ``bytes`` of each."""
