@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,8 +81,10 @@ class Rendered:
 class Renderer:
     """Renders the chart's own templates; those of the charts it depends on are not there."""
 
-    def __init__(self) -> None:
-        self.chart = helm_python.Chart.load(CHART)
+    def __init__(self, folder: Path) -> None:
+        # Whoever has fetched the charts it depends on renders the same.
+        shutil.copytree(CHART, folder, ignore=shutil.ignore_patterns("charts", "Chart.lock"))
+        self.chart = helm_python.Chart.load(folder)
         self.examples: dict[str, Rendered] = {}
 
     def __call__(self, *layers: Manifest) -> Rendered:
@@ -109,8 +112,8 @@ class Renderer:
 
 
 @pytest.fixture(scope="session")
-def render() -> Renderer:
-    return Renderer()
+def render(tmp_path_factory: pytest.TempPathFactory) -> Renderer:
+    return Renderer(tmp_path_factory.mktemp("chart") / "geoloom")
 
 
 @pytest.fixture(scope="session", params=["nothing set", *EXAMPLES])

@@ -44,7 +44,7 @@ ENDS = {
     "ingress controller": End({}, "ingress-nginx"),
     "prometheus": End({}, "monitoring"),
 }
-PORTS = {"engine": "http", "chains": "valkey", "tiles": "valkey", "apps": "http", "usage": "http"}
+PORTS = {"engine": 8080, "chains": 6379, "tiles": 6379, "apps": 8866, "usage": 8877}
 CALLERS = {
     "engine": {"kernel", "proxy", "hub", "apps", "usage"},
     "chains": {"engine", "backup"},
@@ -107,6 +107,11 @@ def test_every_pod_has_a_policy_for_both_directions(rendered):
         assert [spec["policyTypes"] for spec in mine] == [["Ingress", "Egress"]], pod.owner
 
 
+def test_ports_here_are_those_of_the_services(plain):
+    for name, port in PORTS.items():
+        assert [one["port"] for one in plain.one("Service", f"geoloom-{name}")["spec"]["ports"]] == [port]
+
+
 def test_labels_here_are_those_of_the_pods(plain):
     for pod in plain.pods():
         assert pod.labels == ENDS[pod.owner.removeprefix("geoloom-")].labels
@@ -154,8 +159,8 @@ def test_kernels_reach_the_engine_in_every_example(rendered):
 def test_ingress_controller_and_prometheus_come_in_where_they_are_used(render):
     policies = render.example("production").of("NetworkPolicy")
     for name in ("ingress controller", "prometheus"):
-        assert reaches(policies, ENDS[name], ENDS["engine"], "http")
-        assert not reaches(policies, ENDS[name], ENDS["chains"], "valkey")
+        assert reaches(policies, ENDS[name], ENDS["engine"], PORTS["engine"])
+        assert not reaches(policies, ENDS[name], ENDS["chains"], PORTS["chains"])
 
 
 def test_data_is_read_from_the_internet_without_the_metadata_server(plain, render, login):

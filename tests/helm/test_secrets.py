@@ -105,7 +105,7 @@ class Cluster:
 def cluster(chart_folder, tmp_path_factory) -> Iterator[Cluster]:
     # Helm wants the charts that ours depends on; the Secret needs none of them.
     folder = tmp_path_factory.mktemp("chart") / "geoloom"
-    shutil.copytree(chart_folder, folder)
+    shutil.copytree(chart_folder, folder, ignore=shutil.ignore_patterns("charts", "Chart.lock"))
     for file in (folder / "templates").rglob("*"):
         if file.is_file() and file.name not in ("secret.yaml", "_names.tpl"):
             file.unlink()

@@ -1,4 +1,4 @@
-{{- /* Who is who, in network policies. */}}
+{{- /* Who is who, in network policies. Ports are numbers in them: not every network plugin knows names on the way out. */}}
 
 {{- /* geoloom.peer (list . "engine"): pods of ours. */}}
 {{- define "geoloom.peer" -}}
