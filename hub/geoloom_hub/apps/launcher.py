@@ -82,6 +82,7 @@ def _gui_entry(folder: Path, path: Path) -> dict[str, Any]:
         "description": " ".join(about.split("\n\n")[0].split()),
         "type": "notebook",
         "source": str(source),
+        "icon": str(DATA / "gui.svg"),
         "catalog": CATALOG,
     }
 
@@ -99,6 +100,7 @@ def _app_entries(given: Mapping[str, str]) -> list[dict[str, Any]]:
             "description": about,
             "type": "url",
             "source": source,
+            "icon": str(DATA / "app.svg"),
             "catalog": CATALOG,
             "args": {"createNewWindow": True},
         }

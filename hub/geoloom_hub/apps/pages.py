@@ -135,6 +135,10 @@ class Channel(VoilaKernelWebsocketHandler):
 class KernelState(Page):
     """Whether a page's own kernel is still there."""
 
+    def get_login_url(self) -> str:
+        """Nowhere: a script that asks is not led to a login."""
+        raise HTTPError(403)
+
     @authenticated
     async def get(self, kernel_id: str) -> None:
         """Answer 200 or 404."""

@@ -1,0 +1,16 @@
+"""Voilà in a user's own server: the page of the apps service, which fetches nothing from elsewhere."""
+
+
+def without_foreign_parts(current_page_config, **_):
+    """Take the address of a foreign host out of what a page is told."""
+    return {**current_page_config, "fullMathjaxUrl": ""}
+
+
+c = get_config()  # noqa: F821
+c.VoilaConfiguration.template = "geoloom"
+c.VoilaConfiguration.page_config_hook = without_foreign_parts
+c.VoilaConfiguration.extension_denylist = [
+    "jupyter_app_launcher",
+    "@jupyterhub/jupyter-server-proxy",
+    "jupyterlab_pygments",
+]
