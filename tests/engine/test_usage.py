@@ -193,6 +193,10 @@ def test_services_are_known_once_they_were_counted(valkey: str) -> None:
         counter.tile(f"{digits}~guest", 10, hit=False)
         await counter.flush()
         assert counter.is_service(digits)
+        # Visitors of an app take turns with users, each as one.
+        assert counter.whose(f"{digits}~guest") == f"{digits}~guest"
+        assert counter.whose("0123456789ab~map") == "0123456789ab"
+        assert counter.whose("alone") == "alone"
         assert (await counter.owners())[digits] == "service:apps"
 
     with_usage(valkey, use)

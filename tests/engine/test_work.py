@@ -334,3 +334,26 @@ def test_processor_time_is_told_by_session_and_waiting_is_none() -> None:
     assert [session for session, _ in spent] == ["0123456789ab~busy", "idle", "failing"]
     assert spent[0][1] >= 0.05
     assert spent[1][1] < 0.1
+
+
+def test_whose_turn_it_is_can_be_told() -> None:
+    order: list[str] = []
+
+    async def run() -> None:
+        queue = WorkQueue(100, 10.0, 10.0, whose=lambda session: session)
+        gate = Gate()
+        held = await gate.hold(queue)
+        asked = [
+            asyncio.ensure_future(
+                queue.run((session, i), session, lambda wanted, session=session: order.append(session))
+            )
+            for session in ("0123456789ab~a", "0123456789ab~b", "c")
+            for i in range(2)
+        ]
+        await asyncio.sleep(0)
+        gate.open()
+        await asyncio.gather(held, *asked)
+        queue.close()
+
+    asyncio.run(asyncio.wait_for(run(), 30))
+    assert [session[-1] for session in order] == ["a", "b", "c"] * 2

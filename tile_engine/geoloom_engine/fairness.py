@@ -72,7 +72,9 @@ class Turn:
     ----------
     session, layer
         Who asks, and for what: answers of one layer cost about the same. Without a layer the cost
-        is not learnt. Whose turn it is counts by the session's owner.
+        is not learnt.
+    owner
+        Whose turn it is; by default the session's owner's.
     tile
         Where it is, if it belongs to a view.
     queued
@@ -86,11 +88,11 @@ class Turn:
     tile: Tile | None = None
     queued: float = field(default_factory=time.monotonic)
     outside: str = ""
-    owner: str = field(init=False)
+    owner: str = ""
     line: Line = field(init=False)
 
     def __post_init__(self) -> None:
-        self.owner = owner_of(self.session)
+        self.owner = self.owner or owner_of(self.session)
         self.line = (self.layer, self.outside, self.session)
 
 

@@ -94,6 +94,7 @@ class Services:
             settings.function_workers,
             math.ceil(Machine.here().cores / max(1, settings.workers)),
             self.usage.computed,
+            self.usage.whose,
         )
         self.rights = pipeline.rights
         self.hub = Hub(settings.hub_api_url) if settings.hub_api_url else None

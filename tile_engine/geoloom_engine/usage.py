@@ -22,6 +22,7 @@ from geoloom.errors import EngineUnreachable
 from geoloom_engine.allowances import FunctionTime
 from geoloom_engine.events import USERS
 from geoloom_engine.redis_connection import AWAY, connect, reason
+from geoloom_engine.sessions import owner_of
 
 log = logging.getLogger(__name__)
 
@@ -202,6 +203,11 @@ class Usage:
     def is_service(self, owner: str) -> bool:
         """Whether an owner is known to be a service of the hub."""
         return self._labels.get(owner, "").startswith("service:")
+
+    def whose(self, session: str) -> str:
+        """Whose turn it is when a session asks: its owner's; of a service's visitors each counts as one."""
+        owner = owner_of(session)
+        return session if self.is_service(owner) else owner
 
     async def days(self, count: int) -> list[dict[str, Any]]:
         """What was counted in the last days, today first: ``day`` and ``users``, each with name and counts.

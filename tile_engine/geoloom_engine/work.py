@@ -23,6 +23,7 @@ from geoloom.errors import DemandError, EngineOverloaded
 from geoloom.grid import Tile
 from geoloom_engine.fairness import OUTSIDE, Turn, Turns
 from geoloom_engine.lanes import Job, Lanes, Wanted
+from geoloom_engine.sessions import owner_of
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +51,8 @@ class WorkQueue:
         for the greater part: see `fairness.Turns`.
     spent
         Called from any thread with a session, and the seconds of processor time that a job of it took.
+    whose
+        Tells whose turn it is when a session asks.
     """
 
     def __init__(
@@ -61,9 +64,11 @@ class WorkQueue:
         outside: int = OUTSIDE,
         each: int = 1,
         spent: Callable[[str, float], None] = lambda session, seconds: None,
+        whose: Callable[[str], str] = owner_of,
     ) -> None:
         self._length = length
         self._on_stuck = on_stuck
+        self._whose = whose
         self._patience = patience
         self._budget = budget
         self._loop = asyncio.get_running_loop()
@@ -130,7 +135,15 @@ class WorkQueue:
                         self._turns.least_wanted(),
                         _busy(f"more than {self._length} requests wait"),
                     )
-                job = Job(name=name, session=session, task=task, layer=layer, tile=tile, outside=outside)
+                job = Job(
+                    name=name,
+                    session=session,
+                    owner=self._whose(session),
+                    task=task,
+                    layer=layer,
+                    tile=tile,
+                    outside=outside,
+                )
                 job.waiters.append(waiter)
                 self._jobs[name] = job
                 self._turns.add(job)
