@@ -21,7 +21,11 @@ ROOT = Path(__file__).resolve().parent.parent
 CLIENT = ROOT / "client_lib" / "geoloom"
 ENGINE = ROOT / "tile_engine" / "geoloom_engine"
 HUB = ROOT / "hub" / "geoloom_hub"
-SOURCES = sorted([*CLIENT.rglob("*.py"), *ENGINE.rglob("*.py")])
+ROOTS = (CLIENT, ENGINE, HUB)
+# What lies in `data` is given to other programs.
+SOURCES = sorted(
+    path for root in ROOTS for path in root.rglob("*.py") if "data" not in path.relative_to(root).parts
+)
 
 # From the ground up: a module imports its own storey and those below. What is not named here lives
 # between `image` and the widgets.
@@ -125,6 +129,7 @@ TESTED_WITH = {
     "supply": "compositing",
     "unwanted": "lanes",
     "versions": "plan",
+    "apps/kernels": "pages",
     "ops/elementwise": "function",
     "ops/item": "plan",
     "ops/open": "opening",
@@ -251,7 +256,14 @@ def test_osgeo_is_imported_only_by_readers_and_batch_writers() -> None:
     assert places([one for one in found if one.top == "osgeo"]) == []
 
 
-def test_tornado_is_imported_only_by_the_engine() -> None:
+def test_hub_starts_the_engine_and_imports_neither_it_nor_the_client() -> None:
+    found = [one for one in imports_below(HUB) if one.top in ("geoloom", "geoloom_engine")]
+    assert places([one for one in found if one.name != "geoloom._version.__version__"]) == []
+    others = imports_below(CLIENT) + imports_below(ENGINE)
+    assert places([one for one in others if one.top == "geoloom_hub"]) == []
+
+
+def test_tornado_is_imported_only_by_engine_and_hub() -> None:
     assert places([found for found in imports_below(CLIENT) if found.top == "tornado"]) == []
 
 
@@ -302,7 +314,7 @@ def setup() -> configparser.ConfigParser:
 def test_setup_cfg_lists_every_package(setup: configparser.ConfigParser) -> None:
     there = {
         ".".join(path.parent.relative_to(root.parent).parts)
-        for root in (CLIENT, ENGINE, HUB)
+        for root in ROOTS
         for path in root.rglob("__init__.py")
     }
     assert set(setup["options"]["packages"].split()) == there
@@ -312,7 +324,7 @@ def test_wheel_takes_every_data_file(setup: configparser.ConfigParser) -> None:
     patterns = [pattern.strip() for pattern in setup["options.package_data"]["*"].split(",")]
     packages = {path.parent for path in SOURCES}
     taken = {path for package in packages for pattern in patterns for path in package.glob(pattern)}
-    there = {path for path in committed_files() if path.is_relative_to(CLIENT) or path.is_relative_to(ENGINE)}
+    there = {path for path in committed_files() if any(path.is_relative_to(root) for root in ROOTS)}
     assert {path for path in there - taken if path.suffix != ".py"} == set()
 
 
@@ -329,7 +341,8 @@ def declared(listed: str) -> set[str]:
 
 def distributions(imports: list[Import]) -> set[str]:
     """Distributions that imports name, our own left out."""
-    found = {one.top for one in imports} - sys.stdlib_module_names - {"geoloom", "geoloom_engine"}
+    own = {root.name for root in ROOTS}
+    found = {one.top for one in imports} - sys.stdlib_module_names - own
     return {DISTRIBUTIONS.get(top, spelled(top)) for top in found}
 
 
@@ -341,6 +354,7 @@ def test_what_is_imported_is_declared(setup: configparser.ConfigParser) -> None:
     # Kernels run in the engine, and a Jupyter server is asked only where there is one.
     assert distributions(imports) - client - extras["engine"] - extras["lab"] == set()
     assert distributions(imports_below(ENGINE)) - client - extras["engine"] == set()
+    assert distributions(imports_below(HUB)) - client - extras["hub"] == set()
 
 
 def test_every_folder_with_modules_is_a_package() -> None:
@@ -367,7 +381,8 @@ def test_module_is_small_and_named_for_what_it_holds(path: Path) -> None:
 
 def wanted_tests(path: Path) -> set[str]:
     """Names of test files, any of which tests this module; empty if it needs none of its own."""
-    name = str(path.relative_to(CLIENT if path.is_relative_to(CLIENT) else ENGINE).with_suffix(""))
+    root = next(root for root in ROOTS if path.is_relative_to(root))
+    name = str(path.relative_to(root).with_suffix(""))
     if path.stem in ("__init__", "_version"):
         return set()
     # The modules of one inner package may share a file.

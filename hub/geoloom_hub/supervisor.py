@@ -97,13 +97,14 @@ class Supervisor:
         ready = {part.name for part in self.parts if part.ready}
         for part in self.parts:
             part.tend(startable=ready.issuperset(part.recipe.needs))
-            if part.process is None and part.starts == MOST_FAILURES and not self.announced:
+            failed = part.process is None and part.starts >= MOST_FAILURES
+            if failed and not self.announced and part not in self.given_up:
                 self._give_up(part)
             _trim(self.folder, part.name)
+        self._write_status()
         if not self.announced and all(part.ready or part in self.given_up for part in self.parts):
             self.announced = True
             self.announce(self)
-        self._write_status()
 
     def _give_up(self, part: Part) -> None:
         """A part has never worked: there is no hub without it, or the hub goes on and tries it again."""

@@ -1,0 +1,110 @@
+"""What the environment says about the hub on one machine, and the commands."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from geoloom_hub.folder import Folder
+from geoloom_hub.parts import public_url, recipes, services_origin
+from geoloom_hub.settings import BadSetting, Settings
+
+PROXY = {"GEOLOOM_HUB_PROXY": sys.executable}
+
+
+def read(**variables: str) -> Settings:
+    return Settings.read(PROXY | {f"GEOLOOM_HUB_{name}": value for name, value in variables.items()})
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"PORT": "eighty"}, "GEOLOOM_HUB_PORT is 'eighty': it must be a number from 0 to 65535."),
+        ({"PORT": "70000"}, "GEOLOOM_HUB_PORT is '70000'"),
+        ({"IDLE": "-1"}, "GEOLOOM_HUB_IDLE is '-1'"),
+        ({"PUBLIC_URL": "hub.example.org"}, "it must be like https://hub.example.org"),
+        ({"SUBDOMAINS": "https://example.org/hub"}, "GEOLOOM_HUB_SUBDOMAINS is"),
+        ({"CONFIG": "/nowhere/config.py"}, "The hub's configuration is not in /nowhere/config.py"),
+        ({"TLS_KEY": "key.pem"}, "HTTPS needs both"),
+        ({"LOGIN": "dummy", "HOST": "0.0.0.0"}, "lets anybody in as anybody"),
+        ({"PROXY": "/nowhere"}, "there is no such program"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(variables: dict[str, str], message: str) -> None:
+    with pytest.raises(BadSetting) as refused:
+        read(**variables)
+    assert message in str(refused.value)
+
+
+def test_where_the_hub_is_for_browsers(tmp_path: Path) -> None:
+    folder = Folder.open(tmp_path, 8123)
+    assert public_url(read(), folder) == "http://127.0.0.1:8123"
+    assert public_url(read(HOST="::1"), folder) == "http://[::1]:8123"
+    assert public_url(read(TLS_KEY="k", TLS_CERTIFICATE="c"), folder) == "https://127.0.0.1:8123"
+    assert public_url(read(PUBLIC_URL="https://hub.example.org/"), folder) == "https://hub.example.org"
+    subdomains = read(SUBDOMAINS="https://hub.example.org:8443")
+    assert public_url(subdomains, folder) == "https://hub.example.org:8443"
+    assert services_origin(subdomains) == "https://hub--services.hub.example.org:8443"
+    assert services_origin(read()) == ""
+
+
+def test_each_part_is_told_what_it_needs_and_no_more(tmp_path: Path) -> None:
+    folder = Folder.open(tmp_path, 0)
+    environ = {
+        "GEOLOOM_WORKERS": "3",
+        "JUPYTERHUB_API_TOKEN": "theirs",
+        "GEOLOOM_TOKEN": "theirs",
+        "LANG": "C",
+    }
+    found = {recipe.name: recipe for recipe in recipes(read(), folder, environ)}
+    assert {"chains", "tiles", "engine", "proxy", "hub", "usage", "apps", "culler"} == set(found)
+    engine = found["engine"].environment
+    assert engine["GEOLOOM_WORKERS"] == "3"
+    assert engine["GEOLOOM_TOKEN"] == folder.secrets["engine"]
+    assert engine["LANG"] == "C"
+    assert not any(
+        name.startswith("GEOLOOM_HUB_")
+        for name in engine
+        if name not in ("GEOLOOM_HUB_API_URL", "GEOLOOM_HUB_SERVICE")
+    )
+    # Only the engine and the store itself know a store's password.
+    for secret in ("chains", "tiles"):
+        password = folder.secrets[secret]
+        knowing = {name for name, one in found.items() if password in (one.told + str(dict(one.environment)))}
+        assert knowing == {secret, "engine"}
+    # Nothing that other users of the machine can see holds a secret.
+    for recipe in found.values():
+        assert not any(secret in " ".join(recipe.command) for secret in folder.secrets.values())
+        assert not any(secret in repr(recipe) for secret in folder.secrets.values())
+    assert "theirs" not in found["hub"].environment.values()
+    for name, recipe in found.items():
+        assert set(recipe.needs) <= set(found), name
+
+
+def test_without_limits_on_time_nothing_ends_servers(tmp_path: Path) -> None:
+    names = [recipe.name for recipe in recipes(read(IDLE="0"), Folder.open(tmp_path, 0), {})]
+    assert "culler" not in names
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["status"], 1, "geoloom: no hub runs in "),
+        (["stop"], 0, ""),
+        (["restart", "engine"], 1, "geoloom: no part 'engine' runs; there are: none"),
+    ],
+)
+def test_commands_where_nothing_runs(tmp_path: Path, arguments: list[str], status: int, said: str) -> None:
+    found = subprocess.run(
+        [sys.executable, "-m", "geoloom_hub", *arguments],
+        env={**os.environ, **PROXY, "GEOLOOM_HUB_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert found.returncode == status
+    assert (found.stdout + found.stderr).startswith(said)
+    assert "Traceback" not in found.stderr
