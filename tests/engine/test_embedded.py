@@ -163,7 +163,7 @@ def new_home() -> Iterator[Home]:
         for name, value in os.environ.items()
         if not name.startswith("GEOLOOM_") or name == "GEOLOOM_TEST_RUN"
     }
-    home = Home(base, environ | {"GEOLOOM_WORKERS": "2"})
+    home = Home(base, environ | {"GEOLOOM_WORKERS": "1"})
     home.data.mkdir(parents=True)
     # A port of its own for each test, since tests run side by side.
     with socket.create_server(("127.0.0.1", 0)) as probe:
@@ -191,7 +191,7 @@ def home() -> Iterator[Home]:
 def lasting() -> Iterator[Home]:
     """One supervisor that survives what is done to its children."""
     with new_home() as home:
-        home.start()
+        home.start(GEOLOOM_WORKERS="2")
         yield home
 
 
@@ -285,7 +285,7 @@ def test_saved_is_there_tomorrow(home: Home) -> None:
 
 
 def test_killed_supervisor_is_succeeded(home: Home) -> None:
-    before = home.start()
+    before = home.start(GEOLOOM_WORKERS="2")
     home.store().set("geoloom:chain:saved", "text")
     old = home.processes()
     os.kill(before["pid"], signal.SIGKILL)

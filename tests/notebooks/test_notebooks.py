@@ -88,6 +88,8 @@ def executed(request: pytest.FixtureRequest) -> Iterator[Executed]:
         "XDG_DATA_HOME": str(home / "data"),
         "JUPYTER_RUNTIME_DIR": str(home / "jupyter"),
         "IPYTHONDIR": str(home / "ipython"),
+        # What workers do together is tested elsewhere; each takes some seconds to start.
+        "GEOLOOM_WORKERS": "1",
         # It ends with its folder, when the tests have asked it.
         "GEOLOOM_LINGER": "60",
         # A cell that asks for values fails where a person would try again; here the machine may be busy.

@@ -95,10 +95,11 @@ class Engine:
             for index, (name, most) in enumerate(seconds.items())
         }
         self.zygote = psutil.Process(self.launcher.pid)
-        for name in seconds:
-            self.bystander(name)
-        while any(one._spare is None for one in self.pools.values()):
-            select.select([], [], [], 0.01)
+        # A busy machine may end the first worker for its time, and with it goes the spare one.
+        while lacking := [name for name, one in self.pools.items() if one._spare is None]:
+            for name in lacking:
+                self.bystander(name)
+            select.select([], [], [], 0.05)
         self.descriptors = self._settled()
         self.threads = _threads()
 
