@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 import ipywidgets
 
 from geoloom.errors import GeoloomError
+from geoloom.grid import Bounds
 from geoloom.image import Image
 from geoloom.layers import INK, WRONG, ImageLayer
 from geoloom.legend import legend_html
@@ -50,6 +51,9 @@ font-family:var(--jp-code-font-family,Menlo,Consolas,monospace)}
 .geoloom-gui-own .leaflet-widgets{height:46vh!important;min-height:240px}
 }
 </style>"""
+
+WIDE = 90.0
+"""Degrees from west to east: what shows more is a map that was not told where to look."""
 
 HEIGHT = "max(420px, min(74vh, 820px))"
 """Of a map that a GUI makes itself, beside its controls."""
@@ -175,16 +179,15 @@ class Gui(ipywidgets.VBox):
         if self.pointer is not None:
             self.pointer.refresh()
 
-    def fit(self, bounds: Any) -> None:
-        """Show all of (west, south, east, north), also when the browser has said how large the map is."""
-        self.map.fit(bounds)
-        if self.map.right <= self.map.left:
-
-            def again(_: Any) -> None:
-                self.map.unobserve(again, "right")
-                self.map.fit(bounds)
-
-            self.map.observe(again, "right")
+    def go(self, bounds: Sequence[float]) -> None:
+        """Bring map and marker to (west, south, east, north) in degrees, if they are elsewhere."""
+        there = Bounds(*bounds)
+        west, _, east, _ = self.map.bbox
+        lat, lon = self.map.center
+        if east - west > WIDE or not there.holds(lon, lat):
+            self._fit(bounds)
+        if self.pointer is not None and not there.holds(*self.pointer.place):
+            self.pointer.move(*self.map.center)
 
     def leave(self) -> None:
         """Leave the map to another: the marker goes, the layer stays, and the controls draw no more."""
@@ -210,8 +213,21 @@ class Gui(ipywidgets.VBox):
             self.suit()
             self._drawing.ask()
 
+    def _fit(self, bounds: Sequence[float]) -> None:
+        """Show all of it, also when the browser has said how large the map is."""
+        self.map.fit(bounds)
+        if self.map.right <= self.map.left:
+
+            def again(_: Any) -> None:
+                self.map.unobserve(again, "right")
+                self.map.fit(bounds)
+
+            self.map.observe(again, "right")
+
     def _show(self, layer: ImageLayer) -> None:
         if layer is not self.layer:
+            if self.layer is None and layer.bbox is not None:
+                self.go(layer.bbox)
             self.layer = layer
             layer.observe(lambda _: self._write(), ["loading", "legend"])
 

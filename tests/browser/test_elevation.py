@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def settle(page: Any) -> None:
     page.until("!document.querySelector('.geoloom-gui h2 svg')")
 
 
-def test_elevation(lab: Any, open_notebook: Any) -> None:
+def test_elevation(lab: Any, open_notebook: Any, pytestconfig: pytest.Config) -> None:
     page = open_notebook(lab, lab.write("elevation.ipynb", CELL.replace("()", '(source="data/srtm90.tif")')))
     screen = page.page
     screen.set_viewport_size(LAPTOP)
@@ -65,9 +66,10 @@ def test_elevation(lab: Any, open_notebook: Any) -> None:
     assert panel[2] <= LAPTOP["width"]
     assert of_map[2] - of_map[0] > 600
     assert screen.evaluate(TOO_WIDE) == []
-    screen.locator(".geoloom-gui").screenshot(
-        path=page.picture("elevation").with_name("elevation_laptop.png")
-    )
+    laptop = page.picture("elevation").with_name("elevation_laptop.png")
+    screen.locator(".geoloom-gui").screenshot(path=laptop)
+    if pytestconfig.getoption("--update-picture"):
+        shutil.copy(laptop, ROOT / "docs" / "images" / "elevation.png")
 
     # The relief is there: green in the valley, white on the ridge.
     picture = np.asarray(Image.open(page.picture("elevation")).convert("RGB")).astype(int)

@@ -153,10 +153,25 @@ def test_a_cell_that_is_run_again_takes_the_place_of_the_first(new_map: Any, set
     assert first.drawn == [0.5]
 
 
+def test_map_and_marker_go_where_the_image_is(new_map: Any, paper_engine: Any) -> None:
+    gui = Threshold(new_map(), lambda lon, lat, zoom: [])
+    west, south, east, north = paper_engine.bounds
+    lon, lat = gui.pointer.place
+    assert west < lon < east
+    assert south < lat < north
+    assert gui.map.center == [lat, lon]
+
+
+def test_a_map_that_is_there_already_stays(new_map: Any) -> None:
+    gui = Threshold(new_map(center=(40.7, -112.6), zoom=11), lambda lon, lat, zoom: [])
+    assert (gui.map.center, gui.map.zoom) == ([40.7, -112.6], 11)
+    assert gui.pointer.place == pytest.approx((-112.6, 40.7))
+
+
 def test_the_map_is_fitted_again_when_its_size_is_known(new_map: Any) -> None:
     m = new_map()
     gui = Threshold(m)
-    gui.fit((10.0, 40.0, 12.0, 41.0))
+    gui.go((10.0, 40.0, 12.0, 41.0))
     wide = m.zoom
     with m.hold_trait_notifications():
         for edge, place in {"left": 0.0, "right": 200.0, "top": 0.0, "bottom": 200.0}.items():

@@ -12,7 +12,6 @@ from geoloom.colour import ramps
 from geoloom.controls import Slider, Span, choice, shown, text, tick
 from geoloom.errors import GeoloomError, ParameterError
 from geoloom.form import Gui
-from geoloom.grid import Bounds
 from geoloom.image import Image, connected
 from geoloom.legend import number, unit_text
 from geoloom.map import Map
@@ -38,9 +37,6 @@ COMPASS = ["#d7473f", "#e9a23b", "#f2e863", "#6fb44c", "#2f9e8f", "#3f7fc4", "#6
 WINDS = ("N", "NE", "E", "SE", "S", "SW", "W", "NW")
 FEET = {"ft": 0.3048, "foot": 0.3048, "feet": 0.3048, "us survey foot": 1200 / 3937, "ftus": 1200 / 3937}
 """Metres in units of height."""
-
-WIDE = 90.0
-"""Degrees from west to east: what shows more is a map that was not told where to look."""
 
 USUAL = (0.0, 4000.0)
 """Heights where a model's own cannot be measured."""
@@ -183,15 +179,8 @@ class Elevation(Gui):
             self.band.value = surface.band_names[0]
         self._surface, self._opened = surface, wanted
         shown(self.band, len(surface.band_names) > 1)
-        if surface.bounds is None:
-            return
-        place = Bounds(*surface.bounds)
-        west, _, east, _ = self.map.bbox
-        lat, lon = self.map.center
-        if east - west > WIDE or not place.holds(lon, lat):
-            self.fit(surface.bounds)
-        if self.pointer is not None and not place.holds(*self.pointer.place):
-            self.pointer.move(*self.map.center)
+        if surface.bounds is not None:
+            self.go(surface.bounds)
 
     def _measure(self, dem: Image) -> None:
         """The slider of heights, by the model's own."""

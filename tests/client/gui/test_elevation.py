@@ -17,6 +17,7 @@ from osgeo import gdal, osr
 import geoloom as gl
 from geoloom import local
 from geoloom.errors import EngineUnreachable, NotFound, ParameterError
+from geoloom.form import Gui
 from geoloom.gui.elevation import MODES, Elevation, sample
 
 gdal.UseExceptions()
@@ -322,3 +323,21 @@ def test_the_sample_is_found_from_here_and_from_below(
     assert sample() == "data/srtm90.tif"
     monkeypatch.chdir(ROOT / "tests")
     assert sample() == str(DEM)
+
+
+def test_the_examples_of_the_page_run(monkeypatch: pytest.MonkeyPatch, eventually: Any) -> None:
+    monkeypatch.chdir(ROOT / "notebooks")
+    page = (ROOT / "docs" / "apps.md").read_text()
+    names: dict[str, Any] = {}
+    made: list[Gui] = []
+    drawn = Gui.draw
+    monkeypatch.setattr(Gui, "draw", lambda self: (made.append(self), drawn(self))[1])
+    for block in re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL):
+        exec(block, names)
+    assert {type(one).__name__ for one in made} == {"Elevation", "Threshold"}
+    for one in made:
+        assert one.message == ""
+        assert one.layer is not None
+        eventually(lambda one=one: re.search("<dd>[0-9]", one.pointer.told.value))
+        one.leave()
+        one.map.close()
