@@ -52,7 +52,7 @@ def secrets(settings: Settings) -> Iterator[Finding]:
     keys = [key.strip() for key in settings.signing_key.split(",") if key.strip()]
     named = {
         "GEOLOOM_TOKEN": [settings.token],
-        "GEOLOOM_METRICS_TOKEN": [getattr(settings, "metrics_token", "")],
+        "GEOLOOM_METRICS_TOKEN": [settings.metrics_token],
     }
     named = {name: [one for one in values if one] for name, values in named.items()}
     named["GEOLOOM_SIGNING_KEY"] = keys
