@@ -493,6 +493,22 @@ class TestStops:
         with pytest.raises(FunctionStopped, match=reason):
             start(lock=UNLOCKED).run(source)
 
+    def test_one_that_is_killed_from_outside_is_tried_once_more(self, start: StartSandbox) -> None:
+        sandbox = start(spare=False)
+        killed: list[int] = []
+
+        def wanted() -> bool:
+            for process in alive(sandbox):
+                if len(killed) < 2 and process.pid not in killed and process.cpu_times().user > 0.05:
+                    killed.append(process.pid)
+                    process.kill()
+            return True
+
+        with pytest.raises(FunctionStopped, match="it was killed"):
+            sandbox.run(FOREVER, wanted=wanted)
+        assert len(killed) == 2
+        assert sandbox.pool.state()["spawned"] == 2
+
     def test_too_much_memory_is_a_failure_with_the_limit(self, start: StartSandbox) -> None:
         sandbox = start(memory=200 << 20)
         with pytest.raises(FunctionFailed, match="MemoryError") as caught:

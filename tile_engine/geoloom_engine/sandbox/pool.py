@@ -9,6 +9,7 @@ the first tile of another function, or of other arguments, takes 1 ms longer tha
 from __future__ import annotations
 
 import logging
+import signal
 import socket
 import threading
 import time
@@ -129,6 +130,7 @@ class Pool:
         def still_wanted() -> bool:
             return not self._closed and wanted()
 
+        killed = False
         for _ in range(TRIES):
             try:
                 remote = self._lease(call, key, task.layout, still_wanted)
@@ -145,8 +147,13 @@ class Pool:
                 raise
             except NoReply as lost:
                 notice = self._dropped(remote)
+                died = lost.end in (End.DIED, End.UNLOCKED)
                 # Its zygote has ended, and it with it, or it ended between two tiles.
-                if lost.end is End.GONE or (lost.end in (End.DIED, End.UNLOCKED) and notice is None):
+                if lost.end is End.GONE or (died and notice is None):
+                    continue
+                # Killed from outside, as where memory runs out: whose doing that was shows the second time.
+                if died and not killed and notice is not None and notice.status == -signal.SIGKILL:
+                    killed = True
                     continue
                 raise self._verdicts.stopped(call, key, lost, notice) from None
             except BaseException:
