@@ -48,7 +48,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--users", type=int, default=200, help="simulated users")
     parser.add_argument("--rounds", type=int, default=2, help="how often one of each kind is killed")
     parser.add_argument("--gap", type=float, default=4.0, help="seconds of quiet before each kill")
-    parser.add_argument("--pause", type=float, default=8.0, help="seconds a user looks at a view")
+    parser.add_argument("--pause", type=float, default=20.0, help="seconds a user looks at a view")
     parser.add_argument("--zoom", type=int, default=13, help="the largest zoom that is looked at")
     parser.add_argument("--limit", type=float, default=5.0, help="seconds until all is served again, at most")
     parser.add_argument("--bare", action="store_true", help="an engine and its stores, without a hub")
