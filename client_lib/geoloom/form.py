@@ -5,7 +5,6 @@ Wide screens have the controls at the right of the map, narrow ones below it.
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,7 +23,7 @@ from geoloom.map import Map
 from geoloom.newest import Newest
 from geoloom.panel import SPINNER
 from geoloom.pointer import Pointer
-from geoloom.python_text import Known, python_text
+from geoloom.python_text import Known, literal, python_text
 from geoloom.wording import in_words, one_line
 
 STYLE = """<style>
@@ -150,7 +149,7 @@ class Gui(ipywidgets.VBox):
         if self.layer is None:
             return ""
         lines = ["import geoloom as gl", "", python_text(self.layer.image, self.known()), ""]
-        shown = ["m = gl.Map()", f"m.add_layer(image, name={json.dumps(self.title)})", "m"]
+        shown = ["m = gl.Map()", f"m.add_layer(image, name={literal(self.title)})", "m"]
         return "\n".join([*lines, *shown])
 
     @property

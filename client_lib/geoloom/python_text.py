@@ -43,7 +43,7 @@ def python_text(image: Image, known: Known | None = None, name: str = "image") -
         code = writer.written(image.key)
         return "\n".join([*writer.lines, code.assigned(name)])
     except _Unwritten:
-        return f"{name} = gl.from_json({_literal(image.to_json())})"
+        return f"{name} = gl.from_json({literal(image.to_json())})"
 
 
 class _Unwritten(Exception):
@@ -102,14 +102,14 @@ class _Writer:
         if isinstance(op, Open):
             if op.fingerprint is not None:
                 raise _Unwritten
-            return _Code("gl", (f".open({_literal(op.href)})",))
+            return _Code("gl", (f".open({literal(op.href)})",))
         if cls.symbol is not None:
             return self._operation(cls.symbol, node)
         if not cls.inputs or (cls.method and self._is_number(node.inputs[0])):
             raise _Unwritten
         first = self._operand(node.inputs[0]) if cls.method else _Code("gl")
         if isinstance(op, Select):
-            names = ", ".join(map(_literal, op.bands))
+            names = ", ".join(map(literal, op.bands))
             return first.then(f"[{names}]" if len(op.bands) == 1 else f"[[{names}]]")
         rest = node.inputs[1:] if cls.method else node.inputs
         others = [str(self._operand(key, self._role(node, key))) for key in rest]
@@ -130,7 +130,7 @@ class _Writer:
             return _Code(self.names[key])
         if self._is_number(key):
             value = self.chain.nodes[key].params["value"]
-            return _Code(_literal(value), operation=value < 0)
+            return _Code(literal(value), operation=value < 0)
         code = self.written(key)
         if key in self.names or (self.uses[key] < 2 and not (role and self.chain.nodes[key].inputs)):
             return code
@@ -172,13 +172,13 @@ def _arguments(cls: type[Op], op: Op) -> list[str]:
         if parameter.hint in (float, tuple[float, ...]):
             value = _whole(value)
         if parameter.variadic:
-            written += [_literal(one) for one in value]
+            written += [literal(one) for one in value]
         elif parameter.required and by_place:
-            written.append(_literal(value))
+            written.append(literal(value))
         else:
             by_place = False
             if parameter.required or value != parameter.default:
-                written.append(f"{parameter.name}={_literal(value)}")
+                written.append(f"{parameter.name}={literal(value)}")
     return written
 
 
@@ -189,13 +189,14 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 1e15 else value
 
 
-def _literal(value: Any) -> str:
+def literal(value: Any) -> str:
+    """A value as it stands in code: text in double quotes, which nothing in it ends."""
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, bool | int | float | None):
         return repr(value)
     if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_literal, value))}]"
+        return f"[{', '.join(map(literal, value))}]"
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_literal(key)}: {_literal(one)}" for key, one in value.items()) + "}"
+        return "{" + ", ".join(f"{literal(key)}: {literal(one)}" for key, one in value.items()) + "}"
     raise _Unwritten

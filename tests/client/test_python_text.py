@@ -134,11 +134,13 @@ def test_no_variable_hides_another() -> None:
     ]
 
 
-def test_text_of_a_file_ends_no_quotes() -> None:
-    awkward = file('a"); import os; ("', Profile(("b1",), "uint8"))
+@pytest.mark.parametrize(
+    "name", ['a"); import os; ("', "back\\slash\\", "Höhe \U0001f3d4", "line\nbreak\u2028"]
+)
+def test_a_files_name_stays_in_its_quotes(name: str) -> None:
     names: dict[str, Any] = {"gl": type("Gl", (), {"open": staticmethod(lambda href: href)})}
-    exec(python_text(awkward), names)
-    assert names["image"] == '/data/a"); import os; (".tif'
+    exec(python_text(file(name, Profile(("b1",), "uint8"))), names)
+    assert names["image"] == f"/data/{name}.tif"
 
 
 def test_what_no_call_gives_is_written_as_json() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from geoloom.form import Gui
 from geoloom.image import Image, connected
 from geoloom.legend import number, unit_text
 from geoloom.map import Map
-from geoloom.python_text import Known
+from geoloom.python_text import Known, literal
 
 SAMPLE = "srtm90.tif"
 COLLECTION = "collection:"
@@ -222,8 +221,8 @@ def _open(source: str) -> Image:
 def _opening(source: str) -> str:
     """The code of `_open`."""
     if source.startswith(COLLECTION):
-        return f"gl.collection({json.dumps(source.removeprefix(COLLECTION).strip())}).mosaic()"
-    return f"gl.open({json.dumps(source)})"
+        return f"gl.collection({literal(source.removeprefix(COLLECTION).strip())}).mosaic()"
+    return f"gl.open({literal(source)})"
 
 
 def _suggestions(first: str) -> list[str]:
