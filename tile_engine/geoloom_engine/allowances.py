@@ -29,6 +29,10 @@ BEHIND_A_HUB = {
 }
 """What "auto" means of the settings `user_…` where a hub tells users apart."""
 
+POLLS = 40
+"""Most polls for events of one user under way in a process, where there is a limit at all: each kernel has
+one, and each takes a connection to the store."""
+
 Exempt = Callable[[str], bool]
 """Whether an owner has no limits: services of the hub, whose visitors are many."""
 

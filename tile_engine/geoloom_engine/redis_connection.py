@@ -14,7 +14,7 @@ AWAY = (RedisError, OSError, TimeoutError)
 CONNECTIONS = 8
 """Connections of one client; further commands wait for one to be free."""
 
-FOLLOWERS = 256
+FOLLOWERS = 1024
 """The same of a client whose commands block, each on a connection of its own."""
 
 
