@@ -123,7 +123,7 @@ def running(home: Path, **environment: str) -> Iterator[Service]:
     folder.mkdir(parents=True)
     write_app(folder / "small.ipynb", "1 + 1")
     write_app(folder / "told.ipynb", "import os, json; print(json.dumps(dict(os.environ)))")
-    write_app(folder / "endless.ipynb", "while True: pass")
+    write_app(folder / "endless.ipynb", "import time; time.sleep(1000)")
     (folder / "secret.png").write_text("beside the apps")
     (folder / "secret.txt").write_text("beside the apps")
     with socket.socket() as probe:
@@ -156,8 +156,9 @@ def running(home: Path, **environment: str) -> Iterator[Service]:
     try:
         wait_for(lambda: answers(service), "the apps service")
         yield service
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0, log.read_text()
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0, log.read_text()
     finally:
         if process.poll() is None:
             process.kill()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import html
 import json
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -219,9 +220,17 @@ def test_the_list_shows_the_apps(service: Any) -> None:
 
 def test_when_all_places_are_taken_a_page_says_so(start_service: Any) -> None:
     with start_service(
-        GEOLOOM_APPS_GUESTS="1", GEOLOOM_APPS_KERNELS="3", GEOLOOM_APPS_KERNELS_EACH="2"
+        GEOLOOM_APPS_GUESTS="1",
+        GEOLOOM_APPS_KERNELS="3",
+        GEOLOOM_APPS_KERNELS_EACH="2",
+        GEOLOOM_APPS_LEFT="5",
     ) as service:
         asyncio.run(fill(service))
+        # Pages that went away without a word, as those on telephones do, leave no kernel behind either.
+        deadline = time.monotonic() + 60
+        while service.open_apps():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
 
 
 async def fill(service: Any) -> None:
@@ -245,7 +254,6 @@ async def fill(service: Any) -> None:
     visitor, kernel_id, socket = open_pages.pop()
     assert (await asyncio.to_thread(visitor.close, kernel_id)).status == 204
     await opened(third)
-    # Pages that went away without a word, as telephones make them, leave no kernel behind either.
     assert service.open_apps() == 3
     for _, _, socket in open_pages:
         socket.close()
