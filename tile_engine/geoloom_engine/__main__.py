@@ -20,6 +20,7 @@ from geoloom._version import __version__
 from geoloom.errors import GeoloomError
 from geoloom.store import RedisStore
 from geoloom_engine import logs
+from geoloom_engine.compiled import unpack
 from geoloom_engine.machine import Machine
 from geoloom_engine.metrics import Metrics
 from geoloom_engine.peers import Mesh
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             log.warning(warning)
         _check_sources(settings)
         sockets = _bind(settings)
+        unpack(os.environ)
         store = RedisStore(settings.redis_url)
         store.ping()
         store.close()

@@ -178,6 +178,7 @@ def compiled_code(settings: Settings) -> Iterator[Finding]:
     """Whether compiled code is kept, and all of it is there; compiles what is not."""
     import numba
 
+    from geoloom_engine.compiled import unpack
     from geoloom_engine.rehearsal import first_steps
     from geoloom_engine.warming import UNDER_WAY, Warming
 
@@ -186,6 +187,7 @@ def compiled_code(settings: Settings) -> Iterator[Finding]:
     except (RuntimeError, OSError):
         kept = ""
     start = time.monotonic()
+    unpack(os.environ)
     warming = Warming(first_steps, lambda: ())
     try:
         while warming.problem == UNDER_WAY and time.monotonic() - start < WARM_SECONDS:
