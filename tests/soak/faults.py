@@ -115,7 +115,7 @@ class Faults:
 
 FUNCTIONS = "sandboxed function"
 
-BUSY = 0.25
+BUSY = 0.15
 """Seconds of processor time that show a function's process to be one that computes: others take little."""
 
 

@@ -41,6 +41,18 @@ SIGKILL.
 
 """
 
+KNOWN = """## What people notice
+
+- *A kernel* that speaks to an engine which is away, or whose store is, waits up to 8 s for it; a cell that
+  is run then takes longer and does not fail. Polls for events go on over a restart of the store.
+- *A map* asks for all its tiles again when its kernel has found the engine again. A tile that was under
+  way in a worker that is killed alone, or in the proxy, fails in the browser, which does not ask again by
+  itself: it comes when the map is moved, or at once on maps whose kernel was listening to that worker.
+- *While the hub is away* the engine takes its word of the last hour; a worker that has not seen a token
+  yet refuses it until the hub is back. Layers on maps go on: their rights need no hub.
+- *A user's function* whose process is killed is tried once more; what ends that way twice is told.
+"""
+
 WORDS = {
     "engine worker": "one of the engine's two processes; the other goes on",
     "sandboxed function": "a user's function, in the middle of its work",
@@ -82,7 +94,8 @@ def markdown(result: Result, limit: float, command: str) -> str:
         *_used(result),
         "",
     ]
-    return "\n".join(lines)
+    lines.append(KNOWN.rstrip())
+    return "\n".join(lines) + "\n"
 
 
 AFTER = """*Back* is the longest time of all rounds from the kill until every question was answered right
