@@ -7,6 +7,7 @@
     jupyterhub.sqlite       users, servers, tokens
     jupyterhub_config.d/    the operator's own configuration
     chains/                 the chains' Valkey
+    catalog/                collections for everybody, made by `geoloom ingest --catalog`
     shared/                 data for everybody: the engine may read it
     users/                  home folders, where users are no system users
     log/                    what each part prints
@@ -26,7 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-FOLDERS = ("run", "log", "users", "chains", "shared", "jupyterhub_config.d")
+FOLDERS = ("run", "log", "users", "chains", "catalog", "indexes", "shared", "jupyterhub_config.d")
 SECRETS = {
     "engine": 32,
     "signing_key": 32,

@@ -130,9 +130,12 @@ def _engine(settings: Settings, folder: Folder, base: dict[str, str]) -> Recipe:
     """The tile engine; whatever is set for it in the environment goes before what is set here."""
     ports, secrets, home = folder.ports, folder.secrets, folder.path
     public = urlsplit(public_url(settings, folder))
+    catalogs = {"shared": home / "catalog", "samples": settings.samples / "data" / "catalog"}
     defaults = {
         "GEOLOOM_WORKERS": "2",
         "GEOLOOM_SOURCES": f"{settings.samples / 'data'},{home / 'shared'},{home / 'users'}",
+        "GEOLOOM_CATALOGS": ",".join(f"{name}={path}" for name, path in catalogs.items() if path.is_dir()),
+        "GEOLOOM_INDEXES": str(home / "indexes"),
         "GEOLOOM_RESTRICTED": f"{home / 'users'}/{{user}}=user:{{user}}",
         "GEOLOOM_ALLOWED_HOSTS": f"{public.hostname},.{public.hostname}",
         "GEOLOOM_ALLOWED_ORIGINS": f"{public.scheme}://{public.netloc}",
