@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -97,6 +98,12 @@ class Exact:
         return np.where(self.inside, upper * (1 - wy) + lower * wy, 0)
 
 
+@functools.cache
+def transformer(source: str, target: str) -> pyproj.Transformer:
+    """PROJ's way from one system to another: finding it takes longer than a tile."""
+    return pyproj.Transformer.from_crs(source, target, always_xy=True)
+
+
 def project(source: Source, grid: Grid, level: int = 0) -> Exact:
     """Direct inverse projection of every pixel centre, independent of the engine's positions."""
     info, lattice = source.info, grid.lattice
@@ -108,12 +115,11 @@ def project(source: Source, grid: Grid, level: int = 0) -> Exact:
         lattice.y0 - (grid.row + np.arange(grid.rows) + 0.5) * lattice.dy,
     )
     on_map = np.abs(y) <= {"mercator": 20037508.342789244, "degree": 90.0}.get(lattice.unit, np.inf)
-    crs = pyproj.CRS(info.crs)
-    sx, sy = pyproj.Transformer.from_crs(lattice.crs, crs, always_xy=True).transform(x, y)
+    sx, sy = transformer(lattice.crs, info.crs).transform(x, y)
     x0, a, b, y0, d, e = info.transform
     found = Exact(np.full(x.shape, -1.0), np.full(x.shape, -1.0), np.zeros(x.shape, bool))
     width, height = info.levels[level]
-    for turn in (-360.0, 0.0, 360.0) if crs.is_geographic else (0.0,):
+    for turn in (-360.0, 0.0, 360.0) if pyproj.CRS(info.crs).is_geographic else (0.0,):
         det = a * e - b * d
         u = (e * (sx + turn - x0) - b * (sy - y0)) / det * (width / info.width)
         v = (-d * (sx + turn - x0) + a * (sy - y0)) / det * (height / info.height)
