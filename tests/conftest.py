@@ -33,13 +33,15 @@ settings.register_profile(
 settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 FIRST = (
+    "browser/test_first_map.py",
+    "engine/test_embedded.py",
+    "notebooks",
+    "client/test_local.py",
+    "browser/test_hub.py",
+    "soak",
+    "engine/test_load.py",
     "browser",
     "hub",
-    "soak",
-    "notebooks",
-    "engine/test_embedded.py",
-    "client/test_local.py",
-    "engine/test_load.py",
     "engine/test_sandboxing.py",
     "engine/sandbox/test_attacks.py",
     "engine/ingest/test_ingest.py",
@@ -47,7 +49,8 @@ FIRST = (
     "engine/test_main.py",
     "engine/sandbox/test_pool.py",
 )
-"""Folders and modules that take longest: begun last, they would keep one worker busy when all else ends."""
+"""Folders and modules that take longest, those that compute beside those that wait: begun last, one would
+keep a worker busy when all else is done."""
 
 # Every process a test starts inherits this mark, however far it detaches itself.
 MARK = "GEOLOOM_TEST_RUN"
