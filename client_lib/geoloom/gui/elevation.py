@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import geoloom as gl
+from geoloom.catalog import entries
 from geoloom.colour import ramps
 from geoloom.controls import Slider, Span, choice, shown, text, tick
 from geoloom.errors import GeoloomError, ParameterError
@@ -18,6 +19,7 @@ from geoloom.python_text import Known, literal
 
 SAMPLE = "srtm90.tif"
 COLLECTION = "collection:"
+MOST_TOLD = 12
 
 MODES = {
     "relief": "Relief: colours and shade",
@@ -58,8 +60,10 @@ class Elevation(Gui):
     def __init__(self, map: Map | None = None, source: str | None = None, mode: str = "relief") -> None:
         if mode not in MODES:
             raise ParameterError(f"There is no mode {mode!r}.", hint=f"Use {', '.join(MODES)}.")
-        found = sample() if source is None else str(source)
-        self.source = text("Source", found, "file, URL or collection:ID", _suggestions(found))
+        found = _called(sample()) if source is None else str(source)
+        self.source = text(
+            "Source", found, "file, URL or collection:ID", [*filter(None, [found]), COLLECTION]
+        )
         self.band = choice("Band", ["b1"], "b1")
         self.mode = choice("Show", [(words, mode) for mode, words in MODES.items()], mode)
         self.ramp = choice("Ramp", ramps(), RAMPS.get(mode, RAMPS["ramp"]))
@@ -156,6 +160,8 @@ class Elevation(Gui):
                     "No elevation model is chosen.",
                     hint="Write the path or URL of a file of heights, or collection: and a collection's id.",
                 )
+            if wanted.startswith(COLLECTION):
+                self._suggest()
             surface = _open(wanted)
             self._accept(surface, wanted)
         assert self._surface is not None
@@ -170,6 +176,15 @@ class Elevation(Gui):
             self._dem = dem
             self._measure(dem)
         return dem
+
+    def _suggest(self) -> None:
+        """Collections stand among the suggestions of sources, as soon as one is asked for."""
+        names = [one.name for one in entries()]
+        self.source.options = (*self._usual, *(f"{COLLECTION}{name}" for name in names))
+        if self.source.value.strip() == COLLECTION:
+            told = f"There are: {', '.join(names[:MOST_TOLD])}{', …' * (len(names) > MOST_TOLD)}."
+            none = "The engine knows none; geoloom ingest makes one of files."
+            raise ParameterError("Which collection?", hint=told if names else none)
 
     def _accept(self, surface: Image, wanted: str) -> None:
         """Another model: its bands; map and marker go there if they are elsewhere."""
@@ -212,18 +227,23 @@ def sample() -> str:
     return ""
 
 
+def _called(path: str) -> str:
+    """The sample as the field has it: where it lies is nobody's business where it does not lie below."""
+    return SAMPLE if path.startswith("/") else path
+
+
+def _href(source: str) -> str:
+    return sample() or source if source == SAMPLE and not Path(SAMPLE).exists() else source
+
+
 def _open(source: str) -> Image:
     if source.startswith(COLLECTION):
         return gl.collection(source.removeprefix(COLLECTION).strip()).mosaic()
-    return gl.open(source)
+    return gl.open(_href(source))
 
 
 def _opening(source: str) -> str:
     """The code of `_open`."""
     if source.startswith(COLLECTION):
         return f"gl.collection({literal(source.removeprefix(COLLECTION).strip())}).mosaic()"
-    return f"gl.open({literal(source)})"
-
-
-def _suggestions(first: str) -> list[str]:
-    return [first] if first else []
+    return f"gl.open({literal(_href(source))})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import math
 import re
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -283,30 +284,35 @@ def test_flat_ground_has_no_aspect(start: Callable[..., Elevation], tmp_path: Pa
     assert told["Aspect"] == "flat"
 
 
-def test_a_collection_is_shown_by_its_mosaic(
-    start: Callable[..., Elevation], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked = []
+class TestCollections:
+    """Sources that are collections, of a catalogue on paper."""
 
-    def collection(id: str) -> Any:
-        asked.append(id)
-        return SimpleNamespace(mosaic=lambda: gl.open(str(DEM)))
+    @pytest.fixture(autouse=True)
+    def known(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def collection(id: str) -> Any:
+            if id != "local/dem":
+                raise NotFound(f"There is no collection {id!r}.")
+            return SimpleNamespace(mosaic=lambda: gl.open(str(DEM)))
 
-    monkeypatch.setitem(vars(gl), "collection", collection)
-    gui = start(source="collection: local/dem", mode="hillshade")
-    assert asked == ["local/dem"]
-    assert 'dem = gl.collection("local/dem").mosaic()' in gui.code
-    assert gui.message == ""
+        names = [SimpleNamespace(name=name) for name in ("local/dem", "earth/cop-dem-glo-30")]
+        monkeypatch.setattr(sys.modules[Elevation.__module__], "entries", lambda: names)
+        monkeypatch.setitem(vars(gl), "collection", collection)
 
+    def test_it_is_shown_by_its_mosaic(self, start: Callable[..., Elevation]) -> None:
+        gui = start(source="collection: local/dem", mode="hillshade")
+        assert gui.message == ""
+        names: dict[str, Any] = {}
+        exec(gui.code.partition("\nm = ")[0], names)
+        assert 'dem = gl.collection("local/dem").mosaic()' in gui.code
+        assert names["image"].key == gui.layer.key
 
-def test_an_unknown_collection_is_told(
-    start: Callable[..., Elevation], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def collection(id: str) -> Any:
-        raise NotFound(f"There is no collection {id!r}.")
+    def test_an_unknown_one_is_told(self, start: Callable[..., Elevation]) -> None:
+        assert start(source="collection:nowhere").message == "There is no collection 'nowhere'."
 
-    monkeypatch.setitem(vars(gl), "collection", collection)
-    assert start(source="collection:nowhere").message == "There is no collection 'nowhere'."
+    def test_those_there_are_are_told_and_suggested(self, start: Callable[..., Elevation]) -> None:
+        gui = start(source="collection:")
+        assert gui.message == "Which collection? There are: local/dem, earth/cop-dem-glo-30."
+        assert gui.source.options[-2:] == ("collection:local/dem", "collection:earth/cop-dem-glo-30")
 
 
 def test_an_unknown_mode_names_those_there_are() -> None:
@@ -323,6 +329,19 @@ def test_the_sample_is_found_from_here_and_from_below(
     assert sample() == "data/srtm90.tif"
     monkeypatch.chdir(ROOT / "tests")
     assert sample() == str(DEM)
+
+
+def test_an_app_shows_the_samples_name_and_not_where_it_lies(
+    start: Callable[..., Elevation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT / "hub" / "apps")
+    gui = start()
+    assert gui.source.value == "srtm90.tif"
+    assert gui.message == ""
+    assert list(gui.layer.image.sources) == [str(DEM)]
+    names: dict[str, Any] = {}
+    exec(gui.code.partition("\nm = ")[0], names)
+    assert names["image"].key == gui.layer.key
 
 
 def test_the_examples_of_the_page_run(monkeypatch: pytest.MonkeyPatch, eventually: Any) -> None:
