@@ -13,13 +13,15 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from geoloom.chain import Chain
-from geoloom.errors import EngineFault
+from geoloom.errors import EngineFault, EngineOverloaded, EngineUnreachable, GeoloomError, QuotaExceeded
 from geoloom.grid import Tile
 from geoloom.ops.execute import Execute
 from geoloom.ops.open import Open
 from geoloom.wording import in_words
+from geoloom_engine.allowances import Exhausted
 from geoloom_engine.callers import ADMIN_SCOPE
 from geoloom_engine.routes.tiles import picture_of
+from geoloom_engine.server import count_request
 
 if TYPE_CHECKING:
     from conftest import Answer, MadeUpHub, RunningEngine, StartEngine
@@ -143,6 +145,35 @@ def ask(team: Team, template: str, z: int, x: int, y: int) -> Answer:
     return team.engine.ask("GET", template.format(z=z, x=x, y=y), token=False)
 
 
+@pytest.mark.parametrize(
+    ("route", "status", "failure", "counted"),
+    [
+        ("values", 200, None, ["questions"]),
+        ("chains", 200, None, ["questions"]),
+        ("tiles", 200, None, []),  # counted where they are served
+        ("events", 200, None, []),  # each kernel asks all the time
+        ("tiles", 503, Exhausted("", hint="", limit="requests"), ["refused"]),
+        ("values", 503, EngineOverloaded(""), ["refused"]),
+        ("chains", 429, QuotaExceeded(""), ["refused"]),
+        ("tiles", 503, EngineUnreachable(""), ["failed"]),
+        ("tiles", 500, EngineFault(""), ["failed"]),
+        ("values", 404, None, ["failed"]),
+    ],
+)
+def test_what_a_request_counts_as(
+    route: str, status: int, failure: GeoloomError | None, counted: list[str]
+) -> None:
+    found: list[str] = []
+
+    class Counter:
+        def request(self, session: str, what: str) -> None:
+            assert session == "0123456789ab~map"
+            found.append(what)
+
+    count_request(Counter(), "0123456789ab~map", route, status, failure)  # type: ignore[arg-type]
+    assert found == counted
+
+
 def test_chains_beyond_the_quota_are_refused_with_numbers(team: Team) -> None:
     anna, ben = team.user(), team.user()
     first = new_chain()
@@ -254,6 +285,13 @@ def test_admins_are_told_who_took_what(team: Team) -> None:
     answer = admin.ask("GET", "/usage").json
     assert {"name": f"user:{anna.name}", "chains": 1, "blobs": 0, "bytes": scene(team).size} in answer["kept"]
     assert answer["limits"]["chains"] == CHAINS
+    assert anna.ask("POST", "/explain", b"{}").status == 400
+
+    def failed() -> bool:
+        users = admin.ask("GET", "/usage?days=2").json["days"]
+        return any(user["failed"] for day in users for user in day["users"] if anna.name in user["name"])
+
+    team.engine.wait_until(failed, what="the count of failures")
     assert anna.ask("GET", "/usage").status == 403
     assert team.engine.ask("GET", "/usage", token=False).status == 401
     assert team.engine.ask("GET", "/usage").status == 200
