@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import importlib.util
+import json
 import os
 import shutil
 import socket
@@ -237,7 +238,12 @@ def _apps(settings: Settings, folder: Folder, base: dict[str, str], environ: Map
 
 def service_environment(name: str, settings: Settings, folder: Folder) -> dict[str, str]:
     """What a service of the hub learns about it, as the hub itself would tell one that it starts."""
+    # The same as in hub/jupyterhub_config.d/50_cookies.py.
+    secure = public_url(settings, folder).startswith("https://")
+    cookies = {"samesite": "Lax"} | ({"secure": True} if secure else {})
     return {
+        "JUPYTERHUB_COOKIE_OPTIONS": json.dumps(cookies),
+        "JUPYTERHUB_COOKIE_HOST_PREFIX_ENABLED": "1" if secure and settings.subdomains else "0",
         "JUPYTERHUB_API_TOKEN": folder.secrets[name],
         "JUPYTERHUB_API_URL": f"{folder.url('hub')}/hub/api",
         "JUPYTERHUB_BASE_URL": "/",
