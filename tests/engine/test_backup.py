@@ -133,6 +133,34 @@ def test_a_restore_may_be_done_again_and_takes_nothing_away(stores: Filled) -> N
     assert there.exists(f"geoloom:chain:{made}")
 
 
+def test_accounts_of_a_store_in_use_get_what_they_lack(stores: Filled) -> None:
+    """A store was lost, people went on in an empty one, and then the backup came."""
+    path = stores.folder / "backup.gz"
+    account = "geoloom:account:0123456789ab"
+    lost = {"chain:a": "100 7s", "chain:b": "50 7s", "blob:c": "10 7", "chains": 2, "blobs": 1, "bytes": 160}
+    stores.client.hset(account, mapping=lost)  # type: ignore[arg-type]
+    backup.save(stores.url, path)
+    there = connect(empty(stores))
+    meanwhile = {"chain:b": "50 9", "chain:d": "5 9", "chains": 2, "bytes": 55, "looked": 9}
+    there.hset(account, mapping=meanwhile)  # type: ignore[arg-type]
+    there.hset("geoloom:users", "ffffffffffff", "user:carla")
+    for _ in range(2):
+        backup.restore(empty(stores), path)
+        found = {name.decode(): value.decode() for name, value in there.hgetall(account).items()}  # type: ignore[union-attr]
+        assert found == {
+            "chain:a": "100 7s",
+            "chain:b": "50 9s",
+            "chain:d": "5 9",
+            "blob:c": "10 7",
+            "chains": "3",
+            "blobs": "1",
+            "bytes": "165",
+            "looked": "9",
+        }
+        assert there.hget("geoloom:users", "ffffffffffff") == b"user:carla"
+        assert there.hget("geoloom:users", "0123456789ab") == b"user:anna"
+
+
 def test_what_does_not_hash_to_its_name_is_left_out_and_told(stores: Filled, run: Run) -> None:
     path = stores.folder / "backup.gz"
     stores.client.set(f"geoloom:blob:{stores.blob}", b"other")

@@ -95,9 +95,10 @@ def check(path: Path) -> list[str]:
 def restore(url: str, path: Path, *, damaged: bool = False) -> list[str]:
     """Put a backup into a store; sentences that tell what became of it.
 
-    What is there already stays as it is, only kept longer if the backup says so; a value that does not hash
-    to its name is replaced. What was kept for good is so again; what was to expire gets the time it had left
-    when it was saved. It may be done again, and beside an engine that is in use.
+    What is there already stays as it is, only kept longer if the backup says so, and accounts get the
+    entries that they lack; a value that does not hash to its name is replaced. What was kept for good is so
+    again; what was to expire gets the time it had left when it was saved. It may be done again, and beside an
+    engine that is in use.
 
     Parameters
     ----------
@@ -207,6 +208,8 @@ def _put(client: redis.Redis, record: Record) -> bool:
         pipe.execute()
         return True
     if client.exists(name):
+        if record.type == "hash" and client.type(name) == b"hash":
+            _merge(client, record)
         return False
     if record.type == "string":
         pipe.set(name, record.value)
@@ -222,6 +225,25 @@ def _put(client: redis.Redis, record: Record) -> bool:
         pipe.pexpire(name, left)
     pipe.execute()
     return True
+
+
+def _merge(client: redis.Redis, record: Record) -> None:
+    """Add what a hash lacks; an account's counts are those of its entries, so they grow with these.
+
+    Without its entry a chain that a user saved would be nobody's: not charged, and never given up.
+    """
+    name, account = record.name, record.kind == "account"
+    for field, value in record.value:
+        if account and b":" not in field:
+            continue
+        if client.hsetnx(name, field, value):
+            if account:
+                client.hincrby(name, f"{field.split(b':')[0].decode()}s", 1)
+                client.hincrby(name, "bytes", int(value.split()[0]))
+        elif account and value.endswith(b"s"):
+            known: Any = client.hget(name, field)
+            if known and not known.endswith(b"s"):
+                client.hset(name, field, known + b"s")
 
 
 def _pruned(folder: Path, newest: Path, keep: int, counts: dict[str, int]) -> list[str]:
