@@ -61,9 +61,8 @@ class Elevation(Gui):
         if mode not in MODES:
             raise ParameterError(f"There is no mode {mode!r}.", hint=f"Use {', '.join(MODES)}.")
         found = _called(sample()) if source is None else str(source)
-        self.source = text(
-            "Source", found, "file, URL or collection:ID", [*filter(None, [found]), COLLECTION]
-        )
+        self._usual = (found, COLLECTION) if found else (COLLECTION,)
+        self.source = text("Source", found, "file, URL or collection:ID", self._usual)
         self.band = choice("Band", ["b1"], "b1")
         self.mode = choice("Show", [(words, mode) for mode, words in MODES.items()], mode)
         self.ramp = choice("Ramp", ramps(), RAMPS.get(mode, RAMPS["ramp"]))
