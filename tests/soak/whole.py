@@ -122,8 +122,12 @@ class Whole(Deployment):
             raise RuntimeError(f"users cannot be made: {made.body!r}")
 
         async def token(name: str) -> str:
-            answer = await hub.post(f"/users/{name}/tokens", b'{"note": "soak"}', headers)
-            return str(answer.json["token"])
+            for _ in range(10):
+                answer = await hub.post(f"/users/{name}/tokens", b'{"note": "soak"}', headers)
+                if answer.status < 300:
+                    return str(answer.json["token"])
+                await asyncio.sleep(1.0)
+            raise RuntimeError(f"no token for {name}: {answer.status} {answer.body[:200]!r}")
 
         tokens = await asyncio.gather(*(token(name) for name in names))
         hub.close()
