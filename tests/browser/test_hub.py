@@ -54,7 +54,11 @@ def stack() -> Iterator[Stack]:
     folder = Path(tempfile.mkdtemp(prefix="gl-hub-", dir="/tmp"))
     (folder / "apps").mkdir()
     write(folder / "apps" / "draw.ipynb")
-    environment = {"GEOLOOM_HUB_IDLE": "0", "GEOLOOM_APPS_FOLDER": str(folder / "apps")}
+    environment = {
+        "GEOLOOM_HUB_IDLE": "0",
+        "GEOLOOM_WORKERS": "1",
+        "GEOLOOM_APPS_FOLDER": str(folder / "apps"),
+    }
     try:
         with Stack(folder / "hub", environment=environment | {"GEOLOOM_FUNCTION_TIMEOUT": "60s"}) as running:
             yield running
@@ -226,12 +230,18 @@ def test_apps_for_all_behind_the_hubs_login(stack: Stack, people: dict[str, Any]
     assert said(events(stack, stack.folder.secrets["apps"], anna.session), anna.word)
     for name in PEOPLE:
         assert events(stack, people[name].api_token, anna.session) == []
-    status = """id => fetch(`/services/apps/api/kernels/${id}`, {
-        headers: {"X-XSRFToken": document.cookie.match(/_xsrf=([^;]*)/)[1]}
+    ask = """([method, path]) => fetch(`/services/apps/${path}`, {
+        method, headers: {"X-XSRFToken": document.cookie.match(/_xsrf=([^;]*)/)[1]}
     }).then(answer => answer.status)"""
-    assert anna.page.evaluate(status, kernels[anna]) == 200
-    assert bert.page.evaluate(status, kernels[anna]) == 404
-    # A page that is closed ends its kernel by itself.
+    state, ending = (f"{path}/{kernels[anna]}" for path in ("api/kernels", "voila/api/shutdown"))
+    assert anna.page.evaluate(ask, ["GET", state]) == 200
+    assert bert.page.evaluate(ask, ["GET", state]) == 404
+    assert bert.page.evaluate(ask, ["POST", ending]) == 404
+    # A page whose kernel has ended says so.
+    assert anna.page.evaluate(ask, ["POST", ending]) == 204
+    anna.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    anna.page.get_by_role("button", name="Start it again").wait_for()
+    # One that is closed ends its kernel by itself.
     for one in (anna, bert):
         one.page.goto(f"{stack.url}/services/apps/")
     opened = "fetch('/services/apps/health').then(answer => answer.json()).then(found => found.apps)"
