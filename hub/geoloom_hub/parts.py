@@ -98,7 +98,7 @@ def _valkey(name: str, folder: Folder, base: dict[str, str], memory: str) -> Rec
             "maxmemory-samples": "64",
         }
     else:
-        options |= {"dir": f'"{folder.path / "run"}"', "appendonly": "no", "maxmemory-policy": "allkeys-lfu"}
+        options |= {"dir": f'"{folder.path / "run"}"', "appendonly": "no", "maxmemory-policy": "allkeys-lru"}
 
     def works() -> bool:
         try:
