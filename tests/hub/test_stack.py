@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import psutil
 import pytest
 
 from geoloom.chain import Chain
+from geoloom_hub.settings import SOURCE
 from geoloom_hub.stack import Stack
 from geoloom_hub.supervisor import _marked
 
@@ -72,6 +74,15 @@ def test_a_servers_own_token_opens_the_engine_and_nothing_more(hub: Stack, token
     assert hub.ask("GET", "/services/tiles/usage", token).status == 403
     assert hub.ask("GET", "/hub/api/users", token).status == 403
     assert hub.ask("GET", "/services/usage/", token).status == 403
+
+
+def test_a_users_folder_is_that_users_own(hub: Stack, token: str) -> None:
+    path = hub.folder.path / "users" / "anna" / "mine.tif"
+    shutil.copy(SOURCE.parent / "notebooks" / "data" / "co_elevation_roi.tif", path)
+    asked = {"href": str(path)}
+    assert hub.ask("POST", "/services/tiles/info", token, asked).status == 200
+    refused = hub.ask("POST", "/services/tiles/info", hub.user("ben"), asked)
+    assert refused.status == 403, refused.body
 
 
 def test_admins_see_who_takes_how_much(hub: Stack, token: str) -> None:
