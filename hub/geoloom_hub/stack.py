@@ -78,6 +78,7 @@ class Stack:
             "GEOLOOM_HUB_PORT": str(self.folder.ports["public"]),
         }
         self.process: subprocess.Popen[bytes] | None = None
+        self.config = self.folder.path / "jupyterhub_config.d" / "90_trial.py"
         self.output = self.folder.path / "log" / "supervisor.log"
 
     @property
@@ -97,8 +98,7 @@ class Stack:
 
     def start(self) -> Self:
         """Start it and wait until everything answers through the proxy."""
-        config = self.folder.path / "jupyterhub_config.d" / "90_trial.py"
-        config.write_text(CONFIG % self.trial_token, encoding="utf-8")
+        self.config.write_text(CONFIG % self.trial_token, encoding="utf-8")
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "geoloom_hub"],
@@ -146,6 +146,8 @@ class Stack:
                 process.wait()
             if process.returncode < 0:
                 end_leftovers(self.folder)
+            # A hub that is started here otherwise has no such admin.
+            self.config.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
         return self.start()
