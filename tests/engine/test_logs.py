@@ -39,12 +39,12 @@ def test_what_is_not_known_is_left_out() -> None:
     assert with_fields(None, route="tiles")["fields"] == {"route": "tiles"}
 
 
-def test_requests_that_failed_by_the_engine_are_told_always(lines: pytest.LogCaptureFixture) -> None:
+def test_defects_and_full_accounts_are_told_always(lines: pytest.LogCaptureFixture) -> None:
     lines.set_level(logging.INFO, "geoloom_engine")
     for status in (200, 404, 429, 500, 503):
         logs.request("GET", "/tiles/k", "tiles", status, 0.0123, "0123456789ab~map", "EngineFault", "ab12")
     found = told(lines)
-    assert [entry["status"] for entry in found] == [429, 500, 503]
+    assert [entry["status"] for entry in found] == [429, 500]
     assert found[1] | {"time": 0, "pid": 0} == {
         "time": 0,
         "level": "info",

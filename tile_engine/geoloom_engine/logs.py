@@ -65,7 +65,9 @@ def request(
     error: str | None = None,
     incident: str | None = None,
 ) -> None:
-    """Log an answered request: what failed for no fault of who asked always, all others for debugging.
+    """Log an answered request: defects and full accounts always, all others for debugging.
+
+    A busy engine refuses hundreds in a second: /metrics counts them.
 
     Parameters
     ----------
@@ -74,7 +76,7 @@ def request(
     error
         Class of the error that it was answered with.
     """
-    level = logging.INFO if status >= 500 or status == 429 else logging.DEBUG
+    level = logging.INFO if status in (429, 500) else logging.DEBUG
     if log.isEnabledFor(level):
         log.log(
             level,
