@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import sys
 
-from geoloom_hub.apps.server import run
 from geoloom_hub.apps.settings import Settings
 
 
 def main() -> int:
     """Serve until told to stop; a wrong setting is one sentence."""
     try:
-        run(Settings.read())
+        told = Settings.read()
+        # Loading Voilà takes seconds: a wrong setting is told before.
+        from geoloom_hub.apps.server import run
+
+        run(told)
     except (ValueError, OSError) as error:
         print(f"geoloom apps: {error}", file=sys.stderr)
         return 1
