@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import re
 import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
+import playwright.sync_api
 import pytest
 from osgeo import gdal
 from PIL import Image
@@ -18,6 +25,8 @@ pytestmark = pytest.mark.browser
 
 ROOT = Path(__file__).resolve().parents[2]
 DEM = ROOT / "notebooks" / "data" / "srtm90.tif"
+ARTEFACTS = ROOT / "tests" / "artefacts"
+SECONDS = 120.0
 LAPTOP, PHONE = {"width": 1366, "height": 768}, {"width": 390, "height": 844}
 
 CELL = """import geoloom as gl
@@ -142,3 +151,72 @@ def test_elevation(lab: Any, open_notebook: Any, pytestconfig: pytest.Config) ->
     screen.screenshot(path=page.picture("elevation").with_name("elevation_phone.png"))
     assert page.foreign == []
     assert page.errors() == []
+
+
+@pytest.fixture
+def apps(lab: Any) -> Iterator[str]:
+    """Address of the repository's apps, open to guests; they use the engine of a JupyterLab's kernels."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{one.getsockname()[1]}/services/apps/"
+    settings = {
+        "GEOLOOM_APPS_FOLDER": str(ROOT / "hub" / "apps"),
+        "GEOLOOM_APPS_GUESTS": "1",
+        "JUPYTERHUB_SERVICE_URL": address,
+        "JUPYTERHUB_SERVICE_PREFIX": "/services/apps/",
+        "JUPYTERHUB_API_TOKEN": "nobody-asks-for-it",
+    }
+    log = (lab.folder.parent / "apps.log").open("wb")
+    command = [sys.executable, "-m", "geoloom_hub.apps"]
+    service = subprocess.Popen(command, env={**lab.environment, **settings}, stdout=log, stderr=log)
+    try:
+        yield address
+    finally:
+        service.terminate()
+        service.wait(30)
+        log.close()
+
+
+def test_the_app_on_a_laptop_and_on_a_phone(apps: str, browser: Any) -> None:
+    context = browser.new_context(viewport=LAPTOP)
+    hosts: set[str] = set()
+    context.on("request", lambda request: hosts.add(urlsplit(request.url).hostname or "127.0.0.1"))
+    screen = context.new_page()
+    screen.set_default_timeout(SECONDS * 1000)
+    deadline = time.monotonic() + SECONDS
+    while True:
+        try:
+            screen.goto(f"{apps}voila/render/elevation.ipynb")
+            break
+        except playwright.sync_api.Error:
+            assert time.monotonic() < deadline, "the apps service does not answer"
+            screen.wait_for_timeout(200)
+
+    def seen(size: dict[str, int]) -> tuple[list[float], list[float]]:
+        screen.set_viewport_size(size)
+        screen.locator(".geoloom-values dd").first.wait_for()
+        screen.wait_for_function(
+            "() => { const tiles = [...document.querySelectorAll('.leaflet-tile[src*=\"/tiles/\"]')];"
+            "return tiles.length > 1 && tiles.every(one => one.complete && one.naturalWidth); }"
+        )
+        name = "laptop" if size is LAPTOP else "phone"
+        ARTEFACTS.mkdir(exist_ok=True)
+        screen.screenshot(path=ARTEFACTS / f"elevation_app_{name}.png")
+        assert screen.evaluate(TOO_WIDE) == []
+        of_map, panel = screen.evaluate(BOXES)
+        assert panel[2] <= size["width"]
+        return of_map, panel
+
+    of_map, panel = seen(LAPTOP)
+    assert panel[0] >= of_map[2]
+    assert of_map[3] <= LAPTOP["height"], "the whole map is on the screen"
+    assert of_map[3] - of_map[1] > 0.8 * LAPTOP["height"]
+    assert screen.get_by_label("Source").input_value() == "srtm90.tif"
+    of_map, panel = seen(PHONE)
+    assert panel[1] >= of_map[3]
+    assert of_map[2] - of_map[0] > 0.85 * PHONE["width"]
+    assert screen.locator(".geoloom-values").bounding_box()["y"] < PHONE["height"] - 100, (
+        "values are in sight"
+    )
+    assert hosts <= {"127.0.0.1"}
+    context.close()
