@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import logging
@@ -174,12 +175,15 @@ class Supervisor:
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self._stopping = True
         for pid in self._workers:
-            os.kill(pid, signal.SIGTERM)
+            # One may have ended by itself just now, and not been waited for.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
         signal.setitimer(signal.ITIMER_REAL, self._settings.drain_timeout + 2.0)
 
     def _kill(self, number: int, frame: FrameType | None) -> None:
         for pid in self._workers:
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def _completed(settings: Settings) -> Settings:
