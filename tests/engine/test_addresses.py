@@ -12,6 +12,8 @@ from geoloom_engine.addresses import parse_url
         ("http://data.example/a/", "http://data.example:80/a"),
         ("https://data.example", "HTTPS://DATA.example./x/y"),
         ("http://data.example/a b"[:-2], "http://data.example/%61/c"),
+        ("https://data.example", "https://ｄata。example/x"),
+        ("https://b\u00fccher.example", "https://xn--bcher-kva.example/x"),
         ("s3://bucket/a", "s3://bucket/a/b/c.tif"),
     ],
 )
@@ -44,6 +46,7 @@ def test_what_does_not(prefix: str, url: str) -> None:
         "http://a/b#c",
         "http://a/b c",
         "http://a:x/b",
+        f"http://{'a' * 70}/b",
         "http://a/../b",
         "http://a/%2e%2e/b",
         "http://a/b%2Fc",

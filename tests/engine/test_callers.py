@@ -70,6 +70,12 @@ def test_users_and_services_of_the_hub(made_up_hub: MadeUpHub) -> None:
     assert [one.label for one in met] == ["user:anna", "service:anna"]
 
 
+def test_a_group_of_an_odd_name_makes_nobody_another(made_up_hub: MadeUpHub) -> None:
+    token = made_up_hub.user("ben", "alps", "user:anna", "service:usage")
+    caller = with_callers(made_up_hub, lambda them: them.identify(f"Bearer {token}"))
+    assert caller.groups == {"alps", "user:ben"}
+
+
 def test_a_token_without_the_scope_is_forbidden(made_up_hub: MadeUpHub) -> None:
     token = made_up_hub.user("anna", scopes=("self", "access:services!service=other"))
     with pytest.raises(Forbidden, match="user:anna may not use this engine") as caught:

@@ -78,6 +78,21 @@ def test_no_redirect_leads_into_a_restricted_address() -> None:
     assert places(own, "https://data.example:443/closed/x.zarr#variable=a")
 
 
+@pytest.mark.parametrize(
+    "href",
+    ["http://data.example/closed/a", "https://ｄata.example/closed/a", "https://data。example/cl%6Fsed/a"],
+)
+def test_a_restricted_address_has_no_other_name(href: str) -> None:
+    assert places(Restrictions(["https://data.example/closed=hydro"]), href)
+
+
+def test_another_port_is_another_address() -> None:
+    own = Restrictions(["http://data.example:8080/closed=hydro"])
+    assert places(own, "http://data.example:8080/closed/a")
+    assert not places(own, "http://data.example/closed/a")
+    assert not places(own, "https://data.example/closed/a")
+
+
 def test_a_single_file_may_be_restricted() -> None:
     own = Restrictions(["/data/one.nc=hydro"])
     assert places(own, "/data/one.nc")

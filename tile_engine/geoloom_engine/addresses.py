@@ -42,9 +42,14 @@ def parse_url(url: str) -> Prefix:
         port = parsed.port or PORTS[scheme]
     except ValueError:
         raise ValueError("has no proper port") from None
+    try:
+        # As it is looked up: "ｄata" is "data", and "ü" has a name in ASCII.
+        host = parsed.hostname.encode("idna").decode("ascii")
+    except UnicodeError:
+        raise ValueError("has no proper host") from None
     parts = tuple(urllib.parse.unquote(part) for part in parsed.path.split("/") if part)
     _check_parts(parts)
-    return Prefix(scheme, parsed.hostname.lower().rstrip("."), port, parts)
+    return Prefix(scheme, host.lower().rstrip("."), port, parts)
 
 
 def _parse_s3(url: str) -> Prefix:

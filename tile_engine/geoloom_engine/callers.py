@@ -205,8 +205,10 @@ class Callers:
 def _caller(model: Mapping[str, Any]) -> Caller:
     kind: Kind = "service" if model.get("kind") == "service" else "user"
     name = str(model["name"])
-    groups = frozenset(map(str, model.get("groups") or ())) | {f"{kind}:{name}"}
-    return Caller(kind, name, groups, ADMIN_SCOPE in (model.get("scopes") or ()))
+    # A login provider may know a group of any name, and none makes its members another user.
+    groups = {str(group) for group in model.get("groups") or ()}
+    groups = {group for group in groups if not group.startswith(("user:", "service:"))} | {f"{kind}:{name}"}
+    return Caller(kind, name, frozenset(groups), ADMIN_SCOPE in (model.get("scopes") or ()))
 
 
 def _token(authorization: str) -> str:

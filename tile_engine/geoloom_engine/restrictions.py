@@ -11,9 +11,9 @@ import os
 import posixpath
 import urllib.parse
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from geoloom_engine.addresses import Prefix, parse_url
+from geoloom_engine.addresses import PORTS, Prefix, parse_url
 
 COLLECTION = "collection:"
 
@@ -77,12 +77,13 @@ class Restrictions:
                     self._folders.append((folder, one))
             else:
                 try:
-                    self._prefixes.append((parse_url(place), one))
+                    prefix = parse_url(place)
                 except ValueError as error:
                     raise ValueError(
                         f"{place!r} is neither an absolute folder nor an address ({error}), "
                         f"nor {COLLECTION}ID"
                     ) from None
+                self._prefixes += [(alike, one) for alike in _alike(prefix)]
 
     def __bool__(self) -> bool:
         return bool(self._folders or self._homes or self._prefixes or self._collections)
@@ -123,3 +124,10 @@ class Restrictions:
     def trespass(self, text: str, real: str) -> bool:
         """Whether what a text leads to is restricted where the text itself is not."""
         return not self.of(real) <= self.of(text)
+
+
+def _alike(prefix: Prefix) -> list[Prefix]:
+    """An address with and without TLS: most servers answer to both."""
+    if prefix.scheme not in PORTS or prefix.port != PORTS[prefix.scheme]:
+        return [prefix]
+    return [replace(prefix, scheme=scheme, port=port) for scheme, port in PORTS.items()]
