@@ -13,7 +13,12 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 # Where a path in backticks may start.
-STARTS = (ROOT, ROOT / "client_lib" / "geoloom", ROOT / "tile_engine" / "geoloom_engine")
+STARTS = (
+    ROOT,
+    ROOT / "client_lib" / "geoloom",
+    ROOT / "tile_engine" / "geoloom_engine",
+    ROOT / "hub" / "geoloom_hub",
+)
 
 PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
