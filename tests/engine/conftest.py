@@ -51,6 +51,7 @@ class RunningEngine:
     token: str
     folder: Path
     log: Path
+    shared: bool = False
     _clients: list[EngineClient] = field(default_factory=list)
 
     def client(self, session: str | None = None) -> EngineClient:
@@ -247,14 +248,34 @@ def environment(**more: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def start_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartEngine]:
-    """Starts engines on free ports; all are stopped at the end."""
-    started: list[RunningEngine] = []
+def started() -> Iterator[list[RunningEngine]]:
+    """Engines that tests have started, those stopped with their module left out."""
+    engines: list[RunningEngine] = []
+    yield engines
+    for engine in engines:
+        engine.stop()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _stopping(started: list[RunningEngine]) -> Iterator[None]:
+    """Stops a module's own engines with it: one that nobody uses still takes a hundredth of a core."""
+    yield
+    for engine in [one for one in started if not one.shared]:
+        started.remove(engine)
+        engine.stop()
+
+
+@pytest.fixture(scope="session")
+def start_engine(started: list[RunningEngine], tmp_path_factory: pytest.TempPathFactory) -> StartEngine:
+    """Starts engines on free ports; see `_stopping`."""
 
     def start(
-        redis_url: str, folder: Path, workers: int = 1, first: str = "", **settings: str
+        redis_url: str, folder: Path, workers: int = 1, first: str = "", shared: bool = False, **settings: str
     ) -> RunningEngine:
-        """An engine that is ready; `first` is Python that its processes run before all else."""
+        """An engine that is ready; `first` is Python that its processes run before all else.
+
+        One that is `shared` lives on when its module has been tested.
+        """
         log = tmp_path_factory.mktemp("engine") / "engine.log"
         given = {"token": TOKEN, "redis_url": redis_url, "sources": str(folder), "workers": str(workers)}
         given |= {"port": "0"} | settings
@@ -268,21 +289,20 @@ def start_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartEngi
         assert process.stdout is not None
         line = process.stdout.readline().decode()
         assert "listens on " in line, log.read_text()
-        engine = RunningEngine(process, line.split("listens on ")[1].split()[0], given["token"], folder, log)
+        url = line.split("listens on ")[1].split()[0]
+        engine = RunningEngine(process, url, given["token"], folder, log, shared)
         started.append(engine)
         wait_until(lambda: engine.ask("GET", "/readyz").status == 200, START_SECONDS, "readiness")
         return engine
 
-    yield start
-    for engine in started:
-        engine.stop()
+    return start
 
 
 @pytest.fixture(scope="session")
 def engine(start_engine: StartEngine, valkey: str, tmp_path_factory: pytest.TempPathFactory) -> RunningEngine:
     """An engine of two workers that all tests share; it may read what is in `engine.folder`."""
     folder = tmp_path_factory.mktemp("sources")
-    return start_engine(valkey, folder, workers=2, signing_key="new,old", source_recheck="0")
+    return start_engine(valkey, folder, workers=2, shared=True, signing_key="new,old", source_recheck="0")
 
 
 @pytest.fixture(scope="session")
