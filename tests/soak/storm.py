@@ -102,7 +102,7 @@ async def _storm(deployment: Deployment, land: Land, known: Known, effort: Effor
     begun, spent = time.monotonic(), time.process_time()
     ledger.begun = ledger.windows[0].begun = begun
     living = [asyncio.create_task(user.live()) for user in users]
-    loads = [os.getloadavg()[0]]
+    loads, told = [os.getloadavg()[0]], 0
     faults = Faults(deployment, tiles, probes, ledger, effort.settled)
     try:
         await asyncio.sleep(effort.pause + effort.gap)
@@ -111,6 +111,9 @@ async def _storm(deployment: Deployment, land: Land, known: Known, effort: Effor
                 await asyncio.sleep(effort.gap)
                 window = await faults.kill(kind)
                 loads.append(os.getloadavg()[0])
+                for wrong in ledger.wrong[told:]:
+                    say(f"WRONG: {wrong}")
+                told = len(ledger.wrong)
                 say(
                     f"{time.monotonic() - begun:6.1f} s  {kind}: back after "
                     f"{'never' if window.back is None else f'{window.back:.2f} s'} "
