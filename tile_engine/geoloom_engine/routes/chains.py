@@ -24,10 +24,12 @@ class Chains(Handler):
         """Register the chain in the body."""
         await self.need_caller()
         session, owner, quotas = self.session, self.caller.owner, self.services.quotas
-        chain = await self.services.chains.register(
-            self.request.body, lambda chain: quotas.charge(owner, "chain", chain.root, chain.size)
-        )
-        await self.check_rights(chain)
+
+        async def admit(chain: Chain) -> None:
+            await self.check_rights(chain)
+            await quotas.charge(owner, "chain", chain.root, chain.size)
+
+        chain = await self.services.chains.register(self.request.body, admit)
         data = await self.services.chains.version(chain)
         token, expires = self.services.signer.sign(chain.root, session, self.services.settings.capability_ttl)
         template = f"/tiles/{chain.root}/{{z}}/{{x}}/{{y}}.png?c={token}&d={data}"
