@@ -6,7 +6,7 @@ import tornado.web
 from tornado.http1connection import HTTP1Connection
 
 from geoloom import blobs
-from geoloom.chain import key_of
+from geoloom.chain import Chain, key_of
 from geoloom.errors import RequestError
 from geoloom_engine.routes.base import Handler
 from geoloom_engine.sandboxing import UNLOCKED
