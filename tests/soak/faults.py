@@ -64,9 +64,10 @@ class Faults:
             if not samples or time.monotonic() - samples[-1][0] > SAMPLE:
                 samples.append((time.monotonic(), effort(self._deployment, before_kill)))
             window.backs = {probe.name: probe.back(window.begun, self._settled) for probe in self._probes}
-            found = self._deployment.victims(kind)
-            if not replaced and victim not in found and len(found) >= many:
-                replaced = time.monotonic() - window.begun
+            if not replaced:
+                found = self._deployment.victims(kind)
+                if victim not in found and len(found) >= many:
+                    replaced = time.monotonic() - window.begun
             if replaced and window.back is not None:
                 end = window.begun + window.back
                 used = next((one.seconds for when, one in samples if when >= end), window.back)
