@@ -149,7 +149,7 @@ class Page(HubOAuthenticated, tornado.web.RequestHandler):
     async def get(self) -> None:
         """Show it."""
         asked = self.get_query_argument("days", "1")
-        days = int(asked) if asked.isdecimal() and int(asked) in PERIODS else 1
+        days = int(asked) if asked in map(str, PERIODS) else 1
         try:
             found = await _usage(days)
         except (tornado.httpclient.HTTPError, OSError, ValueError) as error:

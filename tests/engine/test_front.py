@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import re
 import socket
 import uuid
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 
 from geoloom.chain import Chain
@@ -31,8 +33,9 @@ ORDINARY = "&x=1"
 
 @pytest.fixture(scope="module")
 def single(start_engine: StartEngine, valkey: str, engine: RunningEngine) -> RunningEngine:
-    """An engine of one worker, whose memory all requests meet."""
-    return start_engine(valkey, engine.folder, workers=1, signing_key="new,old", source_recheck="0")
+    """An engine of one worker, whose memory all requests meet, and that has little patience."""
+    first = "from geoloom_engine import sending; sending.PATIENCE, sending.SLOWEST = 3.0, 1 << 40"
+    return start_engine(valkey, engine.folder, 1, first, signing_key="new,old", source_recheck="0")
 
 
 @pytest.fixture(scope="module")
@@ -310,6 +313,49 @@ def test_a_body_nobody_needs_is_passed_over(single: RunningEngine, layer: Regist
             answer = connection.getresponse()
             assert (answer.status, answer.read()) == (200, body)
     connection.close()
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("path", ["/chains", "/blobs", "/search", "/nothing"])
+def test_a_strangers_long_body_is_refused_before_it_is_read(
+    single: RunningEngine, path: str, chunked: bool
+) -> None:
+    length = "Transfer-Encoding: chunked" if chunked else "Content-Length: 4000000"
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer x\r\n{length}\r\n\r\n"
+    ((status, headers, content),) = raw(single, head.encode(), 1)
+    assert (status, headers["www-authenticate"]) == (401, "Bearer")
+    assert json.loads(content)["error"] == "AccessError"
+
+
+def test_a_length_of_thousands_of_digits_is_a_wrong_length(single: RunningEngine) -> None:
+    head = f"POST /blobs HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {single.token}\r\n"
+    head += f"Content-Length: {'9' * 5000}\r\n\r\n"
+    ((status, _, content),) = raw(single, head.encode(), 1)
+    assert (status, json.loads(content)["error"]) == (400, "RequestError")
+    assert single.ask("GET", f"/usage?days={'9' * 5000}").status == 400
+
+
+def test_no_client_is_waited_for_for_ever(single: RunningEngine) -> None:
+    key = single.ask("POST", "/blobs", os.urandom(12 << 20)).json["key"]
+    parts = urlsplit(single.url)
+    with socket.socket() as connection:
+        # So that the system itself holds little of the answer.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        connection.settimeout(20)
+        connection.connect((parts.hostname, parts.port))
+        connection.sendall(
+            request(f"/blobs/{key}", f"Authorization: Bearer {single.token}", host="Host: localhost\r\n")
+        )
+        connection.recv(1)
+        single.wait_until(lambda: not connected_to(single, connection), what="the end of the connection")
+
+
+def connected_to(engine: RunningEngine, connection: socket.socket) -> bool:
+    """Whether the engine still has its end of a connection."""
+    own = connection.getsockname()
+    processes = [psutil.Process(engine.process.pid)]
+    processes += processes[0].children(recursive=True)
+    return any(one.raddr == own for process in processes for one in process.net_connections("tcp"))
 
 
 def test_odd_addresses_are_not_taken_for_others(single: RunningEngine, layer: Registered) -> None:

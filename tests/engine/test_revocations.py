@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from geoloom.errors import CapabilityError, EngineUnreachable
+from geoloom.errors import CapabilityError, EngineUnreachable, QuotaExceeded
+from geoloom_engine import revocations
 from geoloom_engine.auth import Capability
 from geoloom_engine.revocations import Revocations
 
@@ -64,6 +65,25 @@ def test_an_owners_sessions_are_revoked_together(valkey: str) -> None:
             with pytest.raises(CapabilityError, match="withdrawn"):
                 await second.check(given(f"{owner}~{name}"))
             await second.check(given(f"{other}~{name}"))
+
+    with_two(valkey, use)
+
+
+def test_one_user_cannot_fill_the_list_that_all_read(valkey: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(revocations, "MOST", 3)
+
+    async def use(first: Revocations, second: Revocations, session: str) -> None:
+        owner, other = session[:12], session[12:24]
+        for name in ("a", "b", "c", "a"):
+            await first.revoke(f"{owner}~{name}")
+        for process in (first, second):
+            with pytest.raises(QuotaExceeded, match="ended 3 sessions"):
+                await process.revoke(f"{owner}~d")
+        # Others can, and an admin can end all of this one's.
+        await second.revoke(f"{other}~d")
+        await second.revoke(owner)
+        with pytest.raises(CapabilityError, match="withdrawn"):
+            await second.check(given(f"{owner}~d"))
 
     with_two(valkey, use)
 

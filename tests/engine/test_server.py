@@ -377,6 +377,18 @@ def _all_fail(engine: RunningEngine, registered: Registered, tiles: list[Tile]) 
     return answers if all(answer.status == 422 for answer in answers) else None
 
 
+def test_addresses_that_are_no_tiles_tell_the_owner_nothing(engine: RunningEngine, chain: Chain) -> None:
+    client = engine.client()
+    registered = client.register(chain)
+    query = registered.tiles.split("?")[1]
+    for place in ("3/9/0", "99/0/0", "3/4/hello", "3/4/2@9x"):
+        answer = engine.ask("GET", f"/tiles/{registered.key}/{place}.png?{query}", token=False)
+        assert (answer.status, answer.body[:4]) == (400, b"\x89PNG")
+    engine.ask("GET", path_of(registered), token=False)
+    # What happened before is told before.
+    assert [event["type"] for event in client.events(None, 20)["events"]] == ["seen"]
+
+
 def test_a_poll_waits_and_ends(engine: RunningEngine, chain: Chain) -> None:
     client = engine.client()
     assert client.events(None, 0) == {"events": [], "last": "0-0"}

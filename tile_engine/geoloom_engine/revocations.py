@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 
-from geoloom.errors import CapabilityError, EngineUnreachable
+from geoloom.errors import CapabilityError, EngineUnreachable, QuotaExceeded
 from geoloom_engine.auth import Capability
 from geoloom_engine.redis_connection import AWAY, connect, reason
 from geoloom_engine.sessions import owner_of
 
 TIMEOUT = 2.0
 """Seconds to wait for Redis."""
+
+MOST = 2000
+"""Sessions of one owner that stand there at once: all processes read all of them, again and again."""
 
 
 class Revocations:
@@ -52,12 +55,34 @@ class Revocations:
         return capability.expires <= until
 
     async def revoke(self, name: str) -> None:
-        """Void what a session or an owner was given so far; raises EngineUnreachable if it cannot be noted."""
+        """Void what a session or an owner was given so far.
+
+        Raises
+        ------
+        EngineUnreachable
+            It cannot be noted.
+        QuotaExceeded
+            Too many of the owner's sessions were ended lately.
+        """
+        until = time.time() + self._keep
+        if owner_of(name) != name:
+            await self._need_room(name)
         try:
-            await self._redis.zadd(self.NAME, {name: time.time() + self._keep})
+            await self._redis.zadd(self.NAME, {name: until})
         except AWAY as error:
             raise EngineUnreachable(f"The store does not answer: {reason(error)}.") from None
+        self._revoked[name] = until
         self._checked = float("-inf")
+
+    async def _need_room(self, name: str) -> None:
+        if time.monotonic() - self._checked > self.FRESH:
+            await self._look()
+        own = f"{owner_of(name)}~"
+        if name not in self._revoked and sum(one.startswith(own) for one in self._revoked) >= MOST:
+            raise QuotaExceeded(
+                f"You have ended {MOST:,} sessions within {self._keep / 3600:g} h, as many as one user may.",
+                hint="Its layers' URLs end by themselves in that time; an admin can withdraw all of yours.",
+            )
 
     async def problem(self) -> str | None:
         """Why Redis cannot be asked, if so."""

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import tornado.web
+from tornado.http1connection import HTTP1Connection
 
 from geoloom.errors import (
     AccessError,
@@ -21,7 +22,7 @@ from geoloom.errors import (
     QuotaExceeded,
     RequestError,
 )
-from geoloom_engine import sessions
+from geoloom_engine import sending, sessions
 from geoloom_engine.allowances import AtOnce, Exhausted
 from geoloom_engine.auth import Capability
 from geoloom_engine.callers import ADMIN_SCOPE, NOBODY, Caller, Forbidden
@@ -60,6 +61,14 @@ class Handler(tornado.web.RequestHandler):
         self._counted = True
         self._place: str | None = None
         services.begin()
+
+    def finish(self, chunk: str | bytes | dict[str, Any] | None = None) -> asyncio.Future[None]:
+        """Tornado's: give the answer, which has to be taken in time."""
+        written = super().finish(chunk)
+        connection = self.request.connection
+        if not written.done() and isinstance(connection, HTTP1Connection):
+            sending.limit(written, connection.stream, int(self._headers.get("Content-Length", 0)))
+        return written
 
     def on_finish(self) -> None:
         """Tornado's hook: the answer is given."""
@@ -307,6 +316,32 @@ class Unknown(Handler):
     def prepare(self) -> None:
         """Answer all methods alike."""
         raise tornado.web.HTTPError(404)
+
+
+@tornado.web.stream_request_body
+class Refused(Handler):
+    """A request that is refused before its body is read, which is passed over.
+
+    Parameters
+    ----------
+    failure
+        Why.
+    """
+
+    guarded = False
+
+    def initialize(self, services: Services, failure: Exception | None = None) -> None:
+        """Note the reason."""
+        super().initialize(services)
+        self._refusal = failure or tornado.web.HTTPError(400)
+
+    def prepare(self) -> None:
+        """Answer all methods alike."""
+        super().prepare()
+        raise self._refusal
+
+    def data_received(self, chunk: bytes) -> None:
+        """Tornado's hook: a part of the body, which nobody needs."""
 
 
 def json_object(body: bytes, limit: int) -> dict[str, Any]:

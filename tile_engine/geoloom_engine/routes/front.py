@@ -31,7 +31,8 @@ from tornado.httputil import (
 
 from geoloom.errors import GeoloomError
 from geoloom.grid import Tile
-from geoloom_engine import logs
+from geoloom_engine import logs, sending
+from geoloom_engine.routes.base import Refused
 from geoloom_engine.routes.tile_reply import TileReply, TileRequest, reply_to
 from geoloom_engine.routes.tiles import ChainTile
 
@@ -44,6 +45,9 @@ log = logging.getLogger("geoloom_engine")
 _PATH = re.compile(r"/tiles/([0-9a-f]{32})/([0-9]{1,2})/([0-9]{1,10})/([0-9]{1,10})(@[24]x)?\.png")
 _QUERY = re.compile(r"c=([A-Za-z0-9_-]+)(?:&d=([0-9a-f]+))?(?:&v=[0-9]+)?")
 """As `/chains` and maps write them."""
+
+WITH_BODY = ("POST", "PUT", "PATCH")
+"""Methods whose requests may have a body that is read."""
 
 _HOST = re.compile(r"[A-Za-z0-9.:\[\]_-]+")
 
@@ -105,13 +109,17 @@ class _Exchange(HTTPMessageDelegate):
         self._start_line, self._headers = start_line, headers
         found = _tile_of(start_line, headers)
         if found is None:
-            return self._pass_on(self._front.application.start_request(self._server_conn, self._connection))
+            other = self._front.application.start_request(self._server_conn, self._connection)
+            long = start_line.method in WITH_BODY and _has_long_body(headers)
+            return self._pass_on_if_known(other) if long else self._pass_on(other)
         self._place, self._asked = found
         return None
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
-        """Tornado's hook: a part of the body, of which a request for a tile needs none."""
-        return None if self._other is None else self._other.data_received(chunk)
+        """Tornado's hook: a part of the body, which only some methods have."""
+        if self._other is None or self._start_line.method not in WITH_BODY:
+            return None
+        return self._other.data_received(chunk)
 
     def finish(self) -> None:
         """Tornado's hook: the request is complete."""
@@ -179,8 +187,10 @@ class _Exchange(HTTPMessageDelegate):
             headers["Vary"] = "Origin"
         if reply.status == 200:
             headers["Content-Length"] = str(len(reply.body))
-        self._connection.write_headers(_STATUS_LINES[reply.status], headers, reply.body)
+        written = self._connection.write_headers(_STATUS_LINES[reply.status], headers, reply.body)
         self._connection.finish()
+        if not written.done() and isinstance(self._connection, HTTP1Connection):
+            sending.limit(written, self._connection.stream, len(reply.body))
         seconds = time.perf_counter() - self._begun
         services.metrics.request(ChainTile.route, reply.status, seconds)
         if log.isEnabledFor(logging.DEBUG):
@@ -189,26 +199,45 @@ class _Exchange(HTTPMessageDelegate):
 
     def _fail(self, error: Exception) -> None:
         """Let the handler of tiles answer an error."""
-        front = self._front
+        # A group that took no part in the match is None, as tornado's own routing passes it on.
+        other = self._failing(ChainTile, error, *self._place.groups())
+        self._pass_on(other)
+        other.finish()
+
+    def _failing(
+        self, handler: type[tornado.web.RequestHandler], error: Exception, *parts: str | None
+    ) -> HTTPMessageDelegate:
         request = HTTPServerRequest(
             connection=self._connection,
             server_connection=self._server_conn,
             start_line=self._start_line,
             headers=self._headers,
         )
-        other = front.application.get_handler_delegate(
+        return self._front.application.get_handler_delegate(
             request,
-            ChainTile,
-            {"services": front.services, "failure": error},
-            # A group that took no part in the match is None, as tornado's own routing passes it on.
-            [part if part is None else part.encode() for part in self._place.groups()],  # type: ignore[misc]
+            handler,
+            {"services": self._front.services, "failure": error},
+            [part if part is None else part.encode() for part in parts],  # type: ignore[misc]
         )
-        self._pass_on(other)
-        other.finish()
+
+    async def _pass_on_if_known(self, other: HTTPMessageDelegate) -> None:
+        """Pass on a request with a long body; strangers' bodies are not even kept."""
+        try:
+            await self._front.services.callers.identify(self._headers.get("Authorization", ""))
+        except GeoloomError as error:
+            other = self._failing(Refused, error)
+        waiting = self._pass_on(other)
+        if waiting is not None:
+            await waiting
 
     def _pass_on(self, other: HTTPMessageDelegate) -> Awaitable[None] | None:
         self._other = other
         return other.headers_received(self._start_line, self._headers)
+
+
+def _has_long_body(headers: HTTPHeaders) -> bool:
+    """Whether a body has 10 kB or more, or may have."""
+    return "Transfer-Encoding" in headers or len(headers.get("Content-Length", "")) > 4
 
 
 def _tile_of(

@@ -115,9 +115,10 @@ class ChainTile(Handler):
             super().answer_error(error)
             return
         tile = self._tile
-        if self._capability is not None:
-            place = (tile.z, tile.x, tile.y) if tile is not None else None
-            self.services.events.tell(self._capability.session, Event.of(error, self._capability.key, place))
+        # No map asks for what is no tile. Whoever else has the URL could tell its owner's notebook anything.
+        if self._capability is not None and tile is not None:
+            event = Event.of(error, self._capability.key, (tile.z, tile.x, tile.y))
+            self.services.events.tell(self._capability.session, event)
         self.set_header("Content-Type", "image/png")
         self.set_header("X-Geoloom-Error", type(error).__name__)
         self.finish(self._picture or picture_of(error, TILE_SIZE * self._ratio))

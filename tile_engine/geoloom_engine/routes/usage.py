@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from geoloom.errors import RequestError
 from geoloom_engine.allowances import BEHIND_A_HUB, limit
 from geoloom_engine.routes.base import Handler
@@ -17,7 +19,7 @@ class Usage(Handler):
         """Usage of the last days, what users keep, and the limits of each."""
         await self.need_admin()
         asked = self.get_query_argument("days", "1")
-        if not (asked.isascii() and asked.isdigit() and 1 <= int(asked) <= DAYS):
+        if not (re.fullmatch(r"[0-9]{1,3}", asked) and 1 <= int(asked) <= DAYS):
             raise RequestError(f"days must be a whole number from 1 to {DAYS}.")
         services = self.services
         days = await services.usage.days(int(asked))
