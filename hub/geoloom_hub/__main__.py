@@ -32,7 +32,10 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
         settings = Settings.read(environ)
         if options.command == "start":
             return start(settings, environ)
-        folder = Folder.open(settings.home, settings.port)
+        if not settings.home.is_dir():
+            raise BadSetting(f"There is no hub in {settings.home}. Name its folder in GEOLOOM_HUB_HOME.")
+        # The port is the one that was kept, whatever is set where this is typed.
+        folder = Folder.open(settings.home, 0)
         if options.command == "stop":
             return stop(folder, options.keep_servers)
         if options.command == "restart":

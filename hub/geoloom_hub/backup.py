@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
         settings = Settings.read(environ)
         if not (settings.home / "secrets.json").exists():
             raise BadSetting(f"There is no hub in {settings.home}. Name its folder in GEOLOOM_HUB_HOME.")
-        folder = Folder.open(settings.home, settings.port)
+        folder = Folder.open(settings.home, 0)
         if asked.command == "restore":
             return chains(folder, environ, "restore", str(asked.file))
         if asked.keep < 1:

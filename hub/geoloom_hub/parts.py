@@ -190,7 +190,8 @@ def _hub(settings: Settings, folder: Folder, base: dict[str, str], environ: Mapp
         name: value for name, value in environ.items() if name.startswith(("GEOLOOM_HUB_", "GEOLOOM_APPS_"))
     }
     defaults = {
-        "GEOLOOM_HUB_ADMINS": "admin",
+        # Where a provider or the system knows people, whoever is called so there would be an admin here.
+        "GEOLOOM_HUB_ADMINS": "admin" if settings.login in ("password", "dummy") else "",
         "GEOLOOM_HUB_PASSWORD": secrets["password"],
         "GEOLOOM_HUB_ADMIN_PASSWORD": secrets["admin_password"],
         "GEOLOOM_HUB_SAMPLES": str(settings.samples),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from geoloom_hub.__main__ import main
 from geoloom_hub.folder import Folder
 from geoloom_hub.parts import public_url, recipes, services_origin
 from geoloom_hub.settings import BadSetting, Settings
@@ -85,6 +86,24 @@ def test_each_part_is_told_what_it_needs_and_no_more(tmp_path: Path) -> None:
         assert set(recipe.needs) <= set(found), name
 
 
+@pytest.mark.parametrize(
+    ("login", "given", "admins"),
+    [
+        ("password", "", "admin"),
+        ("oidc", "", ""),
+        ("github", "", ""),
+        ("pam", "", ""),
+        ("oidc", "eva", "eva"),
+    ],
+)
+def test_nobody_is_an_admin_for_being_called_so_elsewhere(
+    tmp_path: Path, login: str, given: str, admins: str
+) -> None:
+    environ = {"GEOLOOM_HUB_ADMINS": given} if given else {}
+    found = {one.name: one for one in recipes(read(LOGIN=login), Folder.open(tmp_path, 0), environ)}
+    assert found["hub"].environment["GEOLOOM_HUB_ADMINS"] == admins
+
+
 def test_without_limits_on_time_nothing_ends_servers(tmp_path: Path) -> None:
     names = [recipe.name for recipe in recipes(read(IDLE="0"), Folder.open(tmp_path, 0), {})]
     assert "culler" not in names
@@ -99,6 +118,7 @@ def test_without_limits_on_time_nothing_ends_servers(tmp_path: Path) -> None:
     ],
 )
 def test_commands_where_nothing_runs(tmp_path: Path, arguments: list[str], status: int, said: str) -> None:
+    Folder.open(tmp_path, 8123)
     found = subprocess.run(
         [sys.executable, "-m", "geoloom_hub", *arguments],
         env={**os.environ, **PROXY, "GEOLOOM_HUB_HOME": str(tmp_path)},
@@ -107,4 +127,14 @@ def test_commands_where_nothing_runs(tmp_path: Path, arguments: list[str], statu
     )
     assert found.returncode == status
     assert (found.stdout + found.stderr).startswith(said)
+    # Whoever only looks changes no port that is kept.
+    assert Folder.open(tmp_path, 0).ports["public"] == 8123
     assert "Traceback" not in found.stderr
+
+
+def test_a_command_makes_no_hub(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    environ = {**PROXY, "GEOLOOM_HUB_HOME": str(tmp_path / "elsewhere")}
+    for command in ("status", "stop", "restart"):
+        assert main([command], environ) == 1
+        assert capsys.readouterr().err.startswith("geoloom: There is no hub in ")
+    assert not (tmp_path / "elsewhere").exists()
