@@ -18,6 +18,8 @@ import tornado.httpclient
 import tornado.web
 from jupyterhub.services.auth import HubOAuthCallbackHandler, HubOAuthenticated
 
+from geoloom_hub.listening import listen
+
 __all__ = ["application", "page"]
 
 PERIODS = (1, 7, 30)
@@ -186,7 +188,8 @@ def application(prefix: str) -> tornado.web.Application:
 async def serve() -> None:
     """Serve until ended."""
     url = urlsplit(os.environ["JUPYTERHUB_SERVICE_URL"])
-    application(os.environ["JUPYTERHUB_SERVICE_PREFIX"]).listen(url.port or 80, url.hostname or "127.0.0.1")
+    served = application(os.environ["JUPYTERHUB_SERVICE_PREFIX"])
+    listen(served, url.port or 80, url.hostname or "127.0.0.1")
     await asyncio.Event().wait()
 
 

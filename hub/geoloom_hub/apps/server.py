@@ -11,7 +11,6 @@ from typing import Any
 
 from jupyter_server.base.handlers import FileFindHandler
 from jupyterlab_server.themes_handler import ThemesHandler
-from tornado.httpserver import HTTPServer
 from tornado.web import Application
 from traitlets import Instance
 from traitlets.config import Config
@@ -32,6 +31,7 @@ from geoloom_hub.apps.pages import (
 )
 from geoloom_hub.apps.settings import Settings
 from geoloom_hub.apps.visitors import visitors
+from geoloom_hub.listening import listen
 
 __all__ = ["SHARE", "TEMPLATE", "AppServer", "run"]
 
@@ -49,9 +49,6 @@ OF_LAB = ["jupyter_app_launcher", "@jupyterhub/jupyter-server-proxy", "jupyterla
 KERNEL_ID = r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
 
 STOP_SECONDS = 10
-
-MAX_BODY = 65536
-"""Bytes of a request's body: a page has next to nothing to send but messages."""
 
 
 class AppServer(Voila):
@@ -148,8 +145,7 @@ class AppServer(Voila):
         with tempfile.TemporaryDirectory(prefix="geoloom-apps-") as self.connection_dir:
             self.app = Application(**self.init_settings())
             self.app.add_handlers(".*", self.init_handlers())
-            server = HTTPServer(self.app, xheaders=True, max_body_size=MAX_BODY)
-            server.listen(self.told.port, self.told.host)
+            server = listen(self.app, self.told.port, self.told.host)
             self.log.info(
                 "apps of %s at http://%s:%d%s", self.root_dir, self.told.host, self.told.port, self.base_url
             )
