@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from geoloom.errors import EngineOverloaded, EngineUnreachable, GeoloomError, RequestError, SourceUnreadable
+from geoloom_engine import events
 from geoloom_engine.events import KEPT, USERS, Event, EventLog
 
 KEY = "0" * 32
@@ -133,6 +134,25 @@ def test_a_stream_stays_small(valkey: str) -> None:
     length, ttl = with_log(valkey, use)
     assert length <= 1.3 * KEPT
     assert 0 < ttl <= 60
+
+
+def test_one_user_cannot_fill_the_store_with_events(valkey: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def use(log: EventLog, session: str) -> Any:
+        own, other = f"{session[:12]}~", f"{session[12:24]}~"
+        for i in range(20):
+            log.tell(f"{own}{i}", Event("print", KEY, {"message": f"{i} " * 500}))
+        log.tell(f"{other}1", Event("print", KEY, {"message": "of another"}))
+        told = [(await log.follow(f"{own}{i}", "0-0", 0))["events"] for i in range(20)]
+        of_another = (await log.follow(f"{other}1", "0-0", 0))["events"]
+        monkeypatch.setattr(events, "WINDOW", 0.0)
+        log.tell(f"{own}20", Event("print", KEY, {"message": "later"}))
+        return [len(one) for one in told], len(of_another), (await log.follow(f"{own}20", "0-0", 0))["events"]
+
+    monkeypatch.setattr(events, "SHARE", 5000)
+    told, of_another, later = with_log(valkey, use)
+    assert told == [1, 1, 1] + [0] * 17
+    assert of_another == 1
+    assert [one["message"] for one in later] == ["later"]
 
 
 def test_a_wrong_id_is_refused(valkey: str) -> None:

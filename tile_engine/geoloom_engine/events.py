@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from geoloom.errors import EngineOverloaded, EngineUnreachable, GeoloomError, RequestError
 from geoloom_engine.redis_connection import AWAY, connect, reason
+from geoloom_engine.sessions import owner_of
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,16 @@ QUIET = {"error": 600, "refused": 2, "print": 600, "seen": 3600, "changed": 2}
 
 MOST_SEEN = 10_000
 """Layers remembered as seen in one process."""
+
+SHARE = 400_000
+"""Bytes of events that one user's sessions are told in `WINDOW`, by one process. A function that prints
+something else for each tile, in ever new sessions, shares the store with everybody's chains."""
+
+WINDOW = 10.0
+"""Seconds."""
+
+EACH = 300
+"""Bytes that an event takes in the store beside its message."""
 
 USERS = "geoloom:users"
 """Hash of who owners are."""
@@ -101,6 +112,8 @@ class EventLog:
         self._followers = connect(url, timeout, patient=True)
         self._ttl = max(1, int(ttl))
         self._held: deque[tuple[str, Event]] = deque(maxlen=KEPT)
+        self._window = 0.0
+        self._spent: dict[str, int] = {}
         self._met: dict[str, str] = {}
         self._seen: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._writing: asyncio.Task[None] | None = None
@@ -108,9 +121,30 @@ class EventLog:
         self._turn = asyncio.Lock()
 
     def tell(self, session: str, event: Event) -> None:
-        """Write an event without waiting; while Redis is away it is held back, in this process."""
+        """Write an event without waiting; while Redis is away it is held back, in this process.
+
+        What is more than a user's share is dropped.
+        """
+        if not self._within_share(session, event):
+            return
         self._held.append((session, event))
         self._begin_flush()
+
+    def _within_share(self, session: str, event: Event) -> bool:
+        owner = owner_of(session)
+        if owner == session:
+            return True
+        now = time.monotonic()
+        if now - self._window > WINDOW:
+            self._window = now
+            self._spent.clear()
+        before = self._spent.get(owner, 0)
+        self._spent[owner] = before + EACH + len(str(event.payload.get("message", "")))
+        if self._spent[owner] <= SHARE:
+            return True
+        if before <= SHARE:
+            log.warning("%s is told no more than %d bytes of events in %g s", owner, SHARE, WINDOW)
+        return False
 
     def _begin_flush(self) -> None:
         if self._writing is None or self._writing.done():
