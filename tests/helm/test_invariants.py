@@ -6,6 +6,8 @@ import re
 
 import yaml
 
+from geoloom_hub.user_server import FOLDER
+
 AMOUNT = re.compile(r"(\d+(?:\.\d+)?)(m|[KMGT]i?)?")
 UNITS = {
     "m": 1e-3,
@@ -119,7 +121,7 @@ def test_folders_that_are_written_are_writable_and_limited(rendered):
 def test_data_is_mounted_read_only(render):
     for example, name, place in (
         ("small-team", "archive", "/data/archive"),
-        ("kind", "samples", "/home/jovyan/geoloom/data"),
+        ("kind", "samples", f"/home/jovyan/{FOLDER}/data"),
     ):
         for container in render.example(example).pod("geoloom-engine").containers:
             (mount,) = [one for one in container["volumeMounts"] if one["name"] == name]

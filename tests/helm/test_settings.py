@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+
+import pytest
 
 from geoloom_engine.settings import load, unknown_variables
 from geoloom_hub.apps.settings import Settings as AppSettings
@@ -65,6 +68,28 @@ def test_apps_take_their_settings(rendered, tmp_path):
     assert settings.guests is False
     assert settings.kernels == rendered.values["apps"]["kernels"]
     assert settings.idle == rendered.values["apps"]["idleSeconds"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "url", "options", "prefixed"),
+    [
+        ("GEOLOOM_HUB_PUBLIC_URL", "", {"samesite": "Lax"}, "0"),
+        ("GEOLOOM_HUB_PUBLIC_URL", "http://hub.example.org/", {"samesite": "Lax"}, "0"),
+        ("GEOLOOM_HUB_PUBLIC_URL", "https://hub.example.org/", {"samesite": "Lax", "secure": True}, "0"),
+        ("GEOLOOM_HUB_SUBDOMAINS", "https://hub.example.org", {"samesite": "Lax", "secure": True}, "1"),
+    ],
+)
+def test_cookies_of_services_are_as_those_of_the_hub(render, login, variable, url, options, prefixed):
+    rendered = render(login, {"jupyterhub": {"hub": {"extraEnv": {variable: url}}}})
+    for owner in ("geoloom-apps", "geoloom-usage"):
+        given = environment(rendered, owner)
+        assert json.loads(given["JUPYTERHUB_COOKIE_OPTIONS"]) == options
+        assert given["JUPYTERHUB_COOKIE_HOST_PREFIX_ENABLED"] == prefixed
+
+
+def test_large_numbers_are_told_as_they_are(render, login):
+    rendered = render(login, {"engine": {"settings": {"GEOLOOM_USER_CHAINS": 5_000_000}}})
+    assert load([], environment(rendered, "geoloom-engine")).user_chains == 5_000_000
 
 
 def test_guests_and_own_notebooks_are_told_to_the_apps(render, login):

@@ -4,7 +4,14 @@
 {{- $name := index . 1 -}}
 {{- $base := include "geoloom.hub.base" $root -}}
 {{- $hub := dig "hub" "extraEnv" dict ($root.Values.jupyterhub | default dict) -}}
+{{- /* The same as in hub/jupyterhub_config.d/50_cookies.py. */}}
+{{- $subdomains := $hub.GEOLOOM_HUB_SUBDOMAINS | default "" -}}
+{{- $secure := hasPrefix "https://" ($subdomains | default $hub.GEOLOOM_HUB_PUBLIC_URL | default "") -}}
 env:
+  - name: JUPYTERHUB_COOKIE_OPTIONS
+    value: '{"samesite": "Lax"{{ if $secure }}, "secure": true{{ end }}}'
+  - name: JUPYTERHUB_COOKIE_HOST_PREFIX_ENABLED
+    value: {{ and $secure (ne $subdomains "") | ternary "1" "0" | quote }}
   - name: JUPYTERHUB_SERVICE_NAME
     value: {{ $name }}
   - name: JUPYTERHUB_SERVICE_PREFIX

@@ -1,3 +1,8 @@
+{{- /* A value as text. Numbers come as floats here: a million would be 1e+06. */}}
+{{- define "geoloom.text" -}}
+{{- if and (kindIs "float64" .) (eq . (floor .)) }}{{ printf "%.0f" . }}{{ else }}{{ toString . }}{{ end }}
+{{- end }}
+
 {{- /* The engine's settings. Secrets come by reference, all else can be read in the manifest. */}}
 {{- define "geoloom.engine.env" -}}
 {{- $catalogs := list }}
@@ -38,7 +43,7 @@
 env:
   {{- range $name, $value := $settings }}
   - name: {{ $name }}
-    value: {{ $value | toString | quote }}
+    value: {{ include "geoloom.text" $value | quote }}
   {{- end }}
   {{- range $name, $key := dict
     "GEOLOOM_REDIS_URL" "chains-url"
@@ -63,7 +68,7 @@ env:
   {{- with .Values.data.environment }}
   {{- range $name, $value := . }}
   - name: {{ $name }}
-    value: {{ $value | toString | quote }}
+    value: {{ include "geoloom.text" $value | quote }}
   {{- end }}
   {{- end }}
 {{- with .Values.data.environmentSecrets }}
