@@ -117,19 +117,24 @@ local function saved(whose, name)
 end
 if not saved(account, chain) then return end
 
--- Its blobs too, but those that another chain names which this user saved.
-local texts, all = {}, redis.call('HGETALL', account)
+-- Its blobs too, but those that another chain names which this user saved. One text at a time: all of them
+-- may be as large as the account.
+local free = {}
+for i = 3, #ARGV do
+  if saved(account, 'blob:' .. ARGV[i]) then free[#free + 1] = ARGV[i] end
+end
+local all = #free > 0 and redis.call('HGETALL', account) or {}
 for i = 1, #all, 2 do
+  if #free == 0 then break end
   if all[i] ~= chain and string.sub(all[i], 1, 6) == 'chain:' and string.sub(all[i + 1], -1) == 's' then
-    texts[#texts + 1] = redis.call('GET', 'geoloom:' .. all[i]) or ''
+    local text = redis.call('GET', 'geoloom:' .. all[i]) or ''
+    for j = #free, 1, -1 do
+      if string.find(text, free[j], 1, true) then table.remove(free, j) end
+    end
   end
 end
 local names = {chain}
-for i = 3, #ARGV do
-  local needed = not saved(account, 'blob:' .. ARGV[i])
-  for _, text in ipairs(texts) do needed = needed or string.find(text, ARGV[i], 1, true) end
-  if not needed then names[#names + 1] = 'blob:' .. ARGV[i] end
-end
+for _, key in ipairs(free) do names[#names + 1] = 'blob:' .. key end
 
 local owners = redis.call('HKEYS', 'geoloom:users')
 for _, name in ipairs(names) do
