@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import shutil
 import subprocess
 import sys
+from http.cookies import Morsel, SimpleCookie
 from pathlib import Path
+from urllib.parse import urlencode, urlsplit
 
 import psutil
 import pytest
@@ -95,6 +98,162 @@ def test_admins_see_who_takes_how_much(hub: Stack, token: str) -> None:
     assert hub.ask("GET", "/services/usage/", hub.user("ben")).status == 403
     # A browser is sent to log in.
     assert hub.ask("GET", "/services/usage/").status == 302
+
+
+def test_nobody_reaches_anothers_server(hub: Stack, server: psutil.Process, token: str) -> None:
+    eve = hub.user("eve")
+    kernel = "00000000-0000-4000-8000-000000000000"
+    for path in (
+        "api/contents",
+        "files/mine.tif",
+        "lab",
+        "voila/render/x.ipynb",
+        f"api/kernels/{kernel}/channels",
+    ):
+        assert hub.ask("GET", f"/user/anna/{path}", eve).status == 403, path
+    for path in ("api/kernels", "api/terminals"):
+        assert hub.ask("POST", f"/user/anna/{path}", eve, {}).status == 403, path
+    # What runs in a notebook has its server's token, which opens no page of the services and no other part.
+    for path in (
+        "/services/apps/",
+        "/services/usage/",
+        "/hub/api/proxy",
+        "/hub/api/users/eve",
+        "/hub/metrics",
+    ):
+        assert hub.ask("GET", path, token).status in (403, 404), path
+    for name in ("supervisor", "culler", "proxy"):
+        secret = hub.folder.secrets[name]
+        assert hub.ask("POST", "/services/tiles/chains", secret, chain_of(1)).status in (401, 403), name
+        assert hub.ask("GET", "/user/anna/api/contents", secret).status == 403, name
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/services/tilesX/usage",
+        "/services/tiles//usage",
+        "/services%2Ftiles/usage",
+        "/services/tiles%2Fusage",
+        "/services/tiles/..%2f..%2fusage",
+        "/services/tiles/services/tiles/usage",
+        "//services/tiles/usage",
+        "/usage",
+        "/api/routes",
+    ],
+)
+def test_no_way_round_the_prefix(hub: Stack, path: str) -> None:
+    # Even an admin's token finds something at the one address only.
+    reply = hub.ask("GET", path, hub.folder.secrets["usage"])
+    assert reply.status in (302, 403, 404)
+    if reply.status == 302:
+        assert urlsplit(reply.headers["location"]).path.startswith("/hub/")
+        assert urlsplit(reply.headers["location"]).netloc in ("", urlsplit(hub.url).netloc)
+
+
+class Browser:
+    """Somebody with a cookie jar, who follows no redirects."""
+
+    def __init__(self, url: str) -> None:
+        self.place = urlsplit(url)
+        self.jar: dict[str, Morsel[str]] = {}
+
+    def ask(
+        self, method: str, target: str, form: dict[str, str] | None = None, **headers: str
+    ) -> http.client.HTTPResponse:
+        path = urlsplit(target).path
+        own = [one for one in self.jar.values() if path.startswith(one["path"])]
+        sent = {"Cookie": "; ".join(f"{one.key}={one.coded_value}" for one in own)} if own else {}
+        if form is not None:
+            sent["Content-Type"] = "application/x-www-form-urlencoded"
+        connection = http.client.HTTPConnection(self.place.hostname or "", self.place.port, timeout=30)
+        try:
+            connection.request(method, target, None if form is None else urlencode(form), sent | headers)
+            answer = connection.getresponse()
+            answer.read()
+        finally:
+            connection.close()
+        for line in answer.headers.get_all("Set-Cookie") or ():
+            self.jar.update(SimpleCookie(line))
+        # An empty one is one that was taken back.
+        self.jar = {name: cookie for name, cookie in self.jar.items() if cookie.value}
+        return answer
+
+    def log_in(self, name: str, to: str = "") -> http.client.HTTPResponse:
+        self.ask("GET", "/hub/login")
+        form = {"username": name, "password": "x", "_xsrf": self.jar["_xsrf"].value}
+        return self.ask("POST", "/hub/login?" + urlencode({"next": to}), form)
+
+
+def test_cookies_of_a_login(hub: Stack) -> None:
+    browser = Browser(hub.url)
+    assert browser.log_in("fay", "/services/apps/").headers["Location"] == "/services/apps/"
+    target = "/services/apps/"
+    for _ in range(4):
+        answer = browser.ask("GET", target)
+        if answer.status != 302:
+            break
+        target = answer.headers["Location"]
+    assert (answer.status, target) == (200, "/services/apps/")
+    for name, cookie in browser.jar.items():
+        assert cookie["samesite"] == "Lax", name
+        # The pages' own scripts send this one's value with what they ask; the other is only a name.
+        assert cookie["httponly"] or name in ("_xsrf", "jupyterhub-session-id"), name
+    own = {name: cookie["path"] for name, cookie in browser.jar.items() if cookie["httponly"]}
+    assert own["jupyterhub-hub-login"] == "/hub/"
+    assert own["service-apps"] == "/services/apps/"
+
+
+@pytest.mark.parametrize(
+    "to",
+    [
+        "https://evil.example/",
+        "//evil.example/",
+        "\\\\evil.example/",
+        "/\\evil.example",
+        "https:evil.example",
+    ],
+)
+def test_a_login_leads_nowhere_else(hub: Stack, to: str) -> None:
+    location = Browser(hub.url).log_in("fay", to).headers["Location"]
+    assert location.startswith(("/", hub.url + "/")), location
+    assert not location.startswith(("//", "/\\")), location
+
+
+def test_another_site_asks_nothing_in_a_users_name(hub: Stack) -> None:
+    browser = Browser(hub.url)
+    browser.log_in("fay")
+    evil = {
+        "Origin": "https://evil.example",
+        "Referer": "https://evil.example/",
+        "Sec-Fetch-Site": "cross-site",
+    }
+    for method, path in (
+        ("POST", "/hub/login"),
+        ("POST", "/hub/spawn"),
+        ("POST", "/hub/api/users/fay/tokens"),
+        ("POST", "/hub/api/users/fay/server"),
+        ("DELETE", "/hub/api/users/fay/server"),
+    ):
+        assert browser.ask(method, path, {"x": "y"}, **evil).status in (400, 403), path
+    # No cookie opens the engine.
+    assert browser.ask("POST", "/services/tiles/chains", {}, Origin=hub.url).status == 401
+    answer = browser.ask("GET", "/hub/home", **evil)
+    assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+def test_no_header_comes_from_an_address(hub: Stack) -> None:
+    added = "%0d%0aSet-Cookie:%20stolen=1"
+    for path in (
+        f"/hub/login?next=/hub/{added}",
+        f"/hub/{added}",
+        f"/services/usage/{added}",
+        f"/user/{added}/lab",
+    ):
+        browser = Browser(hub.url)
+        answer = browser.ask("GET", path)
+        assert answer.status < 500
+        assert "stolen" not in browser.jar
 
 
 @pytest.mark.parametrize("part", ["engine", "chains", "tiles", "proxy", "hub", "usage"])
