@@ -93,9 +93,13 @@ class Part:
             if self.ready and now - self.launched > STABLE_SECONDS:
                 self.pause = FIRST_PAUSE
             self.end()
-            self.due, self.pause = now + self.pause, min(self.pause * 2, LAST_PAUSE)
+            self.postpone()
         elif not self.ready or now - self.checked > CHECK_SECONDS:
             self._check()
+
+    def postpone(self) -> None:
+        """Let its next start wait for a while, longer each time."""
+        self.due, self.pause = time.monotonic() + self.pause, min(self.pause * 2, LAST_PAUSE)
 
     def ask_to_end(self) -> None:
         """Tell it to end; `end` waits for that."""

@@ -96,7 +96,14 @@ class Supervisor:
     def _tend(self) -> None:
         ready = {part.name for part in self.parts if part.ready}
         for part in self.parts:
-            part.tend(startable=ready.issuperset(part.recipe.needs))
+            try:
+                part.tend(startable=ready.issuperset(part.recipe.needs))
+            except (PartError, OSError) as error:
+                if not self.announced:
+                    raise
+                # The machine may have no room for a process, or on its disk, just now: all others go on.
+                log.error("%s", error)
+                part.postpone()
             failed = part.process is None and part.starts >= MOST_FAILURES
             if failed and not self.announced and part not in self.given_up:
                 self._give_up(part)
@@ -129,8 +136,10 @@ class Supervisor:
             },
         }
         if status != self.told:
-            self.told = status
-            write(self.folder.path / "run" / "status.json", status)
+            # On a full disk it is written when there is room again.
+            with contextlib.suppress(OSError):
+                write(self.folder.path / "run" / "status.json", status)
+                self.told = status
 
     def _check_port(self) -> None:
         port = self.folder.ports["public"]

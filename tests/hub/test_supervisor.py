@@ -131,6 +131,35 @@ def test_a_part_that_can_be_missed_is_missed(
     assert Folder.open(tmp_path, 0).status()["parts"]["chains"]["ready"]
 
 
+def test_what_cannot_be_started_for_a_while_takes_nothing_down(
+    start: Callable[..., subprocess.Popen[str]], tmp_path: Path, proxy_program: Path
+) -> None:
+    supervisor = start(SLEEPS, AFTER)
+    until(lambda: works(tmp_path))
+    folder = Folder.open(tmp_path, 0)
+    chains, hub = (folder.status()["parts"][name]["pid"] for name in ("chains", "hub"))
+    # As where the machine has no descriptor or process left.
+    log = folder.log("hub")
+    log.unlink()
+    log.mkdir()
+    os.kill(hub, signal.SIGKILL)
+    until(lambda: folder.status()["parts"]["hub"]["starts"] > 2)
+    log.rmdir()
+    until(lambda: works(tmp_path))
+    # As where the disk is full.
+    told = tmp_path / "run" / "status.json"
+    hub = holder(folder.lock("hub"))
+    told.unlink()
+    told.mkdir()
+    assert hub is not None
+    os.kill(hub, signal.SIGKILL)
+    until(lambda: holder(folder.lock("hub")) not in (None, hub))
+    told.rmdir()
+    until(lambda: works(tmp_path))
+    assert supervisor.poll() is None
+    assert folder.status()["parts"]["chains"]["pid"] == chains
+
+
 def test_a_port_that_is_taken_is_told(
     start: Callable[..., subprocess.Popen[str]], proxy_program: Path
 ) -> None:
