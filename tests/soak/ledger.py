@@ -6,9 +6,13 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 REFUSED = "refused: busy"
 """The error of a tile that the engine has no room for just now; it comes later."""
+
+ARTEFACTS = Path(__file__).resolve().parents[1] / "artefacts"
+"""Where wrong tiles are kept."""
 
 
 @dataclass
@@ -51,11 +55,18 @@ class Ledger:
         self.waits: list[float] = []
         self.windows = [Window("(none)", self.begun)]
         self.wrong: list[str] = []
+        """Tiles of other bytes than they should have; `mistaken` keeps the bytes as well."""
         self.faults: list[str] = []
         """What must not happen, other than wrong tiles."""
         self.chains: dict[str, float] = {}
         """When a chain's registration was acknowledged."""
         self.saved: set[str] = set()
+
+    def mistaken(self, tile: str, what: str, body: bytes) -> None:
+        """A tile of wrong bytes, which are kept for who looks into it."""
+        ARTEFACTS.mkdir(parents=True, exist_ok=True)
+        (ARTEFACTS / f"wrong {tile} {len(self.wrong)}.png".replace(" ", "_")).write_bytes(body)
+        self.wrong.append(f"{tile}{what}")
 
     @property
     def window(self) -> Window:

@@ -177,7 +177,7 @@ class Tiles:
         tile = tile or next(self._places)
         answer = _need(await browser.get(template.format(z=tile.z, x=tile.x, y=tile.y)))
         if digest(answer.body) != self._known[picture, tile.z, tile.x, tile.y]:
-            self._ledger.wrong.append(f"probe {picture} {tile}")
+            self._ledger.mistaken(f"{picture} {tile.z} {tile.x} {tile.y}", " of a probe", answer.body)
 
 
 def page(name: str, base: str, path: str, wanted: bytes = b"", token: str = "") -> Probe:

@@ -246,9 +246,11 @@ class User:
         origin = answer.headers.get("server-timing", "").partition("cache;desc=")[2].split(";")[0]
         self._ledger.count(f"tiles: {origin or 'of unknown origin'}")
         if digest(answer.body) != self._known[layer.picture, tile.z, tile.x, tile.y]:
-            self._ledger.wrong.append(
-                f"{layer.picture} {tile} of {layer.chain.root}: {len(answer.body)} bytes, {origin}, "
-                f"{time.monotonic() - self._ledger.window.begun:.1f} s after {self._ledger.window.kind}"
+            self._ledger.mistaken(
+                f"{layer.picture} {tile.z} {tile.x} {tile.y}",
+                f" of {layer.chain.root}: {len(answer.body)} bytes, {origin}, "
+                f"{time.monotonic() - self._ledger.window.begun:.1f} s after {self._ledger.window.kind}",
+                answer.body,
             )
         if etag is not None:
             layer.shown[path] = etag
