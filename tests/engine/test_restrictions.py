@@ -36,6 +36,9 @@ def test_all_ways_to_write_a_restricted_path_are_known(data: Path) -> None:
         f"file://{data}/closed/deep/b.tif",
         f"file://localhost{data}/cl%6fsed/deep/b.tif",
         f"FILE://{data}/closed/b.nc#variable=sst",
+        f"{data}/closed/b.nc#variable=sst&time=/../../../open/a",
+        f"{data}/closed/b.nc#variable=/../../open/a",
+        f"{data}/closed#variable=sst",
         f"{data}/closed",
     ):
         assert places(own, href) == {f"{data}/closed"}, href

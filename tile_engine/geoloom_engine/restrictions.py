@@ -13,6 +13,7 @@ import urllib.parse
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from geoloom.address import Address
 from geoloom_engine.addresses import PORTS, Prefix, parse_url
 
 COLLECTION = "collection:"
@@ -95,8 +96,8 @@ class Restrictions:
         if href.lower().startswith("file:"):
             href = urllib.parse.unquote(urllib.parse.urlsplit(href).path)
         if href.startswith("/"):
-            # Two slashes at the start are one to every system that reads here.
-            return self._of_path(posixpath.normpath("/" + href.lstrip("/")))
+            # What follows '#' may be the part of a file that is wanted, or belong to its name.
+            return self._of_path(href) | self._of_path(Address.parse(href).href)
         try:
             url = parse_url(href.partition("#")[0])
         except ValueError:
@@ -104,11 +105,12 @@ class Restrictions:
         return frozenset(one for prefix, one in self._prefixes if prefix.covers(url))
 
     def _of_path(self, path: str) -> frozenset[Restriction]:
+        # Two slashes at the start are one to every system that reads here.
+        path = posixpath.normpath("/" + path.lstrip("/"))
         found = {
             one
             for folder, one in self._folders
-            # What follows '#' in the address of a part of a file is no name.
-            if path == folder or path.startswith((folder.rstrip("/") + "/", folder + "#"))
+            if path == folder or path.startswith(folder.rstrip("/") + "/")
         }
         for base in self._homes:
             name = path.removeprefix(base).partition("/")[0]
