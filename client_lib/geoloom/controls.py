@@ -81,6 +81,8 @@ class Span(ipywidgets.HBox):
         self.low, self.high = (_number(words, min=low, max=high) for words in (label, "to"))
         self.high.style.description_width = "auto"
         self.high.layout.width = "auto"
+        # The slider's right handle is as wide as this beyond its end.
+        self.high.layout.margin = "2px 0 2px 10px"
         self.slider = ipywidgets.FloatRangeSlider(min=low, max=high, readout=False, layout=_filling())
         super().__init__([self.low, self.slider, self.high])
         self.low.observe(lambda change: self._type(change["new"], self.value[1]), "value")

@@ -18,6 +18,9 @@ from geoloom.map import Map
 from geoloom.python_text import Known, literal
 
 SAMPLE = "srtm90.tif"
+SAMPLES = ("data", "notebooks/data", "geoloom-samples/data")
+"""Where it may lie: beside the notebooks, in the repository, in the home folder that a hub gives."""
+
 COLLECTION = "collection:"
 MOST_TOLD = 12
 
@@ -220,7 +223,8 @@ def sample() -> str:
     """Path of the sample that comes with the notebooks, as seen from here; empty if it is not there."""
     here = Path.cwd()
     for folder in (here, *here.parents):
-        for path in (folder / "data" / SAMPLE, folder / "notebooks" / "data" / SAMPLE):
+        for place in SAMPLES:
+            path = folder / place / SAMPLE
             if path.is_file():
                 return str(path.relative_to(here) if path.is_relative_to(here) else path)
     return ""

@@ -18,7 +18,8 @@ DATA = Path(__file__).with_name("data")
 
 CATALOG = "Geoloom"
 
-CODE = """import geoloom as gl
+CODE = """# Shift+Enter runs this cell.
+import geoloom as gl
 
 gl.gui.{name}()"""
 

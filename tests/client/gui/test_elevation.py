@@ -329,6 +329,11 @@ def test_the_sample_is_found_from_here_and_from_below(
     assert sample() == "data/srtm90.tif"
     monkeypatch.chdir(ROOT / "tests")
     assert sample() == str(DEM)
+    # What a hub gives its users.
+    (tmp_path / "geoloom-samples").mkdir()
+    (tmp_path / "geoloom-samples" / "data").symlink_to(ROOT / "notebooks" / "data", target_is_directory=True)
+    monkeypatch.chdir(tmp_path)
+    assert sample() == "geoloom-samples/data/srtm90.tif"
 
 
 def test_an_app_shows_the_samples_name_and_not_where_it_lies(

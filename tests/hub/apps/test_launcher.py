@@ -27,6 +27,7 @@ def test_each_gui_is_an_entry_that_gives_a_notebook_with_it(tmp_path: Path) -> N
     notebook = nbformat.reads(str(found["Elevation"]["sourceCode"]), as_version=4)
     nbformat.validate(notebook)
     assert notebook.cells[0].source.endswith("gl.gui.elevation()")
+    assert "Shift+Enter" in notebook.cells[0].source  # it is not run by itself
     assert found["Elevation"]["description"]
     assert str(found["Elevation"]["icon"]).startswith("<svg")
 
