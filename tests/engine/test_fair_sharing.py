@@ -52,7 +52,7 @@ lanes.Lanes._carry_out = staged
 SLOW = b"""
 def f(img):
     total = 0
-    for i in range(1500000):
+    for i in range(3000000):
         total += i
     return img[0] + 0 * (total % 2)
 """
@@ -212,6 +212,12 @@ def test_requests_of_one_user_are_limited_and_those_of_others_are_not(team: Team
             lambda: team.metric("geoloom_limited_total", limit="requests") - before >= 4, what="refusals"
         )
         waiting = pool.submit(ask, team, his, GATED, 0, 1)
+        # Whoever has the layer's URL asks in its owner's name.
+        legends = [
+            ask(team, one.replace("/tiles/", "/legend/").replace("/{z}/{x}/{y}.png", ""), 0, 0, 0)
+            for one in (hers, his)
+        ]
+        assert [answer.status for answer in legends] == [503, 200]
         team.gate.touch()
         answers = [one.result() for one in asked]
         assert waiting.result().status == 200

@@ -106,10 +106,6 @@ class AtOnce:
         else:
             del self._counts[owner]
 
-    def count(self, owner: str) -> int:
-        """Requests of a user under way."""
-        return self._counts[owner]
-
 
 class FunctionTime:
     """How long functions of each user computed in the current minute, in all engines together; thread-safe.
