@@ -222,6 +222,14 @@ def test_a_restricted_collection_is_neither_listed_nor_searched(shared: Shared) 
             assert shared.ask(shared.anna, "POST", "/search", question).status == 200
             answer = shared.ask(shared.ben, "POST", "/search", question)
             assert (answer.status, "only for hydro" in answer.json["message"]) == (403, True)
+    # Nor is it among the names that are like a wrong one.
+    hints = {}
+    for token in (shared.anna, shared.ben):
+        question = {"query": {"collection": "local/secrets"}, "answer": "count"}
+        answer = shared.ask(token, "POST", "/search", question)
+        assert answer.status == 404
+        hints[token] = "secret" in answer.json["hint"].replace("secrets", "")
+    assert hints == {shared.anna: True, shared.ben: False}
 
 
 def test_sessions_of_one_name_are_apart(shared: Shared) -> None:

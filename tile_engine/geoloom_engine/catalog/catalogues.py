@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -194,9 +194,20 @@ class Catalogues:
                     told.append(entry.of(id_, name, content, self._rasters(name, id_, content), about))
         return {"collections": told, "problems": problems}
 
-    def name_of(self, collection: str) -> str:
-        """``CATALOGUE/ID`` of ``ID`` or ``CATALOGUE/ID``; raises NotFound."""
-        name, id_, _ = self._find(collection)
+    def name_of(self, collection: str, shown: Callable[[str], bool] = lambda name: True) -> str:
+        """``CATALOGUE/ID`` of ``ID`` or ``CATALOGUE/ID``.
+
+        Parameters
+        ----------
+        shown
+            Whether whoever asks may be told that there is a collection of such a name.
+
+        Raises
+        ------
+        NotFound
+            There is none; similar names are told.
+        """
+        name, id_, _ = self._find(collection, shown)
         return f"{name}/{id_}"
 
     def count(self, query: Query) -> int:
@@ -227,7 +238,9 @@ class Catalogues:
             )
         return resolved(f"{name}/{id_}", items, self._rasters(name, id_, content))
 
-    def _find(self, collection: str) -> tuple[str, str, Json]:
+    def _find(
+        self, collection: str, shown: Callable[[str], bool] = lambda name: True
+    ) -> tuple[str, str, Json]:
         """Catalogue, id and description of ``ID`` or ``CATALOGUE/ID``."""
         failures: list[GeoloomError] = []
         before, slash, after = collection.partition("/")
@@ -242,7 +255,7 @@ class Catalogues:
                 continue
             if id_ in found:
                 return name, id_, found[id_]
-            known += found
+            known += (one for one in found if shown(f"{name}/{one}"))
         if failures:
             raise failures[0]
         raise NotFound(f"There is no collection {collection!r}.", hint=entry.hint(collection, known))

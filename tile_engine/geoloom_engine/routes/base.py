@@ -194,8 +194,11 @@ class Handler(tornado.web.RequestHandler):
 
     async def capable_chain(self, key: str) -> Chain:
         """The chain of a key, by the capability in the URL; without one, as the caller may."""
-        if await self.need_capability(key) is None:
+        capability = await self.need_capability(key)
+        if capability is None:
             return await self.chain(key)
+        # Whoever has the URL asks in its owner's name, and so many times at once.
+        self._place = self._at_once.enter(capability.session)
         return await self.services.chains.get(key)
 
     async def need_capability(self, key: str) -> Capability | None:

@@ -49,7 +49,10 @@ class Search(Question):
         query, catalogues = Query.from_json(asked), self.services.pipeline.catalogues
         rights = self.services.rights
         if rights.any:
-            rights.require(caller, rights.of_collection(catalogues.name_of(query.collection)))
+            name = catalogues.name_of(
+                query.collection, lambda name: rights.may(caller, rights.of_collection(name))
+            )
+            rights.require(caller, rights.of_collection(name))
         if kind == "count":
             return written({"count": catalogues.count(query)})
         if kind == "items":
