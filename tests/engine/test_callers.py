@@ -137,6 +137,23 @@ def test_while_the_hub_is_away_those_known_go_on_for_a_while(
     with_callers(made_up_hub, use, recheck=0.0)
 
 
+def test_who_tries_many_tokens_has_no_good_one_forgotten(
+    made_up_hub: MadeUpHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(callers, "MOST_TOKENS", 3)
+    token = made_up_hub.user("anna")
+
+    async def use(them: Callers) -> str:
+        await them.identify(f"Bearer {token}")
+        for i in range(8):
+            with pytest.raises(AccessError, match="does not know"):
+                await them.identify(f"Bearer made-up-{i}")
+        made_up_hub.status = 503
+        return (await them.identify(f"Bearer {token}")).name
+
+    assert with_callers(made_up_hub, use, recheck=0.0) == "anna"
+
+
 def test_one_who_goes_away_takes_nobody_along(made_up_hub: MadeUpHub) -> None:
     token = made_up_hub.user("anna")
 

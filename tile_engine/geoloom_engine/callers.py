@@ -21,7 +21,7 @@ GRACE = 3600.0
 """Seconds for which a token that was good stays so while the hub does not answer."""
 
 MOST_TOKENS = 10_000
-"""Tokens remembered in one process."""
+"""Tokens remembered in one process, of those that are good and of those that are not."""
 
 ADMIN_SCOPE = "custom:geoloom:admin"
 """Scope of the hub whose holders see everybody's usage."""
@@ -120,7 +120,9 @@ class Callers:
         self._scopes = {"access:services", f"access:services!service={service}"}
         self._recheck = recheck
         self._meet = meet
+        # Apart, so that whoever tries many tokens does not have good ones forgotten.
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
+        self._refused: OrderedDict[bytes, _Known] = OrderedDict()
         self._asking: dict[bytes, asyncio.Task[_Known]] = {}
 
     @property
@@ -162,7 +164,7 @@ class Callers:
     async def _look_up(self, hub: Hub, token: str) -> _Known:
         # Memory dumps and tracebacks show no tokens.
         name = hashlib.sha256(token.encode("utf-8", "replace")).digest()
-        known = self._known.get(name)
+        known = self._known.get(name) or self._refused.get(name)
         if known is not None and time.monotonic() < known.until:
             return known
         try:
@@ -171,10 +173,12 @@ class Callers:
             if known is None or known.caller is None or time.monotonic() > known.at_most:
                 raise
             return known
-        self._known[name] = found
-        self._known.move_to_end(name)
-        while len(self._known) > MOST_TOKENS:
-            self._known.popitem(last=False)
+        self._known.pop(name, None)
+        self._refused.pop(name, None)
+        book = self._refused if found.caller is None else self._known
+        book[name] = found
+        while len(book) > MOST_TOKENS:
+            book.popitem(last=False)
         return found
 
     async def _asked(self, name: bytes, hub: Hub, token: str) -> _Known:
