@@ -16,6 +16,7 @@ from geoloom_hub.settings import BadSetting, Settings
 from geoloom_hub.supervisor import AlreadyRunning, Supervisor, end_leftovers
 
 STOP_SECONDS = 30.0
+RESTART_SECONDS = 60.0
 
 
 def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
@@ -78,19 +79,30 @@ def stop(folder: Folder, keep_servers: bool) -> int:
                 print(f"geoloom: the hub (process {pid}) does not stop", file=sys.stderr)
                 return 1
             time.sleep(0.05)
+        print("geoloom: the hub has stopped" + (", users' servers go on" if keep_servers else ""))
         return 0
     end_leftovers(folder, keep_servers)
     return 0
 
 
 def restart(folder: Folder, part: str) -> int:
-    """End one part; the supervisor starts it again."""
-    found = folder.status().get("parts", {})
-    if part not in found or not found[part]["pid"]:
-        print(f"geoloom: no part {part!r} runs; there are: {', '.join(found) or 'none'}", file=sys.stderr)
+    """End one part; the supervisor starts it again. Waits until it works."""
+    # What a supervisor that was killed has left, nobody would start again.
+    parts = folder.status().get("parts", {}) if holder(folder.lock("supervisor")) else {}
+    if part not in parts or not parts[part]["pid"]:
+        print(f"geoloom: no part {part!r} runs; there are: {', '.join(parts) or 'none'}", file=sys.stderr)
         return 1
-    os.kill(found[part]["pid"], signal.SIGTERM)
-    return 0
+    begun = time.monotonic()
+    os.kill(parts[part]["pid"], signal.SIGTERM)
+    while time.monotonic() < begun + RESTART_SECONDS:
+        now = folder.status().get("parts", {}).get(part, parts[part])
+        if now["starts"] > parts[part]["starts"] and now["ready"]:
+            print(f"geoloom: {part} works again, after {time.monotonic() - begun:.1f} s")
+            return 0
+        time.sleep(0.05)
+    log = folder.path / "log" / f"{part}.log"
+    print(f"geoloom: {part} does not work after {RESTART_SECONDS:.0f} s; see {log}", file=sys.stderr)
+    return 1
 
 
 def status(folder: Folder) -> int:

@@ -43,6 +43,9 @@ LIMITS = {
     "requests": "{} requests at once",
     "function_time": "{} s of functions a minute",
 }
+OTHERS = {"secret": "the engine itself, operator"}
+"""Who is no user: what the engine's own secret asked for, such as its first tiles after a start."""
+
 KEPT = {"chains": "Chains kept", "blobs": "Blobs kept", "bytes": "MB kept"}
 
 STYLE = """
@@ -101,7 +104,9 @@ def page(found: dict[str, Any], days: int) -> str:
 def _row(name: str, counts: Counter[str], kept: dict[str, Any] | Counter[str]) -> str:
     cells = [_cell(key, counts[key], counts) for key in COUNTS]
     cells += [_cell(key, kept.get(key, 0), counts) for key in KEPT]
-    return f"<tr><td>{escape(name)}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+    return (
+        f"<tr><td>{escape(OTHERS.get(name, name))}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+    )
 
 
 def _cell(key: str, value: float, counts: Counter[str]) -> str:

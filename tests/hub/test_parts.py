@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from geoloom_hub.__main__ import main
+from geoloom_engine.embedded.store import EVICTION
+from geoloom_hub.__main__ import main, restart
 from geoloom_hub.folder import Folder
 from geoloom_hub.parts import public_url, recipes, services_origin
 from geoloom_hub.settings import BadSetting, Settings
@@ -104,6 +106,12 @@ def test_nobody_is_an_admin_for_being_called_so_elsewhere(
     assert found["hub"].environment["GEOLOOM_HUB_ADMINS"] == admins
 
 
+def test_full_stores_let_go_of_what_the_engine_wants_them_to(tmp_path: Path) -> None:
+    found = {one.name: one.told.splitlines() for one in recipes(read(), Folder.open(tmp_path, 0), {})}
+    assert {f"{name} {value}" for name, value in EVICTION.items()} <= set(found["chains"])
+    assert "maxmemory-policy allkeys-lru" in found["tiles"]
+
+
 def test_without_limits_on_time_nothing_ends_servers(tmp_path: Path) -> None:
     names = [recipe.name for recipe in recipes(read(IDLE="0"), Folder.open(tmp_path, 0), {})]
     assert "culler" not in names
@@ -130,6 +138,27 @@ def test_commands_where_nothing_runs(tmp_path: Path, arguments: list[str], statu
     # Whoever only looks changes no port that is kept.
     assert Folder.open(tmp_path, 0).ports["public"] == 8123
     assert "Traceback" not in found.stderr
+
+
+def test_a_restart_waits_until_the_part_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Folder.open(tmp_path, 8123)
+    runs = {"pid": 17, "ready": True, "starts": 1}
+    told = iter(
+        [runs, runs, {"pid": 18, "ready": False, "starts": 2}, {"pid": 18, "ready": True, "starts": 2}]
+    )
+    ended: list[tuple[int, int]] = []
+    monkeypatch.setattr(Folder, "status", lambda _: {"parts": {"engine": next(told)}})
+    monkeypatch.setattr("os.kill", lambda *how: ended.append(how))
+    # Nobody would start it again: it is left alone.
+    assert restart(folder, "engine") == 1
+    assert ended == []
+    monkeypatch.setattr("geoloom_hub.__main__.holder", lambda _: 1)
+    assert restart(folder, "engine") == 0
+    assert ended == [(17, signal.SIGTERM)]
+    assert list(told) == []
+    assert "geoloom: engine works again, after " in capsys.readouterr().out
 
 
 def test_a_command_makes_no_hub(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

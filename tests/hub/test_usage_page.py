@@ -42,6 +42,11 @@ def test_names_are_text() -> None:
     assert "user:&lt;b onload=x&gt;" in html
 
 
+def test_what_no_user_took_is_told_in_words() -> None:
+    today = {"day": "2026-11-22", "users": [user("secret", cpu_seconds=4)]}
+    assert shown(page({"days": [today], "kept": [], "limits": {}}, 1))[0][0] == "the engine itself, operator"
+
+
 def test_nobody_and_no_limits() -> None:
     html = page({"days": [], "kept": [], "limits": LIMITS}, 1)
     assert "Nobody has used the engine" in html
