@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import html
+import http.client
 import json
 import time
 import uuid
 from collections.abc import Iterator
+from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from jupyter_server.services.kernels.connection.base import serialize_msg_to_ws_v1
@@ -137,6 +140,28 @@ def test_another_site_reaches_nothing_with_a_visitors_cookies(open_app: tuple[An
     assert visitor.ask("POST", f"voila/api/shutdown/{kernel_id}", evil).status in (403, 404)
     assert visitor.ask("POST", f"voila/api/shutdown/{kernel_id}").status == 403
     assert visitor.ask("GET", f"api/kernels/{kernel_id}").status == 200
+
+
+def test_cookies_of_a_visitor(service: Any) -> None:
+    visitor = service.visitor()
+    connection = http.client.HTTPConnection(urlsplit(visitor.url).netloc, timeout=60)
+    connection.request(
+        "GET", "/services/apps/", headers={"Host": "evil.example", "X-Forwarded-Proto": "https"}
+    )
+    answer = connection.getresponse()
+    page = answer.read().decode()
+    connection.close()
+    cookies = SimpleCookie()
+    for line in answer.headers.get_all("Set-Cookie"):
+        cookies.load(line)
+    guest = cookies["geoloom-guest"]
+    assert (guest["samesite"], guest["httponly"], guest["secure"]) == ("Lax", True, True)
+    assert guest["path"] == "/services/apps/"
+    assert all(one["path"] == "/services/apps/" and one["samesite"] == "Lax" for one in cookies.values())
+    # A name that somebody else put into the request is in no link.
+    assert "evil.example" not in page
+    assert "frame-ancestors 'self'" in answer.headers["Content-Security-Policy"]
+    assert answer.headers["Access-Control-Allow-Origin"] is None
 
 
 @pytest.mark.parametrize(
