@@ -16,6 +16,7 @@ import pytest
 
 from geoloom.store import connect
 from geoloom_engine import self_test
+from geoloom_engine.embedded.store import EVICTION
 from geoloom_engine.sandbox import proof
 from geoloom_engine.sandbox.lock import LockLevel
 from geoloom_engine.settings import Settings, load
@@ -169,9 +170,7 @@ def test_stores_as_they_should_be(own_valkey: RunningValkey) -> None:
     client = connect(own_valkey.url)
     for name, value in {
         "maxmemory": "256mb",
-        "maxmemory-policy": "volatile-lfu",
-        "lfu-decay-time": "1440",
-        "maxmemory-samples": "64",
+        **EVICTION,
         "appendonly": "yes",
     }.items():
         client.config_set(name, value)

@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from geoloom_engine.embedded.store import EVICTION
 from geoloom_engine.settings import load, unknown_variables
 from geoloom_hub.apps.settings import Settings as AppSettings
 
@@ -85,6 +86,15 @@ def test_cookies_of_services_are_as_those_of_the_hub(render, login, variable, ur
         given = environment(rendered, owner)
         assert json.loads(given["JUPYTERHUB_COOKIE_OPTIONS"]) == options
         assert given["JUPYTERHUB_COOKIE_HOST_PREFIX_ENABLED"] == prefixed
+
+
+def test_full_stores_let_go_of_what_the_engine_wants_them_to(rendered):
+    lines = {
+        name: rendered.one("ConfigMap", f"geoloom-{name}")["data"]["valkey.conf"].splitlines()
+        for name in ("chains", "tiles")
+    }
+    assert {f"{name} {value}" for name, value in EVICTION.items()} <= set(lines["chains"])
+    assert "maxmemory-policy allkeys-lru" in lines["tiles"]
 
 
 def test_large_numbers_are_told_as_they_are(render, login):

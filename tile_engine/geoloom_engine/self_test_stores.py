@@ -11,6 +11,7 @@ import redis
 
 from geoloom.errors import GeoloomError
 from geoloom.store import connect, place
+from geoloom_engine.embedded.store import EVICTION
 from geoloom_engine.settings import Settings
 
 TIMEOUT = 5.0
@@ -18,10 +19,6 @@ TIMEOUT = 5.0
 
 NEARLY = 0.9
 """Share of its memory from which a store counts as nearly full."""
-
-DECAY_MINUTES = 1440
-SAMPLES = 64
-"""What a store of chains needs beside ``volatile-lfu``; see `embedded.store.EVICTION`."""
 
 
 def chain_store(settings: Settings) -> Iterator[tuple[Any, str]]:
@@ -116,8 +113,8 @@ def _try_out(client: redis.Redis) -> None:
 
 def _counting(client: redis.Redis) -> Iterator[tuple[Any, str]]:
     """How a server counts uses, by which it lets go."""
-    wanted = {"lfu-decay-time": DECAY_MINUTES, "maxmemory-samples": SAMPLES}
-    for name, least in wanted.items():
+    for name in ("lfu-decay-time", "maxmemory-samples"):
+        least = int(EVICTION[name])
         # A server of a provider may keep its configuration to itself.
         with contextlib.suppress(redis.ResponseError):
             found: Any = client.config_get(name)

@@ -18,6 +18,9 @@ DATA = Path(__file__).with_name("data")
 
 CATALOG = "Geoloom"
 
+OF_LAB = ["jupyter_app_launcher", "@jupyterhub/jupyter-server-proxy", "jupyterlab_pygments"]
+"""Extensions that have no use outside JupyterLab: Voilà's pages do without them."""
+
 CODE = """# Shift+Enter runs this cell.
 import geoloom as gl
 

@@ -19,6 +19,7 @@ from voila.static_file_handler import MultiStaticFileHandler
 from voila.utils import get_voila_labextensions_path
 
 from geoloom_hub.apps.kernels import AppKernels
+from geoloom_hub.apps.launcher import OF_LAB
 from geoloom_hub.apps.pages import (
     AppPage,
     Channel,
@@ -43,12 +44,12 @@ TEMPLATE = "geoloom"
 MESSAGES = ["comm_open", "comm_close", "comm_msg", "comm_info_request", "kernel_info_request"]
 """All that a page may say to its kernel: widgets' values and events. None of these carries code."""
 
-OF_LAB = ["jupyter_app_launcher", "@jupyterhub/jupyter-server-proxy", "jupyterlab_pygments"]
-"""Extensions that have no use outside JupyterLab."""
-
 KERNEL_ID = r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
 
 STOP_SECONDS = 10
+
+MAX_MESSAGE = 1 << 20
+"""Bytes of a message from a page to its kernel: values of widgets."""
 
 
 class AppServer(Voila):
@@ -108,6 +109,7 @@ class AppServer(Voila):
             "identity_provider": self.identity_provider,
             "server_root_dir": self.root_dir,
             "default_handler_class": Nothing,
+            "websocket_max_message_size": MAX_MESSAGE,
             "xsrf_cookie_kwargs": {"path": self.base_url, "samesite": "Lax"},
         }
 
