@@ -19,6 +19,8 @@ from jupyter_server.services.kernels.connection.base import serialize_msg_to_ws_
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
+from geoloom_hub.apps.server import MAX_MESSAGE
+
 V1 = "v1.kernel.websocket.jupyter.org"
 CHANNELS = ("shell", "control", "stdin")
 
@@ -88,6 +90,21 @@ def test_a_page_cannot_have_its_kernel_run_code(
     assert {one["parent_header"].get("msg_type") for one in heard} == {"kernel_info_request"}
     assert {one["header"]["msg_type"] for one in heard} <= {"kernel_info_reply", "status", "iopub_welcome"}
     assert not trace.exists()
+
+
+def test_a_page_says_nothing_long(open_app: tuple[Any, str]) -> None:
+    visitor, kernel_id = open_app
+
+    async def attack() -> None:
+        socket = await connected(visitor, kernel_id)
+        await socket.write_message(b"x" * (MAX_MESSAGE + 1), binary=True)
+        async with asyncio.timeout(60):
+            while await socket.read_message() is not None:
+                pass
+        socket.close()
+
+    asyncio.run(attack())
+    assert visitor.ask("GET", f"api/kernels/{kernel_id}").status == 200
 
 
 def packed(one: dict[str, Any], channel: str, protocol: str) -> bytes | str:
