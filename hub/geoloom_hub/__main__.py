@@ -6,15 +6,18 @@ import argparse
 import logging
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
 
 from geoloom_hub.folder import Folder, holder
 from geoloom_hub.part import PartError
+from geoloom_hub.parts import recipes
 from geoloom_hub.settings import BadSetting, Settings
 from geoloom_hub.supervisor import AlreadyRunning, Supervisor, end_leftovers
 
+COMMANDS = ("start", "stop", "restart", "status", "self-test")
 STOP_SECONDS = 30.0
 RESTART_SECONDS = 60.0
 
@@ -22,7 +25,7 @@ RESTART_SECONDS = 60.0
 def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
     """Do what the command line says; the exit status."""
     parser = argparse.ArgumentParser(prog="python -m geoloom_hub", description="JupyterHub on one machine.")
-    parser.add_argument("command", nargs="?", choices=("start", "stop", "restart", "status"), default="start")
+    parser.add_argument("command", nargs="?", choices=COMMANDS, default="start")
     parser.add_argument(
         "part", nargs="?", help="restart: which part; by default hub, which reads its files again"
     )
@@ -41,6 +44,8 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
             return stop(folder, options.keep_servers)
         if options.command == "restart":
             return restart(folder, options.part or "hub")
+        if options.command == "self-test":
+            return self_test(settings, folder, environ)
         return status(folder)
     except (BadSetting, AlreadyRunning, PartError, OSError) as error:
         print(f"geoloom: {error}", file=sys.stderr)
@@ -103,6 +108,12 @@ def restart(folder: Folder, part: str) -> int:
     log = folder.path / "log" / f"{part}.log"
     print(f"geoloom: {part} does not work after {RESTART_SECONDS:.0f} s; see {log}", file=sys.stderr)
     return 1
+
+
+def self_test(settings: Settings, folder: Folder, environ: Mapping[str, str]) -> int:
+    """Have the engine try what it needs, with the settings that it has in the hub."""
+    engine = next(one for one in recipes(settings, folder, environ) if one.name == "engine")
+    return subprocess.run([*engine.command, "--self-test"], env=engine.environment, check=False).returncode
 
 
 def status(folder: Folder) -> int:

@@ -48,6 +48,11 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
             raise BadSetting(f"There is no hub in {settings.home}. Name its folder in GEOLOOM_HUB_HOME.")
         folder = Folder.open(settings.home, 0)
         if asked.command == "restore":
+            if asked.file.match(FOUND):
+                raise BadSetting(
+                    f"{asked.file.name} is the hub's own state, not its chains (geoloom-….gz). "
+                    f"To put it back, stop the hub and unpack it into {folder.path}."
+                )
             return chains(folder, environ, "restore", str(asked.file))
         if asked.keep < 1:
             raise BadSetting("--keep is less than 1: nothing would be kept.")

@@ -132,12 +132,12 @@ def _engine(settings: Settings, folder: Folder, base: dict[str, str]) -> Recipe:
     ports, secrets, home = folder.ports, folder.secrets, folder.path
     public = urlsplit(public_url(settings, folder))
     catalogs = {"shared": home / "catalog", "samples": settings.samples / "data" / "catalog"}
+    own = f"{home / 'users'}/{{user}}=user:{{user}}"
     defaults = {
         "GEOLOOM_WORKERS": "2",
         "GEOLOOM_SOURCES": f"{settings.samples / 'data'},{home / 'shared'},{home / 'users'}",
         "GEOLOOM_CATALOGS": ",".join(f"{name}={path}" for name, path in catalogs.items() if path.is_dir()),
         "GEOLOOM_INDEXES": str(home / "indexes"),
-        "GEOLOOM_RESTRICTED": f"{home / 'users'}/{{user}}=user:{{user}}",
         "GEOLOOM_ALLOWED_HOSTS": f"{public.hostname},.{public.hostname}",
         "GEOLOOM_ALLOWED_ORIGINS": f"{public.scheme}://{public.netloc}",
         "GEOLOOM_SIGNING_KEY": secrets["signing_key"],
@@ -152,6 +152,8 @@ def _engine(settings: Settings, folder: Folder, base: dict[str, str]) -> Recipe:
         "GEOLOOM_TOKEN": secrets["engine"],
         "GEOLOOM_REDIS_URL": f"redis://:{secrets['chains']}@127.0.0.1:{ports['chains']}/0",
         "GEOLOOM_TILE_REDIS_URL": f"redis://:{secrets['tiles']}@127.0.0.1:{ports['tiles']}/0",
+        # Whoever limits more does not open users' folders to all with it.
+        "GEOLOOM_RESTRICTED": ",".join(filter(None, [base.get("GEOLOOM_RESTRICTED", ""), own])),
     }
     command = [*PYTHON, "geoloom_engine"]
     works = _answers(folder.url("engine") + "/healthz")

@@ -93,6 +93,8 @@ def test_all_that_a_hub_has_to_keep_is_saved(
 
     connect(home.url).flushall()
     (chains,) = target.glob("geoloom-*.jsonl.gz")
+    assert backup.main(["restore", str(archive)], home.environ) == 1
+    assert "stop the hub and unpack it into" in capfd.readouterr().err
     assert backup.main(["restore", str(chains)], home.environ) == 0
     assert store.get_chain(key).root == key
     assert connect(home.url).ttl(f"geoloom:chain:{key}") == -1

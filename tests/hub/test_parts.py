@@ -140,6 +140,32 @@ def test_commands_where_nothing_runs(tmp_path: Path, arguments: list[str], statu
     assert "Traceback" not in found.stderr
 
 
+def test_whoever_limits_more_does_not_open_users_folders(tmp_path: Path) -> None:
+    folder = Folder.open(tmp_path, 0)
+    own = f"{folder.path / 'users'}/{{user}}=user:{{user}}"
+    for given, meant in (("", own), ("/data/new=hydro", f"/data/new=hydro,{own}")):
+        found = {
+            one.name: one.environment
+            for one in recipes(read(), folder, {"GEOLOOM_RESTRICTED": given} if given else {})
+        }
+        assert found["engine"]["GEOLOOM_RESTRICTED"] == meant
+
+
+def test_the_self_test_has_the_engines_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Folder.open(tmp_path, 8123)
+    asked: list[tuple[list[str], dict[str, str]]] = []
+
+    def run(command: list[str], env: dict[str, str], **_: object) -> subprocess.CompletedProcess[bytes]:
+        asked.append((command, env))
+        return subprocess.CompletedProcess(command, 1)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    assert main(["self-test"], {**PROXY, "GEOLOOM_HUB_HOME": str(tmp_path)}) == 1
+    ((command, environment),) = asked
+    assert command[-2:] == ["geoloom_engine", "--self-test"]
+    assert environment["GEOLOOM_TOKEN"] == Folder.open(tmp_path, 0).secrets["engine"]
+
+
 def test_a_restart_waits_until_the_part_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
