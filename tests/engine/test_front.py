@@ -6,7 +6,9 @@ import http.client
 import json
 import os
 import re
+import select
 import socket
+import time
 import uuid
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -34,7 +36,10 @@ ORDINARY = "&x=1"
 @pytest.fixture(scope="module")
 def single(start_engine: StartEngine, valkey: str, engine: RunningEngine) -> RunningEngine:
     """An engine of one worker, whose memory all requests meet, and that has little patience."""
-    first = "from geoloom_engine import sending; sending.PATIENCE, sending.SLOWEST = 3.0, 1 << 40"
+    first = (
+        "from geoloom_engine import sending, server; sending.PATIENCE, sending.SLOWEST = 1.5, 1 << 40\n"
+        "server.BODY_SECONDS, server.IDLE_SECONDS = 3.0, 3.0"
+    )
     return start_engine(valkey, engine.folder, 1, first, signing_key="new,old", source_recheck="0")
 
 
@@ -348,6 +353,37 @@ def test_no_client_is_waited_for_for_ever(single: RunningEngine) -> None:
         )
         connection.recv(1)
         single.wait_until(lambda: not connected_to(single, connection), what="the end of the connection")
+
+
+def test_nobody_is_listened_to_for_ever(single: RunningEngine) -> None:
+    parts = urlsplit(single.url)
+    known = f"Host: localhost\r\nAuthorization: Bearer {single.token}\r\n"
+    begun = {
+        "a head": "GET /healthz HTTP/1.1\r\nHost: local",
+        "a body": f"POST /info HTTP/1.1\r\n{known}Content-Length: 1000\r\n\r\n",
+        "a blob": f"POST /blobs HTTP/1.1\r\n{known}Content-Length: 1000\r\n\r\n",
+        "a stranger's": "POST /info HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n3E7\r\n",
+        "nothing": "",
+    }
+    speaking = {}
+    for name, text in begun.items():
+        connection = socket.create_connection((parts.hostname, parts.port), 20)
+        connection.sendall(text.encode())
+        speaking[connection] = name
+    deadline = time.monotonic() + 60
+    while speaking:
+        assert time.monotonic() < deadline, list(speaking.values())
+        answered = select.select(list(speaking), [], [], 0.1)[0]
+        for connection in list(speaking):
+            try:
+                ended = connection in answered and not connection.recv(10_000)
+                # One byte now and then, which is never the last.
+                connection.sendall(b"x" if speaking[connection] != "nothing" else b"")
+            except ConnectionError:
+                ended = True
+            if ended:
+                connection.close()
+                del speaking[connection]
 
 
 def connected_to(engine: RunningEngine, connection: socket.socket) -> bool:
