@@ -126,7 +126,11 @@ def test_while_the_hub_is_away_those_known_go_on_for_a_while(
     async def use(them: Callers) -> None:
         await them.identify(f"token {anna}")
         made_up_hub.status = 503
-        assert (await them.identify(f"token {anna}")).name == "anna"
+        asked = len(made_up_hub.asked)
+        for _ in range(3):
+            assert (await them.identify(f"token {anna}")).name == "anna"
+        # Not each request waits for a hub that may be silent.
+        assert len(made_up_hub.asked) == asked + 1
         with pytest.raises(EngineUnreachable, match="it says 503"):
             await them.identify(f"token {ben}")
         real = time.monotonic

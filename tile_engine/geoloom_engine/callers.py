@@ -7,7 +7,7 @@ import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from geoloom.errors import AccessError, EngineUnreachable
@@ -19,6 +19,9 @@ REFUSED_SECONDS = 10.0
 
 GRACE = 3600.0
 """Seconds for which a token that was good stays so while the hub does not answer."""
+
+AWAY_SECONDS = 5.0
+"""Seconds for which such a hub is not asked again about a token: its silence takes as long each time."""
 
 MOST_TOKENS = 10_000
 """Tokens remembered in one process, of those that are good and of those that are not."""
@@ -172,6 +175,8 @@ class Callers:
         except EngineUnreachable:
             if known is None or known.caller is None or time.monotonic() > known.at_most:
                 raise
+            until = min(time.monotonic() + AWAY_SECONDS, known.at_most)
+            known = self._known[name] = replace(known, until=until)
             return known
         self._known.pop(name, None)
         self._refused.pop(name, None)
