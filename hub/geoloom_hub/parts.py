@@ -252,6 +252,8 @@ def service_environment(name: str, settings: Settings, folder: Folder) -> dict[s
         "JUPYTERHUB_BASE_URL": "/",
         "JUPYTERHUB_CLIENT_ID": f"service-{name}",
         "JUPYTERHUB_HOST": settings.subdomains,
+        # With its host: the hub sends nobody to another address than the one that it expects.
+        "JUPYTERHUB_OAUTH_CALLBACK_URL": f"{services_origin(settings)}/services/{name}/oauth_callback",
         "JUPYTERHUB_OAUTH_ACCESS_SCOPES": f'["access:services", "access:services!service={name}"]',
         "JUPYTERHUB_SERVICE_NAME": name,
         "JUPYTERHUB_SERVICE_PREFIX": f"/services/{name}/",

@@ -97,6 +97,16 @@ def test_full_stores_let_go_of_what_the_engine_wants_them_to(rendered):
     assert "maxmemory-policy allkeys-lru" in lines["tiles"]
 
 
+@pytest.mark.parametrize(
+    ("told", "origin"), [("", ""), ("https://hub.example.org", "https://hub--services.hub.example.org")]
+)
+def test_logins_come_back_to_where_the_services_are(render, login, told, origin):
+    rendered = render(login, {"jupyterhub": {"hub": {"extraEnv": {"GEOLOOM_HUB_SUBDOMAINS": told}}}})
+    for name in ("apps", "usage"):
+        given = environment(rendered, f"geoloom-{name}")
+        assert given["JUPYTERHUB_OAUTH_CALLBACK_URL"] == f"{origin}/services/{name}/oauth_callback"
+
+
 def test_large_numbers_are_told_as_they_are(render, login):
     rendered = render(login, {"engine": {"settings": {"GEOLOOM_USER_CHAINS": 5_000_000}}})
     assert load([], environment(rendered, "geoloom-engine")).user_chains == 5_000_000

@@ -106,6 +106,18 @@ def test_nobody_is_an_admin_for_being_called_so_elsewhere(
     assert found["hub"].environment["GEOLOOM_HUB_ADMINS"] == admins
 
 
+@pytest.mark.parametrize(
+    ("told", "origin"),
+    [("", ""), ("https://hub.example.org:8443", "https://hub--services.hub.example.org:8443")],
+)
+def test_logins_come_back_to_where_the_services_are(tmp_path: Path, told: str, origin: str) -> None:
+    settings = read(SUBDOMAINS=told)
+    found = {one.name: one.environment for one in recipes(settings, Folder.open(tmp_path, 0), {})}
+    for name in ("apps", "usage"):
+        back = found[name]["JUPYTERHUB_OAUTH_CALLBACK_URL"]
+        assert back == f"{origin}/services/{name}/oauth_callback"
+
+
 def test_full_stores_let_go_of_what_the_engine_wants_them_to(tmp_path: Path) -> None:
     found = {one.name: one.told.splitlines() for one in recipes(read(), Folder.open(tmp_path, 0), {})}
     assert {f"{name} {value}" for name, value in EVICTION.items()} <= set(found["chains"])

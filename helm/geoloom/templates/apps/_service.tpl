@@ -20,6 +20,9 @@ env:
     value: http://0.0.0.0:{{ index . 2 }}
   - name: JUPYTERHUB_HOST
     value: {{ $hub.GEOLOOM_HUB_SUBDOMAINS | default "" | quote }}
+  # With its host: the hub sends nobody to another address than the one that it expects.
+  - name: JUPYTERHUB_OAUTH_CALLBACK_URL
+    value: {{ $subdomains | trimSuffix "/" | replace "://" "://hub--services." }}{{ $base }}/services/{{ $name }}/oauth_callback
   - name: JUPYTERHUB_BASE_URL
     value: {{ $base }}/
   - name: JUPYTERHUB_API_URL
