@@ -241,6 +241,11 @@ def test_apps_for_all_behind_the_hubs_login(stack: Stack, people: dict[str, Any]
     assert anna.page.evaluate(ask, ["POST", ending]) == 204
     anna.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     anna.page.get_by_role("button", name="Start it again").wait_for()
+    # So does one that a service started anew does not know any more.
+    anna.page.evaluate("document.getElementById('geoloom-ended').hidden = true")
+    anna.context.clear_cookies()
+    anna.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    anna.page.get_by_role("button", name="Start it again").wait_for()
     # One that is closed ends its kernel by itself.
     for one in (anna, bert):
         one.page.goto(f"{stack.url}/services/apps/")
