@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import secrets
+import select
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -248,6 +252,53 @@ def test_who_waits_for_events_may_ask_all_the_same(team: Team) -> None:
         assert {poll.result().status for poll in polls} == {200, 503}
 
 
+def test_long_bodies_of_one_user_are_limited_while_they_come(team: Team) -> None:
+    anna, ben = team.user(), team.user()
+
+    def begin(user: User) -> http.client.HTTPConnection:
+        connection = http.client.HTTPConnection(urlsplit(team.engine.url).netloc, timeout=20)
+        connection.putrequest("POST", "/blobs")
+        for name, value in (("Authorization", f"Bearer {user.token}"), ("Content-Length", "20000")):
+            connection.putheader(name, value)
+        connection.endheaders(b"x" * 10_000)
+        return connection
+
+    # Two in each of two processes, at most; what is refused is answered before the rest has come.
+    hers = [begin(anna) for _ in range(6)]
+    answered = team.engine.wait_until(
+        lambda: len(found := select.select([one.sock for one in hers], [], [], 0)[0]) >= 2 and found,
+        what="refusals",
+    )
+    refused = [one for one in hers if one.sock in answered]
+    assert {one.getresponse().status for one in refused} == {503}
+    his, *others = [begin(ben), *(one for one in hers if one not in refused)]
+    for one in (his, *others):
+        one.send(b"y" * 10_000)
+    assert his.getresponse().status == 200
+    statuses = [one.getresponse().status for one in others]
+    # Where one process got more than its share of them, it refuses more.
+    assert set(statuses) <= {200, 503}
+    assert 1 <= statuses.count(200) <= 2 * AT_ONCE
+    for one in (his, *hers):
+        one.close()
+    # Whoever went away takes up no room.
+    again = [begin(anna) for _ in range(2)]
+    for one in again:
+        one.close()
+    connection = team.engine.wait_until(lambda: _taken(begin(anna)), what="room")
+    connection.close()
+
+
+def _taken(connection: http.client.HTTPConnection) -> http.client.HTTPConnection | None:
+    """The connection, if the rest of its body is taken."""
+    with contextlib.suppress(ConnectionError):
+        connection.send(b"y" * 10_000)
+        if connection.getresponse().status == 200:
+            return connection
+    connection.close()
+    return None
+
+
 def test_functions_of_who_has_had_his_time_wait(team: Team) -> None:
     anna, ben = team.user(), team.user()
     key = anna.ask("POST", "/blobs", SLOW).json["key"]
@@ -281,7 +332,8 @@ def test_admins_are_told_who_took_what(team: Team) -> None:
         days = admin.ask("GET", "/usage?days=2").json["days"]
         assert len(days) == 2
         found = [user for day in days for user in day["users"] if user["name"] == f"user:{anna.name}"]
-        return found[0] if found and found[0]["tiles"] == 3 else None
+        # Each worker writes in its own time.
+        return found[0] if found and found[0]["tiles"] == 3 and found[0]["questions"] else None
 
     found = team.engine.wait_until(taken, what="usage of all workers")
     assert found["bytes"] == 3 * size

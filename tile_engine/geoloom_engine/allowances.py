@@ -33,6 +33,10 @@ POLLS = 40
 """Most polls for events of one user under way in a process, where there is a limit at all: each kernel has
 one, and each takes a connection to the store."""
 
+BODIES = 12
+"""Most long bodies of one user's requests that a process takes in at once, where there is a limit at all:
+blobs may have many megabytes, and are kept until they are whole."""
+
 Exempt = Callable[[str], bool]
 """Whether an owner has no limits: services of the hub, whose visitors are many."""
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from geoloom._version import __version__
 from geoloom.errors import EngineOverloaded
 from geoloom.store import RedisStore
-from geoloom_engine.allowances import POLLS, AtOnce, limit
+from geoloom_engine.allowances import BODIES, POLLS, AtOnce, limit
 from geoloom_engine.auth import Signer
 from geoloom_engine.callers import Caller, Callers
 from geoloom_engine.chain_directory import ChainDirectory
@@ -84,6 +84,7 @@ class Services:
         most = int(limit(settings, "requests"))
         self.requests = AtOnce(most, "requests", self.usage.is_service)
         self.polls = AtOnce(min(most, POLLS), "polls for events", self.usage.is_service)
+        self.bodies = AtOnce(min(most, BODIES), "long requests on their way", self.usage.is_service)
         pipeline.functions.charge_to(self.usage)
         # The supervisor puts a new worker in the place of one that stops by itself.
         self.queue = WorkQueue(

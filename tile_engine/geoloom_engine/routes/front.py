@@ -96,6 +96,7 @@ class _Exchange(HTTPMessageDelegate):
         self._other: HTTPMessageDelegate | None = None
         self._task: asyncio.Task[None] | None = None
         self._left = False
+        self._sender: str | None = None
 
     def headers_received(
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
@@ -123,6 +124,7 @@ class _Exchange(HTTPMessageDelegate):
 
     def finish(self) -> None:
         """Tornado's hook: the request is complete."""
+        self._body_is_over()
         if self._other is not None:
             self._other.finish()
             return
@@ -153,6 +155,7 @@ class _Exchange(HTTPMessageDelegate):
 
     def on_connection_close(self) -> None:
         """Tornado's hook: nobody waits for the answer any more."""
+        self._body_is_over()
         if self._other is not None:
             self._other.on_connection_close()
         self._left = True
@@ -222,13 +225,21 @@ class _Exchange(HTTPMessageDelegate):
 
     async def _pass_on_if_known(self, other: HTTPMessageDelegate) -> None:
         """Pass on a request with a long body; strangers' bodies are not even kept."""
+        services = self._front.services
         try:
-            await self._front.services.callers.identify(self._headers.get("Authorization", ""))
+            caller = await services.callers.identify(self._headers.get("Authorization", ""))
+            if caller.owner:
+                self._sender = services.bodies.enter(caller.owner)
         except GeoloomError as error:
             other = self._failing(Refused, error)
         waiting = self._pass_on(other)
         if waiting is not None:
             await waiting
+
+    def _body_is_over(self) -> None:
+        if self._sender is not None:
+            self._front.services.bodies.leave(self._sender)
+            self._sender = None
 
     def _pass_on(self, other: HTTPMessageDelegate) -> Awaitable[None] | None:
         self._other = other
