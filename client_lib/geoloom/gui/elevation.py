@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import geoloom as gl
+from geoloom.answer import distance
 from geoloom.catalog import entries
 from geoloom.colour import ramps
 from geoloom.controls import Slider, Span, choice, shown, text, tick
@@ -149,7 +150,7 @@ class Elevation(Gui):
             ("Elevation", f"{number(round(height, 1))} {unit}"),
             ("Slope", "none at the edge" if steep is None else f"{steep:.1f}°"),
             ("Aspect", flat if way is None else f"{way:.0f}° ({WINDS[round(way / 45) % 8]})"),
-            ("Read at", f"zoom {zoom}" if pixel is None else f"zoom {zoom}, pixels of {pixel:.3g} m"),
+            ("Read at", f"zoom {zoom}" if pixel is None else f"zoom {zoom}, pixels of {distance(pixel)}"),
         )
 
     def _model(self) -> Image:

@@ -233,6 +233,10 @@ def test_a_marker_beside_the_model_says_so(relief: Elevation, eventually: Any) -
     eventually(lambda: "<dt>Slope</dt>" in relief.pointer.told.value)
 
 
+def test_large_pixels_are_told_in_kilometres(relief: Elevation) -> None:
+    assert dict(relief.read(-118.5, 37.2, 6))["Read at"] == "zoom 6, pixels of 1.95 km"
+
+
 def test_without_an_engine_it_says_so_and_goes_on_when_there_is_one(
     start: Callable[..., Elevation], eventually: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
