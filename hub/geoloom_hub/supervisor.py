@@ -199,7 +199,8 @@ def end_leftovers(folder: Folder, keep_servers: bool = False) -> None:
 def end_users_servers(mark: str, seconds: float = SERVERS_SECONDS) -> None:
     """End all processes that carry the mark: users' servers, their kernels, what those have started.
 
-    Servers are asked first, and end their kernels themselves; what is left is killed.
+    Servers are asked first, and end their kernels themselves; what is left is killed. What even that does not
+    end, for it waits for a disk that is gone, is told and left.
     """
     asked: set[int] = set()
     deadline = time.monotonic() + seconds
@@ -213,6 +214,9 @@ def end_users_servers(mark: str, seconds: float = SERVERS_SECONDS) -> None:
                     asked.add(process.pid)
                     process.terminate()
         psutil.wait_procs(left, 0.1)
+        if time.monotonic() > deadline + seconds:
+            log.error("these processes do not end: %s", ", ".join(str(process.pid) for process in left))
+            return
 
 
 def _marked(mark: str) -> list[psutil.Process]:

@@ -172,6 +172,8 @@ class AppKernels(AsyncMappingKernelManager):
         for kernel_id, visit in list(self.visits.items()):
             if kernel_id in self and (why := await self._over(kernel_id, visit)):
                 await self.end(kernel_id, why)
+        for kernel_id in set(self.list_kernel_ids()) - set(self.visits):
+            await self.end(kernel_id, "who asked for it went away while it started")
 
     async def _over(self, kernel_id: str, visit: Visit) -> str:
         now = time.monotonic()

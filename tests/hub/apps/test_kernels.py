@@ -52,6 +52,14 @@ def test_a_kernel_is_its_visitors_only(kernels: Kernels) -> None:
     assert not kernels.belongs("one", "anna")
 
 
+def test_a_kernel_that_nobody_waited_for_is_ended(kernels: Kernels) -> None:
+    kernels.open("kept", "anna")
+    kernels.open("lost", "bert")
+    del kernels.visits["lost"]
+    asyncio.run(kernels.sweep())
+    assert list(kernels.list_kernel_ids()) == ["kept"]
+
+
 def test_there_is_room_up_to_the_limits(kernels: Kernels) -> None:
     kernels.open("one", "anna")
     assert kernels.room("anna") is None

@@ -61,10 +61,11 @@ class SavedChain(Handler):
         await self.need_caller()
         chain, owner, quotas = await self.chain(key), self.caller.owner, self.services.quotas
         needed = blobs.needed(chain)
-        await quotas.charge(owner, "chain", chain.root, chain.size, saved=True)
         for blob in needed if owner else ():
             content = await self.services.chains.get_blob(blob)
             await quotas.charge(owner, "blob", blob, len(content), saved=True)
+        # Last: where there is no room for a blob, the chain is not noted as saved.
+        await quotas.charge(owner, "chain", chain.root, chain.size, saved=True)
         await self.services.chains.save(chain.root, needed)
         self.answer({"key": chain.root, "saved": True})
 
