@@ -54,7 +54,9 @@ class Faults:
         before = [key for key, when in self._ledger.chains.items() if when < time.monotonic()]
         window = self._ledger.kill(kind)
         before_kill = spent(self._deployment)
-        victim.kill()
+        # One that ended by itself just now is replaced as one that was killed.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            victim.kill()
         self.killed.append(victim)
         deadline = time.monotonic() + LONGEST
         replaced = 0.0

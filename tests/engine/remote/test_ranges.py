@@ -381,16 +381,22 @@ def test_the_address_counts_that_a_name_stands_for_now(
     remote.close()
 
 
-@pytest.mark.parametrize("host", ["none.invalid", "a..b", "x" * 80 + ".invalid"])
-def test_names_that_are_none(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+def test_names_of_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(*_: object, **__: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "unknown")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    remote = Remote(Access(("http://",)), retries=0, environment={})
+    access = Access(("http://",))
+    remote = Remote(access, retries=0, environment={})
     with pytest.raises(SourceUnreadable, match=r"a\.tif cannot be read"):
-        remote.read(Place(f"http://{host}/a.tif", f"http://{host}/a.tif", remote=True), 0, 10)
+        remote.read(access.resolve("http://none.invalid/a.tif"), 0, 10)
     remote.close()
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 80 + ".invalid"])
+def test_names_that_no_server_can_have(host: str) -> None:
+    with pytest.raises(SourceRefused, match="has no proper host"):
+        Access(("http://",)).resolve(f"http://{host}/a.tif")
 
 
 def test_odd_characters_in_an_address(read: Any, server: Any) -> None:
