@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from geoloom.errors import SourceError, SourceNotFound, SourceRefused, SourceUnreadable
-from geoloom_engine.readers.access import Access, Place
+from geoloom_engine.readers.access import Access
 from geoloom_engine.readers.ranges import WHOLE, Remote
 
 CONTENT = bytes(range(256)) * 40
