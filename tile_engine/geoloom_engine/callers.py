@@ -13,6 +13,7 @@ from typing import Any, Literal
 from geoloom.errors import AccessError, EngineUnreachable
 from geoloom_engine.auth import same_secret
 from geoloom_engine.hub import Hub
+from geoloom_engine.words import Words
 
 REFUSED_SECONDS = 10.0
 """Seconds for which a token that the hub does not know is refused without asking again."""
@@ -108,6 +109,8 @@ class Callers:
         Seconds for which the hub's word is taken.
     meet
         Told each caller that comes new, or comes back.
+    words
+        What the hub said to other workers.
     """
 
     def __init__(
@@ -117,12 +120,14 @@ class Callers:
         service: str,
         recheck: float,
         meet: Callable[[Caller], None] = lambda caller: None,
+        words: Words | None = None,
     ) -> None:
         self._secret = secret
         self._hub = hub
         self._scopes = {"access:services", f"access:services!service={service}"}
         self._recheck = recheck
         self._meet = meet
+        self._words = words
         # Apart, so that whoever tries many tokens does not have good ones forgotten.
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
         self._refused: OrderedDict[bytes, _Known] = OrderedDict()
@@ -189,12 +194,12 @@ class Callers:
     async def _asked(self, name: bytes, hub: Hub, token: str) -> _Known:
         task = self._asking.get(name)
         if task is None:
-            task = self._asking[name] = asyncio.ensure_future(self._ask(hub, token))
+            task = self._asking[name] = asyncio.ensure_future(self._ask(hub, token, name))
             task.add_done_callback(lambda done: self._asking.pop(name, None))
         return await asyncio.shield(task)
 
-    async def _ask(self, hub: Hub, token: str) -> _Known:
-        model = await hub.identify(token)
+    async def _ask(self, hub: Hub, token: str, name: bytes) -> _Known:
+        model, age = await self._said(hub, token, name)
         now = time.monotonic()
         if model is None:
             refusal = AccessError(
@@ -208,7 +213,24 @@ class Callers:
             hint = f"The token lacks the scope {sorted(self._scopes)[-1]}; ask whoever runs the hub."
             return _Known(None, Forbidden(words, hint=hint), now + REFUSED_SECONDS, now)
         self._meet(caller)
-        return _Known(caller, None, now + self._recheck, now + GRACE)
+        # An old word is taken while the hub does not answer: it is asked again soon.
+        fresh = self._recheck - age if age < self._recheck else AWAY_SECONDS * (age > 0)
+        return _Known(caller, None, now + fresh, now + GRACE - age)
+
+    async def _said(self, hub: Hub, token: str, name: bytes) -> tuple[Mapping[str, Any] | None, float]:
+        """What the hub says of a token, and how many seconds ago it did."""
+        kept = None if self._words is None else await self._words.get(name)
+        if kept is not None and kept.age < self._recheck:
+            return kept.model, kept.age
+        try:
+            model = await hub.identify(token)
+        except EngineUnreachable:
+            if kept is None or kept.age > GRACE:
+                raise
+            return kept.model, kept.age
+        if self._words is not None:
+            await self._words.put(name, model)
+        return model, 0.0
 
 
 def _caller(model: Mapping[str, Any]) -> Caller:

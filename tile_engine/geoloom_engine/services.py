@@ -14,7 +14,7 @@ from geoloom.errors import EngineOverloaded
 from geoloom.store import RedisStore
 from geoloom_engine.allowances import BODIES, POLLS, AtOnce, limit
 from geoloom_engine.auth import Signer
-from geoloom_engine.callers import Caller, Callers
+from geoloom_engine.callers import GRACE, Caller, Callers
 from geoloom_engine.chain_directory import ChainDirectory
 from geoloom_engine.events import EventLog
 from geoloom_engine.hosts import Hosts
@@ -30,6 +30,7 @@ from geoloom_engine.settings import Settings
 from geoloom_engine.tiles import Tiles
 from geoloom_engine.usage import Usage
 from geoloom_engine.warming import Warming
+from geoloom_engine.words import Words
 from geoloom_engine.work import WorkQueue
 
 if TYPE_CHECKING:
@@ -99,8 +100,9 @@ class Services:
         )
         self.rights = pipeline.rights
         self.hub = Hub(settings.hub_api_url) if settings.hub_api_url else None
+        self.words = Words(settings.redis_url, GRACE)
         self.callers = Callers(
-            settings.token, self.hub, settings.hub_service, settings.hub_recheck, self._meet
+            settings.token, self.hub, settings.hub_service, settings.hub_recheck, self._meet, self.words
         )
         self.chains = ChainDirectory(
             RedisStore(settings.redis_url, ttl=settings.chain_ttl, timeout=STORE_TIMEOUT),
@@ -208,6 +210,7 @@ class Services:
             self.revocations.close(),
             self.quotas.close(),
             self.usage.close(),
+            self.words.close(),
             return_exceptions=True,
         )
         self.threads.shutdown(wait=False, cancel_futures=True)
