@@ -8,7 +8,7 @@ from geoloom.errors import RequestError
 from geoloom_engine import sessions
 
 NAMES = st.from_regex(sessions.GIVEN, fullmatch=True)
-OWNERS = st.from_regex(r"[0-9a-f]{12}", fullmatch=True)
+OWNERS = st.from_regex(r"[0-9a-f]{16}", fullmatch=True)
 
 
 @given(NAMES, OWNERS)

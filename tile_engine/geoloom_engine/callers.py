@@ -13,6 +13,7 @@ from typing import Any, Literal
 from geoloom.errors import AccessError, EngineUnreachable
 from geoloom_engine.auth import same_secret
 from geoloom_engine.hub import Hub
+from geoloom_engine.sessions import OWNER_DIGITS
 from geoloom_engine.words import Words
 
 REFUSED_SECONDS = 10.0
@@ -49,7 +50,7 @@ class Caller:
     admin
         Whether to tell of other users.
     owner
-        Twelve hex digits that stand for kind and name wherever the name should not: in layers' URLs, in
+        Hex digits that stand for kind and name wherever the name should not: in layers' URLs, in
         the names of sessions. Empty for the secret.
     """
 
@@ -60,7 +61,7 @@ class Caller:
     owner: str = field(init=False)
 
     def __post_init__(self) -> None:
-        digest = hashlib.sha256(self.label.encode()).hexdigest()[:12]
+        digest = hashlib.sha256(self.label.encode()).hexdigest()[:OWNER_DIGITS]
         object.__setattr__(self, "owner", digest if self.name else "")
 
     @property

@@ -13,10 +13,13 @@ from geoloom.errors import RequestError
 GIVEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """What a client may call a session."""
 
-INTERNAL = re.compile(r"(?:[0-9a-f]{12}~)?[A-Za-z0-9_-]{1,64}")
+OWNER_DIGITS = 16
+"""Hex digits that stand for an owner: too many to find a name of one's own that has another's."""
+
+INTERNAL = re.compile(rf"(?:[0-9a-f]{{{OWNER_DIGITS}}}~)?[A-Za-z0-9_-]{{1,64}}")
 """What a session is called inside: ``OWNER~NAME``, or ``NAME`` where there are no owners."""
 
-LONGEST = 12 + 1 + 64
+LONGEST = OWNER_DIGITS + 1 + 64
 """Characters of the longest."""
 
 
