@@ -57,7 +57,7 @@ def test_one_must_be_in_a_group_of_each_restriction() -> None:
     zoe = Caller("service", "zoe", frozenset({"service:zoe", "alps", "hydro"}))
     assert [rights.may(one, outer) for one in (anna, ben, zoe, SECRET)] == [True, False, True, True]
     assert [rights.may(one, both) for one in (anna, ben, zoe, SECRET)] == [False, False, True, True]
-    with pytest.raises(Forbidden, match="/data is only for hydro and user:anna") as caught:
+    with pytest.raises(Forbidden, match="/data is only for the group hydro and the user anna") as caught:
         rights.require(ben, both)
     assert "You are user:ben" in str(caught.value.hint)
 
@@ -160,7 +160,7 @@ def test_a_known_chain_is_kept_from_who_may_not_read_it(shared: Shared, closed_c
     for method, path, body in asked:
         answer = shared.ask(shared.ben, method, path, body)
         assert (answer.status, answer.json["error"]) == (403, "AccessError"), (method, path, answer.body)
-        assert "only for hydro" in answer.json["message"]
+        assert "only for the group hydro" in answer.json["message"]
         assert str(shared.closed) not in answer.json["message"].replace(str(shared.closed.parent) + " is", "")
 
 
@@ -201,9 +201,9 @@ def test_items_and_collections_are_restricted_too(shared: Shared) -> None:
         chain = per_item.composite(per_item.item(selection), selection, "first").chain
         anna, ben = shared.client(shared.anna), shared.client(shared.ben)
         assert anna.tile(chain, *TILE)
-        with pytest.raises(AccessError, match="only for hydro"):
+        with pytest.raises(AccessError, match="only for the group hydro"):
             ben.register(chain)
-        with pytest.raises(AccessError, match="only for hydro"):
+        with pytest.raises(AccessError, match="only for the group hydro"):
             ben.blob(selection.key)
         assert anna.blob(selection.key) == selection.to_bytes()
         anna.close()
@@ -221,7 +221,7 @@ def test_a_restricted_collection_is_neither_listed_nor_searched(shared: Shared) 
             question = {"query": {"collection": name}, "answer": kind}
             assert shared.ask(shared.anna, "POST", "/search", question).status == 200
             answer = shared.ask(shared.ben, "POST", "/search", question)
-            assert (answer.status, "only for hydro" in answer.json["message"]) == (403, True)
+            assert (answer.status, "only for the group hydro" in answer.json["message"]) == (403, True)
     # Nor is it among the names that are like a wrong one.
     hints = {}
     for token in (shared.anna, shared.ben):

@@ -48,8 +48,8 @@ KNOWN = """## What people notice
 - *A map* asks for all its tiles again when its kernel has found the engine again. A tile that was under
   way in a worker that is killed alone, or in the proxy, fails in the browser, which does not ask again by
   itself: it comes when the map is moved, or at once on maps whose kernel was listening to that worker.
-- *While the hub is away* the engine takes its word of the last hour; a worker that has not seen a token
-  yet refuses it until the hub is back. Layers on maps go on: their rights need no hub.
+- *While the hub is away* the engine takes its word of the last hour, which all workers share; only tokens
+  that it has never seen are refused until the hub is back. Layers on maps go on: their rights need no hub.
 - *A user's function* whose process is killed is tried once more; what ends that way twice is told.
 """
 

@@ -89,5 +89,9 @@ class Rights:
 
 
 def _listed(groups: Iterable[str]) -> str:
-    names = sorted(groups)
+    """Such as "the group alps and the user anna"."""
+    names = []
+    for group in sorted(groups):
+        kind, colon, name = group.partition(":")
+        names.append(f"the {kind} {name}" if colon and kind in ("user", "service") else f"the group {group}")
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
