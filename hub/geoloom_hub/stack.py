@@ -204,6 +204,8 @@ class Stack:
         """Ask through the proxy (or `base`), with a token of the hub if one is given; follows no redirect."""
         parts = urlsplit(base or self.url)
         sent = {"Authorization": f"Bearer {token}"} if token else {}
+        if host := self.host_of(path):
+            sent["Host"] = host
         content = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=seconds)
         try:
@@ -212,6 +214,13 @@ class Stack:
             return Reply(got.status, {k.lower(): v for k, v in got.getheaders()}, got.read())
         finally:
             connection.close()
+
+    def host_of(self, path: str) -> str:
+        """Where users have subdomains: the host that a path is at. Empty otherwise: any will do."""
+        domain = urlsplit(self.environment.get("GEOLOOM_HUB_SUBDOMAINS", "")).netloc
+        kind, _, name = path.strip("/").partition("/")
+        below = {"services": "hub--services.", "user": f"{name.partition('/')[0]}."}.get(kind, "")
+        return below + domain if domain else ""
 
     def api(self, method: str, path: str, body: object = None) -> Any:
         """Ask the hub's API as an admin; gives the JSON it answers with."""

@@ -344,7 +344,8 @@ class MadeUpHub:
 
     def user(self, name: str, *groups: str, scopes: tuple[str, ...] = (SCOPE,), kind: str = "user") -> str:
         """A token of a user or service."""
-        token = f"token-{name}-{len(self.models)}"
+        # Of its own in each test: engines keep what the hub said of a token.
+        token = f"token-{name}-{uuid.uuid4().hex}"
         self.models[token] = {"kind": kind, "name": name, "groups": list(groups), "scopes": list(scopes)}
         return token
 
