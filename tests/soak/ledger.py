@@ -55,7 +55,7 @@ class Ledger:
         self.waits: list[float] = []
         self.windows = [Window("(none)", self.begun)]
         self.wrong: list[str] = []
-        """Tiles of other bytes than they should have; `mistaken` keeps the bytes as well."""
+        """Tiles that are not as they should be; `mistaken` keeps their bytes as well."""
         self.faults: list[str] = []
         """What must not happen, other than wrong tiles."""
         self.chains: dict[str, float] = {}
@@ -63,7 +63,7 @@ class Ledger:
         self.saved: set[str] = set()
 
     def mistaken(self, tile: str, what: str, body: bytes) -> None:
-        """A tile of wrong bytes, which are kept for who looks into it."""
+        """A wrong tile, whose bytes are kept for who looks into it."""
         ARTEFACTS.mkdir(parents=True, exist_ok=True)
         (ARTEFACTS / f"wrong {tile} {len(self.wrong)}.png".replace(" ", "_")).write_bytes(body)
         self.wrong.append(f"{tile}{what}")
@@ -130,7 +130,7 @@ class Ledger:
             Seconds within which everything is to be served again after a kill.
         """
         if self.wrong:
-            yield f"{len(self.wrong)} tiles had wrong bytes, the first: {self.wrong[0]}"
+            yield f"{len(self.wrong)} tiles were wrong, the first: {self.wrong[0]}"
         if not self.waits:
             yield "no tile was shown at all"
         for kind, windows in self.by_kind().items():

@@ -30,7 +30,7 @@ SIGKILL.
 **What is promised, and checked.**
 
 - *No wrong tile.* A quiet engine without any cache of others computes all tiles beforehand; each
-  answer, and each "not modified", is compared with those bytes.
+  answer, and each "not modified", is compared with those, pixel by pixel.
 - *No lost chain.* Whatever was acknowledged to a kernel is in the store after the store was killed, and
   what was saved is there for good.
 - *Everything is served again within {limit:g} seconds*: a known layer's tile, a new layer with its
@@ -117,7 +117,7 @@ def _about(result: Result, command: str) -> Iterable[str]:
     yield f"  average was {result.load[0]:.1f} to {result.load[1]:.1f}. The users took {result.processor:.2f}"
     yield "  of a core."
     yield f"- {effort.users} users for {result.seconds:.0f} s, {kills} kills; {tiles:,} tiles shown,"
-    yield f"  {second:.0f} a second, of {result.tiles:,} different ones whose right bytes were known;"
+    yield f"  {second:.0f} a second, of {result.tiles:,} different ones whose right pixels were known;"
     yield f"  {chains:,} chains registered, {saved:,} saved."
 
 

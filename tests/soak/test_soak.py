@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import struct
+import zlib
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from soak.browser import Answer
 from soak.deployment import Bare
 from soak.ledger import Ledger
-from soak.pictures import PICTURES, Land, write_scenes
+from soak.pictures import PICTURES, PNG, Land, digest, write_scenes
 from soak.report import markdown
 from soak.storm import Effort, Result, storm
 
@@ -46,6 +48,19 @@ def test_figures_become_a_page(result: Result) -> None:
     assert "All promises were kept." in page
     for kind in Bare.kinds:
         assert f"**{kind}**" in page
+
+
+def test_pictures_are_compared_by_their_pixels() -> None:
+    def picture(pixel: int, level: int) -> bytes:
+        def chunk(name: bytes, content: bytes) -> bytes:
+            return struct.pack(">I", len(content)) + name + content + bytes(4)
+
+        pixels = zlib.compress(bytes([0, pixel, 1, 2] * 100), level)
+        return PNG + chunk(b"IHDR", b"3x100") + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+    assert picture(7, 1) != picture(7, 9)
+    assert digest(picture(7, 1)) == digest(picture(7, 9)) != digest(picture(8, 1))
+    assert digest(b"no picture") != digest(b"another")
 
 
 def test_what_is_wrong_is_told() -> None:

@@ -18,7 +18,8 @@ RGB, `huffman`     0.21, 156      0.20, 80       0.20, 82       0.20, **76**   0
 classes, ISA-L 1   0.07, **5.6**  0.06, 6.1      0.06, 6.6      0.06, 6.4      0.07, 6.6
 =================  =============  =============  =============  =============  =============
 
-Decoded pixels equal `geoloom.paint.rgba` exactly, but for the colour of invisible ones. Formats,
+Decoded pixels equal `geoloom.paint.rgba` exactly, but for the colour of invisible ones; ISA-L may pack the
+same pixels otherwise another time, by a byte or so. Formats,
 after the PNG specification (https://www.w3.org/TR/png-3/):
 
 ================  ==============================================================================
