@@ -372,7 +372,11 @@ def test_old_and_new_pixels_never_mix(tmp_path: Path, make_raster: Any) -> None:
     path = make_raster(tmp_path / "a.tif", np.zeros((600, 600), np.uint8))
     source = pool.open(str(path))
     source.read(0, (0,), Window(0, 0, 100, 100))
-    make_raster(tmp_path / "b.tif", np.ones((600, 600), np.uint8)).replace(path)
+    new = make_raster(tmp_path / "b.tif", np.ones((600, 600), np.uint8))
+    # Of the same size, and maybe written within the same tick of the file system's clock.
+    later = path.stat().st_mtime_ns + 10**9
+    os.utime(new, ns=(later, later))
+    new.replace(path)
     with pytest.raises(SourceChanged, match=r"a\.tif has changed"):
         source.read(0, (0,), Window(0, 0, 600, 600))
     # Although its next look-up was an hour away, the pool has noticed.
