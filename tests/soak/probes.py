@@ -194,6 +194,7 @@ def page(name: str, base: str, path: str, wanted: bytes = b"", token: str = "") 
 
 
 def _need(answer: Answer) -> Answer:
-    if answer.status >= 400:
+    # A proxy that knows no routes yet sends tiles' requests to the hub, which leads to its login.
+    if not 200 <= answer.status < 300:
         raise NotServed(f"{answer.status} {answer.headers.get('x-geoloom-error', answer.body[:200])}")
     return answer
