@@ -156,8 +156,7 @@ def write_scenes(folder: Path, size: int = SIZE) -> None:
 def digest(body: bytes) -> str:
     """By which pictures are compared: all that stands in a PNG, its pixels unpacked.
 
-    ISA-L packs the same pixels now and then otherwise, by a byte or so: what it finds to repeat depends on
-    memory that it does not clear.
+    Bytes of the same pixels differ now and then, by a byte or so, where ISA-L packed them.
     """
     found = hashlib.sha256()
     place = len(PNG)
