@@ -192,6 +192,11 @@ class Handler(tornado.web.RequestHandler):
         """Refuse a chain that reads what the caller may not; raises Forbidden."""
         self.services.rights.require(self.caller, await self.services.chains.limits(chain))
 
+    def check_href(self, href: str) -> None:
+        """Refuse a file that the caller may not read; raises Forbidden."""
+        rights = self.services.rights
+        rights.require(self.caller, rights.of_href(href))
+
     async def capable_chain(self, key: str) -> Chain:
         """The chain of a key, by the capability in the URL; without one, as the caller may."""
         capability = await self.need_capability(key)

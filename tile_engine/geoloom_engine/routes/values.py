@@ -30,8 +30,7 @@ class Info(Handler):
         pipeline = self.services.pipeline
         if asked == ["href"]:
             href = fields.text(body, "href")
-            rights = self.services.rights
-            rights.require(self.caller, rights.of_href(href))
+            self.check_href(href)
             self.answer(await self.services.wait_for(lambda: pipeline.source(href), remote="://" in href))
             return
         if asked == ["key"]:

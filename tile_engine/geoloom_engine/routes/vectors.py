@@ -113,9 +113,8 @@ async def asked_for(handler: Handler, body: dict[str, Any]) -> Callable[..., Ask
         raise RequestError(f"where is empty or longer than {LONGEST_WHERE:,} characters.")
     pipeline = handler.services.pipeline
     href = text if given == ["href"] else None
-    rights = handler.services.rights
     if href is not None:
-        rights.require(handler.caller, rights.of_href(href))
+        handler.check_href(href)
     else:
         if not is_key(text):
             raise RequestError("blob must be a key of 32 hexadecimal digits.")
