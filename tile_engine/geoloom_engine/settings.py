@@ -198,7 +198,12 @@ class Settings:
     function_modules: tuple[str, ...] = setting(
         ",".join(DEFAULT_MODULES), names, "Modules that users' functions may import, separated by commas."
     )
-    function_timeout: float = setting("5s", seconds, "How long a user's function may take for one tile.")
+    function_timeout: float = setting(
+        "5s",
+        seconds,
+        "How long a user's function may take for one tile. What it waits for a processor does not count, "
+        "until four times as much has passed.",
+    )
     function_memory: int = setting("512MB", size, "Memory one process of a user's function may take.")
     function_workers: int = setting(
         "8",

@@ -45,6 +45,12 @@ def test_of_a_process_that_is_gone_only_the_wall_is_known() -> None:
     assert found.waited is None
 
 
+def test_waiting_counts_where_it_is_known() -> None:
+    assert Spent(15, 1.5, 6).waited_since(Spent(10, 1, 2)) == 4
+    assert Spent(15, 1.5, None).waited_since(Spent(10, 1, 2)) == 0
+    assert Spent(15, 1.5, 6).waited_since(Spent(10, 1, None)) == 0
+
+
 @pytest.mark.parametrize(
     ("before", "after", "own"),
     [

@@ -20,6 +20,7 @@ from geoloom.errors import FunctionFailed, FunctionRefused
 from geoloom.grid import Grid, Lattice
 from geoloom_engine.sandbox import arena, remote, wire
 from geoloom_engine.sandbox.channel import Spawned
+from geoloom_engine.sandbox.clock import Spent
 from geoloom_engine.sandbox.messages import JOB_SIZE, TEXT_ROOM, TEXTS, Job, Order, Outcome, Reply
 from geoloom_engine.sandbox.remote import End, NoReply, Remote
 from geoloom_engine.sandbox.task import Answer, Call, Task
@@ -350,6 +351,47 @@ class TestTime:
             run(lambda worker, job: None, seconds=0.1)
         assert caught.value.end is End.LATE
         assert time.monotonic() - start >= 0.1
+
+    def test_waiting_for_a_processor_takes_nothing_of_its_time(
+        self, run: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        looks = []
+        enough = threading.Event()
+
+        def waiting(pid: int) -> Spent:
+            looks.append(time.monotonic())
+            if len(looks) == 5:  # the limit has passed some times
+                enough.set()
+            return Spent(looks[-1], 0.0, looks[-1])
+
+        def play(worker: FakeWorker, job: Job) -> bytes:
+            assert enough.wait(30)
+            worker.write(job, np.zeros((1, *GRID.shape), np.float32))
+            return DONE._replace(number=job.number).pack()
+
+        monkeypatch.setattr(remote, "spent", waiting)
+        monkeypatch.setattr(remote, "STRETCH", 1e6)
+        assert run(play, seconds=0.1).block.data.shape == (1, *GRID.shape)
+        assert looks[-1] - looks[0] > 0.1
+
+    @pytest.mark.parametrize(("waited", "limits"), [(1.0, 4.0), (0.5, 2.0), (0.0, 1.0), (None, 1.0)])
+    def test_what_it_waits_is_added_to_its_limit_up_to_four_times(
+        self, run: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch, waited: float | None, limits: float
+    ) -> None:
+        def spent(pid: int) -> Spent:
+            now = time.monotonic()
+            return Spent(now, None, None if waited is None else waited * now)
+
+        monkeypatch.setattr(remote, "spent", spent)
+        start = time.monotonic()
+        with pytest.raises(NoReply) as caught:
+            run(lambda worker, job: None, seconds=0.2)
+        took = time.monotonic() - start
+        assert caught.value.end is End.LATE
+        # What it waited before the first look is not known.
+        assert took >= 0.2 * limits - 0.05
+        if waited is None or waited == 0.0:
+            assert caught.value.own >= 0.15
 
     def test_a_tile_that_nobody_wants_is_given_up_after_a_grace(self, run: Callable[..., Answer]) -> None:
         asked = []

@@ -26,6 +26,10 @@ class Spent:
     ran: float | None
     waited: float | None
 
+    def waited_since(self, before: Spent) -> float:
+        """Seconds since an earlier reading that it waited for a processor; 0 where that is not known."""
+        return 0.0 if self.waited is None or before.waited is None else max(0.0, self.waited - before.waited)
+
     def own_since(self, before: Spent) -> float:
         """Seconds since an earlier reading that are the process's own doing: it ran or slept.
 
@@ -33,7 +37,7 @@ class Spent:
         """
         wall = self.wall - before.wall
         if self.waited is not None and before.waited is not None:
-            return max(0.0, wall - (self.waited - before.waited))
+            return max(0.0, wall - self.waited_since(before))
         if self.ran is not None and before.ran is not None:
             return min(wall, self.ran - before.ran)
         return wall

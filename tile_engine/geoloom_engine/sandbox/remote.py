@@ -39,6 +39,9 @@ LOCK_SECONDS = 10.0
 END_SECONDS = 5.0
 """Seconds to wait for the end of a worker that was killed."""
 
+STRETCH = 4.0
+"""Time limits on the wall, for a worker that waits for a processor all the while."""
+
 GRACE = 0.2
 """Seconds that a worker has to end a tile that nobody wants any more, and stay."""
 
@@ -145,7 +148,7 @@ class Remote:
         self._knows_program = False
 
     def run(self, task: Task, seconds: float, wanted: Callable[[], bool]) -> Answer:
-        """Have a tile computed.
+        """Have a tile computed within some seconds; waiting for a processor does not count, see `STRETCH`.
 
         Raises
         ------
@@ -233,9 +236,13 @@ class Remote:
             if now >= deadline:
                 if unwanted:
                     raise NoReply(End.UNWANTED)
+                found = spent(self.pid)
+                # Begun anew, a tile would take what it had once more, from a machine that is busy already.
+                deadline = start + min(seconds + found.waited_since(before), STRETCH * seconds)
+                if now < deadline:
+                    continue
                 # A first look that took long is this process's own waiting.
-                own = min(before.wall - start, SLICE) + spent(self.pid).own_since(before)
-                raise NoReply(End.LATE, own)
+                raise NoReply(End.LATE, min(before.wall - start, SLICE) + found.own_since(before))
             if not unwanted and not wanted():
                 unwanted = True
                 deadline = min(deadline, now + GRACE)

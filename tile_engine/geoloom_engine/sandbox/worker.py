@@ -27,9 +27,10 @@ from geoloom.harness import Function, Given, Result
 from geoloom_engine.sandbox import arena, wire
 from geoloom_engine.sandbox.messages import JOB_SIZE, TEXTS, Job, Order, Outcome, Reply
 
-NICENESS = 15
-"""By how much a worker steps back behind the engine. Beside slow functions of somebody else the 95th
-percentile of plain tiles is 1.4 × that of an idle engine; with 5 it was 1.9 ×, the functions no quicker."""
+NICENESS = 10
+"""By how much a worker steps back behind the engine. Beside slow functions of somebody else plain tiles take
+as long as with 15, and 1.4 × as long with 5. Where other programs keep all processors busy, functions get a
+tenth of one each; with 15 nothing came of them for 12 s."""
 
 
 def serve(
