@@ -81,12 +81,9 @@ class Faults:
         if occupied is not None:
             try:
                 async with asyncio.timeout(LONGEST):
-                    errors = await occupied
+                    await occupied
             except (TimeoutError, NotServed, Lost) as error:
-                self._ledger.fail(f"{kind}: its tile never came: {error!r}")
-            else:
-                for one in errors:
-                    self._ledger.error(f"slow function: {one}")
+                self._ledger.fail(f"{kind}: its tile never came: {error!r}, {dict(window.errors)}")
         window.lost = await asyncio.to_thread(self.missing, before)
         return window
 
@@ -118,7 +115,7 @@ class Faults:
 
 FUNCTIONS = "sandboxed function"
 
-BUSY = 0.15
+BUSY = 0.08
 """Seconds of processor time that show a function's process to be one that computes: others take little."""
 
 

@@ -43,8 +43,8 @@ SIZE = 4096
 LAZY = 1_000_000_000
 """From this number on a function's argument makes it slow, without a change of its result."""
 
-SLOW = LAZY + 15_000_000
-"""One that takes it about half a second for a tile."""
+SLOW = LAZY + 8_000_000
+"""One that takes it about a quarter of a second for a tile."""
 
 FUNCTION = f"""
 def f(img, k):
@@ -83,7 +83,7 @@ class Land:
         return PICTURES[picture](one, two, variant or 0)
 
     def slow(self, number: int) -> Chain:
-        """The chain of a function that takes about half a second; its pixels are those of the quick one."""
+        """The chain of a function that takes a quarter of a second; its pixels are those of the quick one."""
         return PICTURES["function"](self.source("one", None), self.source("two", None), SLOW + number)
 
     def tiles(self) -> list[Tile]:

@@ -112,10 +112,9 @@ class Tiles:
             Probe("a function", self._asking(self._function)),
         ]
 
-    async def slow_function(self) -> list[str]:
-        """Have a function compute that takes its time, until its tile is there; errors on the way."""
+    async def slow_function(self) -> None:
+        """Have a function compute that takes its time, until its tile is there."""
         browser, kernel = Browser(self._deployment.tiles), Browser(self._deployment.engine)
-        errors = []
         chain = self._land.slow(next(self._numbers))
         try:
             _need(await kernel.post("/blobs", FUNCTION.encode(), self._headers))
@@ -125,10 +124,10 @@ class Tiles:
                 try:
                     await self._tile(browser, "function", told["tiles"], self._middle)
                 except (NotServed, Lost) as error:
-                    errors.append(str(error))
+                    self._ledger.error(f"slow function: {error}")
                     await asyncio.sleep(PAUSE)
                 else:
-                    return errors
+                    return
         finally:
             browser.close()
             kernel.close()
