@@ -102,6 +102,8 @@ class Watch:
         self._thread: threading.Thread | None = None
         self._last: str | None = None
         self._which: str | None = None
+        self._starts: dict[str, int] = {}
+        """Of the workers of each engine that was heard of."""
         self._leaving = False
         self._seen: set[str] = set()
         self._failures = 0
@@ -164,6 +166,7 @@ class Watch:
                 self._recover()
         for event in answer.get("events") or ():
             self._tell(event)
+        self._notice_deaths(answer.get("lives"))
         self._renew()
         self._retry()
         self._check_reach()
@@ -219,6 +222,17 @@ class Watch:
             one.unsay(AWAY)
         for one, layer in self._layers():
             self._attempt(one, layer, layer.recover)
+
+    def _notice_deaths(self, lives: Mapping[str, Any] | None) -> None:
+        """Ask for all tiles shown again where a worker of the engine died: it may have had some of them."""
+        if lives is None:
+            return
+        engine, starts = str(lives["engine"]), int(lives["starts"])
+        before = self._starts.setdefault(engine, starts)
+        self._starts[engine] = starts
+        if starts > before:
+            for _, layer in self._layers():
+                self._ask_later(layer)
 
     def _tell(self, event: Mapping[str, Any]) -> None:
         key, kind = event.get("key"), event.get("type")

@@ -48,6 +48,7 @@ class PaperEngine:
     point_gate: threading.Event | None = None
     happened: queue.Queue[dict[str, Any]] = field(default_factory=queue.Queue)
     polls: int = 0
+    starts: dict[str, int] = field(default_factory=lambda: {"one": 2})
     version: int = 1
     nonce: str = "first"
     withdrawn: bool = False
@@ -107,7 +108,8 @@ class PaperEngine:
                 found.append(self.happened.get_nowait())
         except queue.Empty:
             pass
-        return {"events": found, "last": str(self.polls)}
+        engine, starts = list(self.starts.items())[self.polls % len(self.starts)]
+        return {"events": found, "last": str(self.polls), "lives": {"engine": engine, "starts": starts}}
 
     def withdraw(self) -> None:
         self.withdrawn = True

@@ -244,6 +244,29 @@ class TestTurns:
         watch.turn(0.01)
         assert not layer.waiting
 
+    def test_tiles_that_a_worker_took_along_are_asked_for_again(
+        self, watch: Watch, layer: ImageLayer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Browsers do not tell which images failed."""
+        url = layer.url
+        watch.turn(0.01)
+        assert not layer.waiting
+        watch.engine.starts["one"] += 1
+        watch.turn(0.01)
+        assert layer.waiting
+        later = time.monotonic() + 1.5
+        monkeypatch.setattr("geoloom.watch.time.monotonic", lambda: later)
+        watch.turn(0.01)
+        assert layer.url == f"{url}&v=1"
+        watch.turn(0.01)
+        assert not layer.waiting
+
+    def test_another_engine_of_the_same_service_is_no_death(self, watch: Watch, layer: ImageLayer) -> None:
+        watch.engine.starts["another"] = 7
+        for _ in range(6):
+            watch.turn(0.01)
+        assert not layer.waiting
+
     def test_refused_again_waits_longer(
         self, watch: Watch, layer: ImageLayer, monkeypatch: pytest.MonkeyPatch
     ) -> None:

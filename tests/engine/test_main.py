@@ -12,7 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
+import psutil
 import pytest
 
 from geoloom.store import connect
@@ -74,11 +76,15 @@ def test_life_and_end_of_workers(
     start_engine: StartEngine, own_valkey: RunningValkey, tmp_path: Path
 ) -> None:
     engine = start_engine(own_valkey.url, tmp_path, workers=2, nonce="mine", log_format="json")
-    first, second = engine.workers()
     assert engine.ask("GET", "/healthz").json["engine"] == "mine"
 
-    # A worker that dies is replaced, and the other one serves meanwhile.
-    os.kill(first, signal.SIGKILL)
+    # A worker that dies is replaced, and the other one serves meanwhile; a kernel that listens hears of it.
+    with ThreadPoolExecutor(1) as aside:
+        poll = aside.submit(engine.ask, "GET", "/events?timeout=50", None, {"X-Geoloom-Session": "listens"})
+        engine.wait_until(lambda: _streams(own_valkey.url) > 0, what="the poll")
+        second, first = sorted(engine.workers(), key=lambda pid: _clients(pid, engine), reverse=True)
+        os.kill(first, signal.SIGKILL)
+        assert poll.result(20).json["lives"]["starts"] == 3
     engine.wait_until(
         lambda: len(engine.workers()) == 2 and first not in engine.workers(), what="a new worker"
     )
@@ -104,6 +110,13 @@ def test_life_and_end_of_workers(
 
 def _pid(engine: RunningEngine) -> int:
     return int(engine.ask("GET", "/healthz").json["pid"])
+
+
+def _clients(worker: int, engine: RunningEngine) -> int:
+    """Connections that a worker serves."""
+    port = urlsplit(engine.url).port
+    open_ones = psutil.Process(worker).net_connections("tcp")
+    return sum(one.laddr.port == port and one.status == psutil.CONN_ESTABLISHED for one in open_ones)
 
 
 def _streams(valkey: str) -> int:

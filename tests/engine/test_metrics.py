@@ -55,6 +55,17 @@ def test_a_restarted_worker_goes_on_counting() -> None:
     assert samples(metrics)["geoloom_waiting[]"] == 0
 
 
+def test_a_worker_that_died_is_told_by_the_starts_of_all() -> None:
+    metrics, another = Metrics(2), Metrics(2)
+    for worker in (0, 1):
+        metrics.claim(worker)
+    before = metrics.lives
+    assert before["starts"] == 2
+    metrics.claim(1)
+    assert metrics.lives == before | {"starts": 3}
+    assert another.lives["engine"] != before["engine"]
+
+
 def test_unknown_routes_and_stages_do_not_matter() -> None:
     metrics = Metrics(1)
     metrics.request("nonsense", 200, 0.1)

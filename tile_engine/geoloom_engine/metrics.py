@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bisect
 import mmap
+import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 
@@ -61,6 +62,7 @@ FUNCTION_COUNTS = {
 }
 """What a worker counts of users' functions since it started."""
 SUMS = {
+    "worker_starts": "Starts of worker processes; all beyond their number replaced one that had died.",
     "refused": "Requests refused for want of room.",
     "faults": "Defects, each logged with an incident.",
     "gc_collections": "Runs of Python's garbage collector.",
@@ -108,6 +110,7 @@ class Metrics:
         self._workers = workers
         self._row = 0
         self._started = time.time()
+        self._engine = secrets.token_hex(8)
         self._on_request: Callable[[], None] = _nothing
         self._on_text: Callable[[], None] = _nothing
 
@@ -116,6 +119,12 @@ class Metrics:
         self._row = worker * len(_NAMES)
         for name in _GAUGES:
             self._values[self._row + _INDEX[name]] = 0
+        self.add("worker_starts")
+
+    @property
+    def lives(self) -> dict[str, str | int]:
+        """A name of this start of the engine, and how often a worker was started: more where one died."""
+        return {"engine": self._engine, "starts": int(self.total("worker_starts"))}
 
     def notify(self, on_request: Callable[[], None], on_text: Callable[[], None]) -> None:
         """Have functions called after each request, and before this worker shows the counters."""

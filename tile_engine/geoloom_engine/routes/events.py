@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import time
+from typing import Any
 
 from geoloom.errors import RequestError
 from geoloom_engine import sessions
@@ -12,15 +14,21 @@ from geoloom_engine.routes.base import Handler
 
 LONGEST_POLL = 60.0
 
+LOOK = 2.0
+"""Seconds between two looks of a poll at whether a worker died."""
+
 
 class Events(Handler):
-    """``GET /events?after=ID&timeout=25``: what failed, was refused or printed."""
+    """``GET /events?after=ID&timeout=25``: what failed, was refused or printed.
+
+    ``lives`` tells of workers that died: what they were computing is never answered.
+    """
 
     route = "events"
     waits = True
 
     async def get(self) -> None:
-        """Answer with events after an id, waiting for one up to the timeout."""
+        """Answer with events after an id, waiting for one up to the timeout, or until a worker died."""
         await self.need_caller()
         after = self.get_query_argument("after", "") or START
         try:
@@ -30,8 +38,16 @@ class Events(Handler):
         if math.isnan(asked):
             raise RequestError("timeout must be a number of seconds.")
         timeout = min(max(asked, 0.0), LONGEST_POLL)
-        follow = self.services.events.follow(self.session, after, timeout)
-        self.answer(await self.attentive(self.services.until_stopped(follow)))
+        self.answer(await self.attentive(self.services.until_stopped(self._news(after, timeout))))
+
+    async def _news(self, after: str, timeout: float) -> dict[str, Any]:
+        metrics = self.services.metrics
+        lives, end = metrics.lives, time.monotonic() + timeout
+        while True:
+            left = max(0.0, end - time.monotonic())
+            found = await self.services.events.follow(self.session, after, min(left, LOOK))
+            if found["events"] or left <= LOOK or metrics.lives != lives:
+                return found | {"lives": metrics.lives}
 
 
 class Session(Handler):
