@@ -74,7 +74,7 @@ def test_answers_to_earlier_orders_are_passed_over_and_closed(
         wire.send(zygote, Notice(What.SPAWN, 4, 1).pack(), (0,))
         wire.send(zygote, Notice(What.SPAWN, 5, 77).pack())
 
-    assert order(play) == Spawned(77, None)
+    assert order(play) == Spawned(77, None, whole=False)
     assert descriptors() == before
 
 

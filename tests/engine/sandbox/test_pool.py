@@ -338,6 +338,18 @@ class TestSpare:
         assert value(sandbox.run(FIRST, session="c", image=image)) == 1
         assert large in {remote.pid for remote in sandbox.pool._owners}
 
+    @pytest.mark.parametrize(("modules", "taken"), [(("numpy", "math"), True), (("scipy",), False)])
+    def test_one_that_lacks_modules_is_not_for_who_needs_them(
+        self, start: StartSandbox, wait_until: Callable[..., Any], modules: tuple[str, ...], taken: bool
+    ) -> None:
+        sandbox, light = self.begun(start, wait_until)
+        assert sandbox.pool._spare is not None
+        sandbox.pool._spare.whole = False
+        sandbox.run(COUNT, session="b", modules=modules)
+        assert (light in {remote.pid for remote in sandbox.pool._owners}) is taken
+        assert self.ready(sandbox, wait_until) != light
+        assert all(remote.whole for remote in sandbox.pool._owners) is not taken
+
     def test_one_that_died_is_not_missed(self, start: StartSandbox, wait_until: Callable[..., Any]) -> None:
         sandbox, spare = self.begun(start, wait_until)
         os.kill(spare, signal.SIGKILL)

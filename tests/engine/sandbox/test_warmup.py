@@ -13,11 +13,12 @@ import pytest
 
 from geoloom.grid import Grid, Lattice
 from geoloom.harness import DEFAULT_MODULES, Function, Given
-from geoloom_engine.sandbox.launch import ENVIRONMENT
+from geoloom_engine.sandbox.launch import ENVIRONMENT, Launcher
 from geoloom_engine.sandbox.lock import LockLevel
+from geoloom_engine.sandbox.warmup import needs_all
 
 if TYPE_CHECKING:
-    from conftest import StartSandbox
+    from conftest import Sandbox, StartSandbox
 
 CODE = """
 import json, os, sys, threading
@@ -141,21 +142,55 @@ def names_of(module: str) -> list[str]:
     ],
 )
 def test_every_function_of_one_array_does_the_same_locked_in(start: StartSandbox, module: str) -> None:
+    assert differing(start(lock=LockLevel(), modules=DEFAULT_MODULES, seconds=120.0), module) == []
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("module", ["numpy.fft", "numpy.linalg", "numpy.polynomial.polynomial"])
+def test_what_is_loaded_first_is_enough_for_numpy(start: StartSandbox, module: str) -> None:
+    launcher = Launcher(1, LockLevel(), DEFAULT_MODULES)
+    launcher.start()
+    try:
+        sandbox = start(launcher=launcher, seconds=120.0)
+        assert differing(sandbox, module, ("numpy",)) == []
+        assert not next(iter(sandbox.pool._owners)).whole
+    finally:
+        sandbox.pool.close()
+        launcher.stop()
+
+
+@pytest.mark.parametrize(
+    ("modules", "needed"),
+    [
+        ((), False),
+        (("numpy", "math", "collections", "datetime"), False),
+        (("scipy",), True),
+        (("numpy", "skimage"), True),
+        (("of_the_operator",), True),
+    ],
+)
+def test_most_functions_need_what_is_loaded_first(modules: tuple[str, ...], needed: bool) -> None:
+    assert needs_all(modules) is needed
+
+
+def differing(
+    sandbox: Sandbox, module: str, modules: tuple[str, ...] = DEFAULT_MODULES
+) -> list[tuple[str, str]]:
+    """What functions of a module say of an image here, and otherwise in the sandbox."""
     names = names_of(module)
     assert len(names) >= 10
-    sandbox = start(lock=LockLevel(), modules=DEFAULT_MODULES, seconds=120.0)
     image = np.random.default_rng(1).random((1, 12, 14)) + 0.1
     source = EVERY.replace("{module}", module)
     here = Function(source, "f", alone=True)
     different = []
     for some in (names[i : i + AT_ONCE] for i in range(0, len(names), AT_ONCE)):
-        answer = sandbox.run(source, some, image=image)
+        answer = sandbox.run(source, some, image=image, modules=modules)
         given = Given(image.copy(), np.ones((1, 12, 14), np.bool_), ("a",), GRID, 0)
         expected = here.call(given, [some]).printed
         for mine, theirs in zip(expected.splitlines(), answer.printed.splitlines(), strict=True):
             if mine != theirs:
                 different.append((mine, theirs))
-    assert different == []
+    return different
 
 
 def test_a_pool_of_threads_does_things_at_once_and_in_order(start: StartSandbox) -> None:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def line(launcher: Launcher) -> Line:
 def test_a_worker_is_forked_and_its_handle_is_its_own(line: Line) -> None:
     notice, handles, job = line.spawn(1)
     (worker,) = line.zygote.children()
-    assert notice == Notice(What.SPAWN, 1, worker.pid)
+    assert notice == Notice(What.SPAWN, 1, worker.pid, notice.status)
     signal.pidfd_send_signal(handles[0], signal.SIGKILL)
     assert line.end(1).status == -signal.SIGKILL
     wire.close(handles)
@@ -159,11 +160,14 @@ import os, sys
 from geoloom_engine.sandbox import zygote
 control, channel, told = (int(one) for one in sys.argv[2:])
 zygote.WAIT = float(sys.argv[1])
-def warm_up():
-    os.write(told, b"warm")
+def first():
+    os.write(told, b"first")
+    return lambda memory, keep: None
+def rest():
+    os.write(told, b"rest")
     return lambda memory, keep: None
 import socket
-zygote.Zygote(socket.socket(fileno=control), [socket.socket(fileno=channel)], warm_up).run()
+zygote.Zygote(socket.socket(fileno=control), [socket.socket(fileno=channel)], first, rest).run()
 """
 
 
@@ -195,7 +199,7 @@ class TestWarmUp:
         for process in processes:
             assert process.wait(60) == 0
 
-    def test_modules_wait_for_the_first_order(
+    def test_modules_wait_for_an_order_that_needs_them(
         self, begin: Callable[..., tuple[socket.socket, socket.socket, int]]
     ) -> None:
         control, channel, told = begin(1e6)
@@ -208,17 +212,26 @@ class TestWarmUp:
         assert Notice.unpack(channel.recv(NOTICE_SIZE)).what is What.UNKNOWN
         with pytest.raises(BlockingIOError):
             os.read(told, 100)
-        wire.send(channel, Order(What.SPAWN, 1).pack(), (channel.fileno(),) * 3)
-        assert wire.wait(channel, 60)
-        content, handles = wire.receive(channel, NOTICE_SIZE, 1) or (b"", [])
-        assert Notice.unpack(content).what is What.SPAWN
-        wire.close(handles)
-        assert os.read(told, 100) == b"warm"
+        for number, whole, is_whole, loads in (
+            (1, False, 0, b"first"),
+            (2, False, 0, b""),
+            (3, True, 1, b"rest"),
+            (4, False, 1, b""),
+        ):
+            wire.send(channel, Order(What.SPAWN, number, whole=whole).pack(), (channel.fileno(),) * 3)
+            assert wire.wait(channel, 60)
+            content, handles = wire.receive(channel, NOTICE_SIZE, 1) or (b"", [])
+            notice = Notice.unpack(content)
+            assert (notice.what, notice.number, notice.status) == (What.SPAWN, number, is_whole)
+            wire.close(handles)
+            with nullcontext() if loads else pytest.raises(BlockingIOError):
+                assert os.read(told, 100) == loads
         os.close(told)
 
     def test_modules_are_loaded_after_a_while_in_any_case(
         self, begin: Callable[..., tuple[socket.socket, socket.socket, int]]
     ) -> None:
         _, _, told = begin(0.05)
-        assert os.read(told, 100) == b"warm"
+        assert os.read(told, 5) == b"first"
+        assert os.read(told, 100) == b"rest"
         os.close(told)

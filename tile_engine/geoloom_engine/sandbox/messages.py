@@ -16,7 +16,7 @@ import struct
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-_ORDER = struct.Struct("=4sIQQQQ")
+_ORDER = struct.Struct("=4sIQQQQ?")
 _NOTICE = struct.Struct("=4sIQqqd")
 _JOB = struct.Struct("=4sQ4s4s13Q2q")
 _REPLY = struct.Struct("=4sIQII6I")
@@ -89,6 +89,8 @@ class Order(NamedTuple):
         Bytes that it may take.
     inside, outside
         Bytes of the input and output.
+    whole
+        Whether its function imports more than what is loaded first.
     """
 
     what: What
@@ -96,6 +98,7 @@ class Order(NamedTuple):
     memory: int = 0
     inside: int = 0
     outside: int = 0
+    whole: bool = False
 
     def pack(self) -> bytes:
         """As bytes."""
@@ -120,7 +123,8 @@ class Notice(NamedTuple):
     pid
         Of the sandbox worker; the number of the error for `What.REFUSED`.
     status
-        How it ended: its exit status, or the signal's number, negative.
+        How it ended: its exit status, or the signal's number, negative. For `What.SPAWN` 1 if all modules
+        are loaded in it, else 0.
     processor
         Seconds of processor time it took in all.
     """

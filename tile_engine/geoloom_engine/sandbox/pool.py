@@ -28,6 +28,7 @@ from geoloom_engine.sandbox.remote import End, NoReply, Remote
 from geoloom_engine.sandbox.strikes import Strikes, key_of
 from geoloom_engine.sandbox.task import Answer, Call, Task
 from geoloom_engine.sandbox.verdict import Verdicts
+from geoloom_engine.sandbox.warmup import needs_all
 from geoloom_engine.unwanted import Unwanted
 
 __all__ = ["Answer", "Call", "Limits", "Pool"]
@@ -205,7 +206,8 @@ class Pool:
             return remote
         try:
             self._strikes.check(key, call.function, shared=True)
-            remote = self._take_spare(layout) or self._made(layout, ask)
+            whole = needs_all(call.modules)
+            remote = self._take_spare(layout, whole) or self._made(layout, whole, ask)
         except BaseException:
             with self._changed:
                 self._taken -= 1
@@ -217,23 +219,23 @@ class Pool:
             self._due.notify_all()
         return remote
 
-    def _made(self, layout: Layout, ask: Callable[[], None]) -> Remote:
-        remote = Remote(self._channel, self._limits.memory, layout, ask)
+    def _made(self, layout: Layout, whole: bool, ask: Callable[[], None]) -> Remote:
+        remote = Remote(self._channel, self._limits.memory, layout, ask, whole)
         with self._changed:
             self._counts["spawned"] += 1
         return remote
 
-    def _take_spare(self, layout: Layout) -> Remote | None:
-        """The spare worker; one that is too small for the tile is ended."""
+    def _take_spare(self, layout: Layout, whole: bool) -> Remote | None:
+        """The spare worker; one that is too small for the tile, or lacks modules, is ended."""
         with self._changed:
             spare, self._spare = self._spare, None
-            if spare is not None and not spare.fits(layout):
+            if spare is not None and (whole > spare.whole or not spare.fits(layout)):
                 self._retire(spare)
                 return None
         return spare
 
     def _make_spare(self, layout: Layout) -> None:
-        """Make a spare worker; if that fails, the next function finds none."""
+        """Make a spare worker, of what is loaded by now; if that fails, the next function finds none."""
 
         def ask() -> None:
             if self._closed:
@@ -241,7 +243,7 @@ class Pool:
 
         spare = None
         try:
-            spare = self._made(layout, ask)
+            spare = self._made(layout, False, ask)
             spare.rehearse(lambda: not self._closed)
         except Exception as error:  # noqa: BLE001 - functions run without it, and the keeper has more to do
             log.debug("no spare process for functions: %r", error)

@@ -93,6 +93,8 @@ class Remote:
         Of the first tile: input and output are made so large that it fits.
     ask
         Called again and again while waiting for the zygote.
+    whole
+        Whether its function imports more than is loaded first.
 
     Raises
     ------
@@ -100,7 +102,9 @@ class Remote:
         See `Channel.spawn`.
     """
 
-    def __init__(self, channel: Channel, memory: int, layout: Layout, ask: Callable[[], None]) -> None:
+    def __init__(
+        self, channel: Channel, memory: int, layout: Layout, ask: Callable[[], None], whole: bool = True
+    ) -> None:
         self._channel = channel
         self.inside, self.outside = arena.fitting(layout.inside), arena.fitting(layout.outside)
         self.number = secrets.randbits(64)
@@ -117,8 +121,8 @@ class Remote:
         try:
             descriptors.append(arena.reserve(self.inside, channel.packets))
             descriptors.append(arena.reserve(self.outside, channel.packets))
-            order = Order(What.SPAWN, self.number, memory, self.inside, self.outside)
-            self.pid, self._handle = channel.spawn(order, (theirs.fileno(), *descriptors), ask)
+            order = Order(What.SPAWN, self.number, memory, self.inside, self.outside, whole)
+            self.pid, self._handle, self.whole = channel.spawn(order, (theirs.fileno(), *descriptors), ask)
             self._given = arena.shared(descriptors[0], self.inside)
             self._result = arena.shared(descriptors[1], self.outside)
         except BaseException:

@@ -2,8 +2,8 @@
 
 It is started by exec, in an environment without secrets, and never sees a user's function. It does
 little: fork when an engine worker orders it, tell how workers ended, and end when the supervisor does.
-Modules are loaded when the first worker is ordered, or after a while: the start of an engine has other
-things to do.
+Modules are loaded when a worker is ordered that needs them, or after a while: the start of an engine has
+other things to do.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -35,7 +36,7 @@ from geoloom_engine.sandbox.messages import (
 )
 
 WAIT = 5.0
-"""Seconds after which modules are loaded though nobody has asked for a worker."""
+"""Seconds after which modules are loaded though nobody has asked for them."""
 
 MOST_ENDED = 256
 """Workers whose end is remembered until somebody asks."""
@@ -58,17 +59,22 @@ class Zygote:
         Tells which engine workers have ended; its end is the zygote's.
     channels
         One from each engine worker.
-    warm_up
-        Loads all modules; gives what locks a worker down.
+    first, rest
+        Load modules, those of most functions and the others; give what locks a worker down.
     """
 
     def __init__(
-        self, control: socket.socket, channels: Sequence[socket.socket], warm_up: Callable[[], Lock]
+        self,
+        control: socket.socket,
+        channels: Sequence[socket.socket],
+        first: Callable[[], Lock],
+        rest: Callable[[], Lock],
     ) -> None:
         self._control = control
         self._channels = list(channels)
-        self._warm_up = warm_up
+        self._first, self._rest = first, rest
         self._lock: Lock | None = None
+        self._whole = False
         self._alive: dict[Name, int] = {}
         self._names: dict[int, Name] = {}
         self._ended: dict[Name, Notice] = {}
@@ -91,15 +97,15 @@ class Zygote:
             self._tell(index, Notice(What.HELLO, 0))
         cold_until = time.monotonic() + WAIT
         while True:
-            left = None if self._lock else max(0.0, cold_until - time.monotonic()) * 1000
+            left = None if self._whole else max(0.0, cold_until - time.monotonic()) * 1000
             ready = {descriptor for descriptor, _ in poll.poll(left)}
             # First of all, so that orders of a new engine worker are not taken for its predecessor's.
             if self._control.fileno() in ready:
                 self._heed()
             if self._wakeup in ready:
                 self._reap()
-            if self._lock is None and time.monotonic() >= cold_until:
-                self._lock = self._warm_up()
+            if not self._whole and time.monotonic() >= cold_until:
+                self._load(whole=True)
             for index, channel in enumerate(self._channels):
                 if channel.fileno() in ready and not self._obey(index):
                     poll.unregister(channel)
@@ -142,8 +148,15 @@ class Zygote:
             wire.close(descriptors)
         return True
 
+    def _load(self, whole: bool) -> Lock:
+        """Load what is not loaded yet."""
+        self._lock = self._lock or self._first()
+        if whole and not self._whole:
+            self._lock, self._whole = self._rest(), True
+        return self._lock
+
     def _spawn(self, index: int, order: Order, descriptors: list[int]) -> None:
-        self._lock = lock = self._lock or self._warm_up()
+        lock = self._load(order.whole)
         try:
             pid = os.fork()
         except OSError as error:
@@ -154,7 +167,7 @@ class Zygote:
         self._alive[index, order.number] = pid
         self._names[pid] = index, order.number
         handles = [os.pidfd_open(pid)] if wire.has_packets(self._control) else []
-        self._tell(index, Notice(What.SPAWN, order.number, pid), handles)
+        self._tell(index, Notice(What.SPAWN, order.number, pid, int(self._whole)), handles)
         wire.close(handles)
 
     def _be_worker(self, order: Order, descriptors: list[int], lock: Lock) -> NoReturn:
@@ -231,11 +244,13 @@ def main(arguments: Sequence[str]) -> NoReturn:
     parent = os.getpid()
     control, *channels = [socket.socket(fileno=int(descriptor)) for descriptor in descriptors]
 
-    def warm_up() -> Lock:
+    names = modules.split(",")
+
+    def load(whole: bool) -> Lock:
         from geoloom_engine.sandbox import lock, warmup, worker
 
         del worker  # loaded for those that are forked
-        warmup.warm_up(modules.split(","))
+        warmup.warm_up(names if whole else [name for name in names if not warmup.needs_all([name])])
         chosen = lock.LockLevel(*(one.name in level.split(",") for one in fields(lock.LockLevel)))
         # Job sockets will have the number that is free now.
         free = os.dup(control.fileno())
@@ -246,7 +261,7 @@ def main(arguments: Sequence[str]) -> NoReturn:
         gc.freeze()
         return lambda memory, keep: lock.lock(chosen, memory, (keep,), parent)
 
-    Zygote(control, channels, warm_up).run()
+    Zygote(control, channels, partial(load, False), partial(load, True)).run()
 
 
 if __name__ == "__main__":
