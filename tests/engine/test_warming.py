@@ -13,6 +13,7 @@ from textwrap import dedent
 
 import pytest
 
+from geoloom_engine import warming as module
 from geoloom_engine.warming import Warming
 
 
@@ -42,6 +43,25 @@ def test_the_rest_is_done_when_the_worker_is_ready_whatever_fails() -> None:
     assert not done.is_set()
     ready.set()
     assert done.wait(60)
+
+
+def test_steps_make_way_for_requests_that_wait_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    free, done = threading.Event(), threading.Event()
+    looks: list[None] = []
+
+    def busy() -> bool:
+        looks.append(None)
+        return not free.is_set()
+
+    warming = Warming(lambda: [done.set], tuple, busy=busy)
+    while len(looks) < 3:
+        time.sleep(0.001)
+    assert not done.is_set()
+    free.set()
+    assert settled(warming) is None
+    assert done.is_set()
+    monkeypatch.setattr(module, "WAY", 0.05)
+    assert settled(Warming(lambda: [lambda: None] * 100, tuple, busy=lambda: True)) is None
 
 
 LOOPS = """

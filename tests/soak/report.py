@@ -45,9 +45,9 @@ KNOWN = """## What people notice
 
 - *A kernel* that speaks to an engine which is away, or whose store is, waits up to 8 s for it; a cell that
   is run then takes longer and does not fail. Polls for events go on over a restart of the store.
-- *A map* asks for all its tiles again when its kernel has found the engine again. A tile that was under
-  way in a worker that is killed alone, or in the proxy, fails in the browser, which does not ask again by
-  itself: it comes when the map is moved, or at once on maps whose kernel was listening to that worker.
+- *A map* asks for all its tiles again when its kernel has found the engine again, and within three seconds
+  when one of the engine's processes died. A tile that was under way in the proxy fails in the browser, which
+  does not ask again by itself: it comes when the map is moved.
 - *While the hub is away* the engine takes its word of the last hour, which all workers share; only tokens
   that it has never seen are refused until the hub is back. Layers on maps go on: their rights need no hub.
 - *A user's function* whose process is killed is tried once more; what ends that way twice is told.

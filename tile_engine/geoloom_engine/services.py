@@ -123,7 +123,7 @@ class Services:
         self._active = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        self._warming = Warming(first_steps, later_steps)
+        self._warming = Warming(first_steps, later_steps, busy=lambda: self.queue.waiting > 0)
 
     async def compute[T](self, name: object, session: str, task: Callable[[], T], layer: str = "") -> T:
         """Run a task in the compute thread, in its turn."""

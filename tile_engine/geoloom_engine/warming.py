@@ -26,6 +26,9 @@ PROGRAM = ("-P", "-m", "geoloom_engine.rehearsal")
 """What the interpreter runs to compile, told ``first`` or ``later``; nothing of the current folder."""
 PAUSE = 0.05
 """Seconds between two steps, in which other workers may take their turn."""
+WAY = 10.0
+"""Seconds for which steps make way in all, while requests wait for computation: those load what they need
+themselves, and the steps would take half of their time."""
 LOOK = 0.01
 """Seconds between two looks at whether it is one's turn, or done."""
 PATIENCE = 120.0
@@ -73,12 +76,22 @@ class Warming:
         Makes what is done afterwards.
     program
         Arguments of the interpreter for the process that compiles.
+    busy
+        Whether requests wait.
     """
 
-    def __init__(self, first: Steps, later: Steps, program: Sequence[str] = PROGRAM) -> None:
+    def __init__(
+        self,
+        first: Steps,
+        later: Steps,
+        program: Sequence[str] = PROGRAM,
+        busy: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._first = first
         self._later = later
         self._program = program
+        self._busy = busy
+        self._way = WAY
         self._problem: str | None = UNDER_WAY
         self._stop = threading.Event()
         threading.Thread(target=self._run, name="warming", daemon=True).start()
@@ -96,6 +109,7 @@ class Warming:
         kept = _is_kept()
         try:
             for step in self._first():
+                self._make_way()
                 kept = self._do(step, "first", kept)
                 if self._stop.is_set():
                     return
@@ -107,10 +121,16 @@ class Warming:
         for step in self._later():
             if self._stop.wait(PAUSE):
                 return
+            self._make_way()
             try:
                 kept = self._do(step, "later", kept)
             except Exception:
                 log.exception("what is compiled beforehand cannot be compiled")
+
+    def _make_way(self) -> None:
+        """Wait while requests do, but not for ever."""
+        while self._busy() and self._way > 0 and not self._stop.wait(LOOK):
+            self._way -= LOOK
 
     def _do(self, step: Step, part: str, kept: bool) -> bool:
         """Run a step; whether the code of the next, too, may be kept or be had by asking for it."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
-import time
 from typing import Any
 
 from geoloom.errors import RequestError
@@ -42,12 +42,15 @@ class Events(Handler):
 
     async def _news(self, after: str, timeout: float) -> dict[str, Any]:
         metrics = self.services.metrics
-        lives, end = metrics.lives, time.monotonic() + timeout
-        while True:
-            left = max(0.0, end - time.monotonic())
-            found = await self.services.events.follow(self.session, after, min(left, LOOK))
-            if found["events"] or left <= LOOK or metrics.lives != lives:
-                return found | {"lives": metrics.lives}
+        lives = metrics.lives
+        follow = asyncio.ensure_future(self.services.events.follow(self.session, after, timeout))
+        try:
+            while not follow.done() and metrics.lives == lives:
+                await asyncio.wait({follow}, timeout=LOOK)
+            found = await follow if follow.done() else {"events": [], "last": after}
+        finally:
+            follow.cancel()
+        return found | {"lives": metrics.lives}
 
 
 class Session(Handler):
