@@ -23,6 +23,8 @@ FOLDER = "geoloom-samples"
 """Where the samples are, in the home folder. Called `geoloom` it would be found for the package itself."""
 RECORD = Path(".local/share/geoloom/samples.json")
 LAUNCHER = Path(".local/share/geoloom/launcher")
+KERNEL_LOOK = "--KernelRestarter.time_to_dead=1"
+"""A kernel that died is missed within a second, not three: maps and widgets are dead meanwhile."""
 UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
 
 log = logging.getLogger("geoloom_hub")
@@ -42,7 +44,8 @@ def main() -> None:
     limit_memory(os.environ.get("GEOLOOM_PROCESS_MEMORY", ""))
     if os.environ.get("GEOLOOM_PROCESS_NICE", "").isdecimal():
         os.nice(int(os.environ["GEOLOOM_PROCESS_NICE"]))
-    command = [sys.executable, "-P", "-m", "geoloom_hub.lean", "jupyterhub.singleuser", *sys.argv[1:]]
+    program = ["-P", "-m", "geoloom_hub.lean", "jupyterhub.singleuser"]
+    command = [sys.executable, *program, KERNEL_LOOK, *sys.argv[1:]]
     os.execv(sys.executable, command)  # noqa: S606
 
 

@@ -160,6 +160,27 @@ def test_a_failure_is_told_and_a_restarted_kernel_goes_on(lab: Any, open_noteboo
     assert page.foreign == []
 
 
+def test_tiles_that_an_engine_process_took_along_come_without_a_move(lab: Any, open_notebook: Any) -> None:
+    slow = """
+    def f(img):
+        for _ in range(12_000_000):
+            pass
+        return img[0]
+
+    colour = landsat.execute(f).scale(20, 130)
+    """
+    page = open_notebook(lab, lab.write("taken_along.ipynb", SETUP, dedent(slow), SHOW))
+    page.run_all()
+    page.wait_for_tiles(count=1)
+    page.run("import os, signal; os.kill(m._watch.engine.health()['pid'], signal.SIGKILL)")
+    # Leaflet leaves the class off images that failed.
+    missing = "() => document.querySelectorAll('img.leaflet-tile:not(.leaflet-tile-loaded)').length"
+    page.wait(lambda: [url for url in page.loaded() if "&v=" in url], "tiles to be asked for again")
+    page.wait(lambda: page.page.evaluate(missing) == 0, "all tiles to be there")
+    assert page.run(value="m.messages") == ()
+    page.picture("taken_along")
+
+
 def test_below_a_prefix_on_a_dense_screen_with_a_busy_engine(start_lab: Any, open_notebook: Any) -> None:
     lab = start_lab("/user/anna/", GEOLOOM_WORKERS="1", GEOLOOM_QUEUE_LENGTH="1")
     slow = 'colour = landsat.focal_median(4).rgb("B3", "B2", "B1").scale(20, 130)'

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from jupyter_client.restarter import KernelRestarter
 
+from geoloom_hub import user_server
 from geoloom_hub.user_server import FOLDER, copy_samples
 
 
@@ -92,6 +95,21 @@ def test_a_limit_that_means_nothing_is_told_and_left(caplog: pytest.LogCaptureFi
 
     limit_memory("lots")
     assert "'lots', not a size such as 2G" in caplog.text
+
+
+def test_kernels_that_died_are_missed_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the spawner says comes last, and wins."""
+    became: list[list[str]] = []
+    monkeypatch.setattr(os, "execv", lambda program, arguments: became.append(arguments))
+    monkeypatch.setattr(sys, "argv", ["user_server", "--port=1"])
+    monkeypatch.setattr(user_server, "lab_environment", lambda folder: {})
+    for name in ("GEOLOOM_SAMPLES", "GEOLOOM_PROCESS_MEMORY", "GEOLOOM_PROCESS_NICE"):
+        monkeypatch.delenv(name, raising=False)
+    user_server.main()
+    *_, program, look, last = became[0]
+    assert (program, last) == ("jupyterhub.singleuser", "--port=1")
+    option, _, seconds = look.removeprefix("--KernelRestarter.").partition("=")
+    assert 0 < float(seconds) < KernelRestarter.class_traits()[option].default_value
 
 
 def test_the_folder_is_not_taken_for_the_package() -> None:

@@ -42,6 +42,10 @@ KINDS = (
 KERNEL_PAUSE = 0.3
 """Seconds between two questions to the kernel."""
 
+KERNEL_PATIENCE = 2.0
+"""Seconds after which it is asked again: what is sent to a kernel that is dead is never answered, and
+notebooks ask anew when its server says that it is started again."""
+
 
 class Whole(Deployment):
     """Everything that `make hub` starts, with users made beforehand.
@@ -151,7 +155,8 @@ class Kernel:
                 self._socket = await websocket_connect(
                     HTTPRequest(self._url, headers=self._headers, connect_timeout=5.0, request_timeout=5.0)
                 )
-            await self._answered(self._socket)
+            async with asyncio.timeout(KERNEL_PATIENCE):
+                await self._answered(self._socket)
         except (OSError, HTTPError, asyncio.CancelledError, NotServed) as error:
             if self._socket is not None:
                 self._socket.close()
