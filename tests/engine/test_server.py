@@ -487,6 +487,15 @@ def test_workers_may_open_many_files(engine: RunningEngine) -> None:
         assert soft == str(OPEN_FILES if hard == "unlimited" else min(OPEN_FILES, int(hard)))
 
 
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc")
+def test_workers_load_what_they_use(engine: RunningEngine, chain: Chain) -> None:
+    engine.ask("GET", path_of(engine.client().register(chain)), token=False)
+    for pid in engine.workers():
+        loaded = Path(f"/proc/{pid}/maps").read_text()
+        assert "llvmlite" in loaded
+        assert "/scipy/" not in loaded
+
+
 def test_metrics_count_all_workers(engine: RunningEngine) -> None:
     text = engine.ask("GET", "/metrics", token=False).body.decode()
     assert "geoloom_workers 2.0" in text

@@ -130,6 +130,8 @@ class Supervisor:
                 if self._mesh is not None:
                     self._mesh.claim(index)
                 self._sandboxing.claim(index)
+                # numba loads it for linear algebra, which no loop here uses: 0.3 s of a worker's start.
+                sys.modules["scipy"] = None  # type: ignore[assignment]
                 from geoloom_engine.server import work
 
                 sys.setswitchinterval(SWITCH)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.driver_info import DriverInfo
 from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import RedisError
 
@@ -16,6 +17,10 @@ CONNECTIONS = 8
 
 FOLLOWERS = 1024
 """The same of a client whose commands block, each on a connection of its own."""
+
+
+DRIVER = DriverInfo()
+"""What Redis is told of each connection: by default its version is looked up on the disk, in 1 ms."""
 
 
 def connect(url: str, timeout: float, *, patient: bool = False) -> redis.asyncio.Redis:
@@ -39,6 +44,7 @@ def connect(url: str, timeout: float, *, patient: bool = False) -> redis.asyncio
         socket_connect_timeout=timeout,
         # Once more on a connection that a restarted server had closed, never after a timeout.
         retry=Retry(NoBackoff(), 1, (ConnectionLost,)),
+        driver_info=DRIVER,
     )
     return redis.asyncio.Redis.from_pool(pool)
 
