@@ -158,16 +158,21 @@ def test_the_ends_of_workers_that_nobody_asks_for_are_forgotten(line: Line, wait
 SCRIPT = """
 import os, sys
 from geoloom_engine.sandbox import zygote
-control, channel, told = (int(one) for one in sys.argv[2:])
+control, channel, told, go = (int(one) for one in sys.argv[2:])
 zygote.WAIT = float(sys.argv[1])
 def first():
     os.write(told, b"first")
     return lambda memory, keep: None
-def rest():
+def steps():
+    for number in b"123":
+        os.write(told, bytes([number]))
+        os.read(go, 1)
+        yield
+def ready():
     os.write(told, b"rest")
     return lambda memory, keep: None
 import socket
-zygote.Zygote(socket.socket(fileno=control), [socket.socket(fileno=channel)], first, rest).run()
+zygote.Zygote(socket.socket(fileno=control), [socket.socket(fileno=channel)], first, steps(), ready).run()
 """
 
 
@@ -178,16 +183,19 @@ class TestWarmUp:
         processes: list[subprocess.Popen[bytes]] = []
         opened: list[Any] = []
 
-        def get(wait: float) -> tuple[socket.socket, socket.socket, int]:
+        def get(wait: float, steps: int = 3) -> tuple[socket.socket, socket.socket, int]:
             control, their_control = wire.pair()
             channel, their_channel = wire.pair()
             told, tell = os.pipe()
-            passed = [their_control.fileno(), their_channel.fileno(), tell]
+            go, self.going = os.pipe()
+            os.write(self.going, b"." * steps)
+            passed = [their_control.fileno(), their_channel.fileno(), tell, go]
             arguments = [str(wait), *(str(one) for one in passed)]
             processes.append(subprocess.Popen([sys.executable, "-c", SCRIPT, *arguments], pass_fds=passed))
             their_control.close()
             their_channel.close()
             os.close(tell)
+            os.close(go)
             opened.extend([control, channel])
             assert wire.wait(channel, 60)
             assert wire.receive(channel, NOTICE_SIZE) == (Notice(What.HELLO, 0).pack(), [])
@@ -196,6 +204,7 @@ class TestWarmUp:
         yield get
         for one in opened:
             one.close()
+        os.close(self.going)
         for process in processes:
             assert process.wait(60) == 0
 
@@ -215,7 +224,7 @@ class TestWarmUp:
         for number, whole, is_whole, loads in (
             (1, False, 0, b"first"),
             (2, False, 0, b""),
-            (3, True, 1, b"rest"),
+            (3, True, 1, b"123rest"),
             (4, False, 1, b""),
         ):
             wire.send(channel, Order(What.SPAWN, number, whole=whole).pack(), (channel.fileno(),) * 3)
@@ -232,6 +241,29 @@ class TestWarmUp:
         self, begin: Callable[..., tuple[socket.socket, socket.socket, int]]
     ) -> None:
         _, _, told = begin(0.05)
-        assert os.read(told, 5) == b"first"
-        assert os.read(told, 100) == b"rest"
+        assert self.read(told, 12) == b"first123rest"
         os.close(told)
+
+    def test_an_order_does_not_wait_for_modules_that_it_does_not_need(
+        self, begin: Callable[..., tuple[socket.socket, socket.socket, int]]
+    ) -> None:
+        _, channel, told = begin(0.0, steps=0)
+        assert self.read(told, 6) == b"first1"
+        wire.send(channel, Order(What.SPAWN, 1).pack(), (channel.fileno(),) * 3)
+        os.write(self.going, b".")
+        assert wire.wait(channel, 60)
+        content, handles = wire.receive(channel, NOTICE_SIZE, 1) or (b"", [])
+        assert Notice.unpack(content).status == 0
+        wire.close(handles)
+        assert self.read(told, 1) == b"2"
+        os.write(self.going, b"..")
+        assert self.read(told, 5) == b"3rest"
+        os.close(told)
+
+    def read(self, pipe: int, size: int) -> bytes:
+        found = b""
+        while len(found) < size:
+            part = os.read(pipe, size - len(found))
+            assert part, found
+            found += part
+        return found

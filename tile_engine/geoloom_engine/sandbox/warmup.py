@@ -168,12 +168,23 @@ class InOrder(concurrent.futures.Executor):
 
 
 def warm_up(modules: Sequence[str]) -> None:
+    """Do all that `steps` has to do."""
+    for _ in steps(modules):
+        pass
+
+
+def steps(modules: Sequence[str]) -> Iterator[None]:
     """Load the modules with all their submodules, and call what has to be called once before the lock.
 
     Parameters
     ----------
     modules
         First parts of names; those that are not installed are passed over.
+
+    Yields
+    ------
+    None
+        After each piece, of some hundredths of a second as a rule.
     """
     # Before modules take it from there.
     concurrent.futures.ThreadPoolExecutor = InOrder  # type: ignore[assignment, misc]
@@ -184,6 +195,7 @@ def warm_up(modules: Sequence[str]) -> None:
         for name in modules:
             for found in names_below(name):
                 _loaded(found)
+                yield
         namespace: dict[str, object] = {}
         exec(PREPARED, namespace)  # noqa: S102 - these are our own lines
         for name in ("", *modules):
@@ -194,6 +206,7 @@ def warm_up(modules: Sequence[str]) -> None:
                     exec(line, namespace)  # noqa: S102
                 except Exception as error:  # noqa: BLE001 - of a version that has it not, or otherwise
                     log.warning("%s fails before the lock: %s", line, error)
+                yield
 
 
 def names_below(top: str) -> Iterator[str]:

@@ -17,9 +17,8 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
-from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -43,6 +42,8 @@ MOST_ENDED = 256
 
 log = logging.getLogger("geoloom_engine")
 
+DONE = object()
+
 Lock = Callable[[int, int], None]
 """Locks this process down: bytes of memory it may take, the one descriptor it keeps."""
 
@@ -59,8 +60,12 @@ class Zygote:
         Tells which engine workers have ended; its end is the zygote's.
     channels
         One from each engine worker.
-    first, rest
-        Load modules, those of most functions and the others; give what locks a worker down.
+    first
+        Loads the modules of most functions; gives what locks a worker down.
+    steps
+        Load the others, a little each.
+    ready
+        Gives what locks a worker down when all are loaded.
     """
 
     def __init__(
@@ -68,11 +73,12 @@ class Zygote:
         control: socket.socket,
         channels: Sequence[socket.socket],
         first: Callable[[], Lock],
-        rest: Callable[[], Lock],
+        steps: Iterator[None],
+        ready: Callable[[], Lock],
     ) -> None:
         self._control = control
         self._channels = list(channels)
-        self._first, self._rest = first, rest
+        self._first, self._steps, self._ready = first, steps, ready
         self._lock: Lock | None = None
         self._whole = False
         self._alive: dict[Name, int] = {}
@@ -98,17 +104,18 @@ class Zygote:
         cold_until = time.monotonic() + WAIT
         while True:
             left = None if self._whole else max(0.0, cold_until - time.monotonic()) * 1000
+            # Orders are obeyed between two steps: who needs no more than is there does not wait for the rest.
             ready = {descriptor for descriptor, _ in poll.poll(left)}
             # First of all, so that orders of a new engine worker are not taken for its predecessor's.
             if self._control.fileno() in ready:
                 self._heed()
             if self._wakeup in ready:
                 self._reap()
-            if not self._whole and time.monotonic() >= cold_until:
-                self._load(whole=True)
             for index, channel in enumerate(self._channels):
                 if channel.fileno() in ready and not self._obey(index):
                     poll.unregister(channel)
+            if not self._whole and time.monotonic() >= cold_until:
+                self._load_a_little()
 
     def _heed(self) -> None:
         """What the supervisor says."""
@@ -148,11 +155,18 @@ class Zygote:
             wire.close(descriptors)
         return True
 
+    def _load_a_little(self) -> None:
+        self._load(whole=False)
+        if next(self._steps, DONE) is DONE:
+            self._load(whole=True)
+
     def _load(self, whole: bool) -> Lock:
         """Load what is not loaded yet."""
         self._lock = self._lock or self._first()
         if whole and not self._whole:
-            self._lock, self._whole = self._rest(), True
+            for _ in self._steps:
+                pass
+            self._lock, self._whole = self._ready(), True
         return self._lock
 
     def _spawn(self, index: int, order: Order, descriptors: list[int]) -> None:
@@ -246,11 +260,21 @@ def main(arguments: Sequence[str]) -> NoReturn:
 
     names = modules.split(",")
 
-    def load(whole: bool) -> Lock:
-        from geoloom_engine.sandbox import lock, warmup, worker
+    def steps() -> Iterator[None]:
+        from geoloom_engine.sandbox import warmup
+
+        yield from warmup.steps(names)
+
+    def first() -> Lock:
+        from geoloom_engine.sandbox import warmup, worker
 
         del worker  # loaded for those that are forked
-        warmup.warm_up(names if whole else [name for name in names if not warmup.needs_all([name])])
+        warmup.warm_up([name for name in names if not warmup.needs_all([name])])
+        return ready()
+
+    def ready() -> Lock:
+        from geoloom_engine.sandbox import lock
+
         chosen = lock.LockLevel(*(one.name in level.split(",") for one in fields(lock.LockLevel)))
         # Job sockets will have the number that is free now.
         free = os.dup(control.fileno())
@@ -261,7 +285,7 @@ def main(arguments: Sequence[str]) -> NoReturn:
         gc.freeze()
         return lambda memory, keep: lock.lock(chosen, memory, (keep,), parent)
 
-    Zygote(control, channels, partial(load, False), partial(load, True)).run()
+    Zygote(control, channels, first, steps(), ready).run()
 
 
 if __name__ == "__main__":
