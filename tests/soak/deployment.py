@@ -210,7 +210,8 @@ class Bare(Deployment):
 CAPABILITY_SECONDS = "60"
 """Lifetime of a layer's URL: short, so that all are renewed while something is away."""
 
-KEPT = {"appendonly": "yes", "appendfsync": "everysec", "save": "", "maxmemory-policy": "noeviction"}
+KEPT = {"appendonly": "yes", "appendfsync": "always", "save": "", "maxmemory-policy": "noeviction"}
+"""As on the hub and in the chart: with ``everysec`` Valkey may answer before it writes, on a busy disk."""
 CACHED = {"save": "", "maxmemory": "256mb", "maxmemory-policy": "allkeys-lru"}
 
 
