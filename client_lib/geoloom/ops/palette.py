@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from geoloom.ops.remap import exchanged
 
 def _entries(value: Any) -> Any:
     """``{1: ("water", "blue"), 2: "green"}`` as (value, label, colour) by value."""
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         entries = [
             (number, *entry)
             if isinstance(entry, tuple | list) and len(entry) == 2
