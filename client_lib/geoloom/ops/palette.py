@@ -17,7 +17,7 @@ from geoloom.ops.remap import exchanged
 
 def _entries(value: Any) -> Any:
     """``{1: ("water", "blue"), 2: "green"}`` as (value, label, colour) by value."""
-    if isinstance(value, dict):
+    if hasattr(value, "items"):
         entries = [
             (number, *entry)
             if isinstance(entry, tuple | list) and len(entry) == 2

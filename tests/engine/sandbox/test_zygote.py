@@ -49,7 +49,7 @@ class Line:
     def spawn(self, number: int) -> tuple[Notice, list[int], socket.socket]:
         job, theirs = wire.pair(wire.has_packets(self.connection))
         descriptors = [arena.reserve(SIZE), arena.reserve(SIZE)]
-        order = Order(What.SPAWN, number, 64 << 20, SIZE, SIZE)
+        order = Order(What.SPAWN, number, 64 << 20, SIZE, SIZE, whole=True)
         wire.send(self.connection, order.pack(), (theirs.fileno(), *descriptors))
         wire.close(descriptors)
         theirs.close()
@@ -81,7 +81,7 @@ def line(launcher: Launcher) -> Line:
 def test_a_worker_is_forked_and_its_handle_is_its_own(line: Line) -> None:
     notice, handles, job = line.spawn(1)
     (worker,) = line.zygote.children()
-    assert notice == Notice(What.SPAWN, 1, worker.pid, notice.status)
+    assert notice == Notice(What.SPAWN, 1, worker.pid, 1)
     signal.pidfd_send_signal(handles[0], signal.SIGKILL)
     assert line.end(1).status == -signal.SIGKILL
     wire.close(handles)
